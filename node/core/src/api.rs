@@ -1,0 +1,190 @@
+//! What may be asked of a node and what it answers: the seam between the state
+//! machine and everything around it (driver, web UI, CLI, simulator).
+
+use kith_wire::ids::{AccountId, EventId, GroupId, InviteId, RelayId};
+use kith_wire::net::{NetCommand, NetEvent};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::view;
+
+/// Wall and monotonic time of one input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Now {
+    /// Unix time in milliseconds. May jump.
+    pub wall_ms: u64,
+    /// Monotonic milliseconds since some start. Never goes back.
+    pub mono_ms: u64,
+}
+
+/// What comes in.
+#[derive(Debug)]
+pub enum Input {
+    /// Something happened on the network.
+    Net(NetEvent),
+    /// A person or program asks for something; `id` returns in the reply.
+    Command {
+        /// Chosen by the caller.
+        id: u64,
+        /// What is asked.
+        command: Command,
+    },
+    /// A deadline that `poll_timeout` named has come.
+    Tick,
+}
+
+/// What goes out, always after the commit it rests on.
+#[derive(Debug)]
+pub enum Output {
+    /// For the overlay.
+    Net(NetCommand),
+    /// The answer to a command.
+    Reply {
+        /// The command's id.
+        id: u64,
+        /// The result.
+        result: Result<Reply, Refusal>,
+    },
+    /// For every open UI.
+    Event(Event),
+}
+
+/// A request that changes something. Reads go through [`crate::view`] on a
+/// snapshot instead.
+#[derive(Debug, Clone)]
+pub enum Command {
+    /// Change own profile.
+    SetProfile { name: String, about: String },
+    /// Change privacy and network settings.
+    SetSettings(view::Settings),
+    /// Use a relay, given its community link.
+    AddRelay { link: String },
+    /// Stop using a relay.
+    RemoveRelay { relay: RelayId },
+    /// Make an invite: `group` none = to become a contact.
+    CreateInvite { group: Option<GroupId>, uses: u32, valid_s: u64 },
+    /// Withdraw an invite.
+    RevokeInvite { invite: InviteId },
+    /// Answer an invite link: ask for contact or to join the group.
+    UseInvite { link: String, greeting: String },
+    /// Say yes to a request.
+    AcceptContact { account: AccountId },
+    /// Say no to a request. The other side is told.
+    RefuseContact { account: AccountId },
+    /// Block or unblock. The other side is not told.
+    BlockContact { account: AccountId, blocked: bool },
+    /// Set or clear the private nickname.
+    SetNickname { account: AccountId, nickname: Option<String> },
+    /// Record that safety numbers were compared, or withdraw that.
+    SetVerified { account: AccountId, verified: bool },
+    /// Create a group with these contacts.
+    CreateGroup { title: String, members: Vec<AccountId> },
+    /// Rename a group.
+    RenameGroup { group: GroupId, title: String },
+    /// Add contacts to a group.
+    AddMembers { group: GroupId, members: Vec<AccountId> },
+    /// Remove an account from a group.
+    RemoveMember { group: GroupId, account: AccountId },
+    /// Leave a group; its history stays readable here.
+    LeaveGroup { group: GroupId },
+    /// Delete a conversation here, history and all.
+    DeleteConversation { group: GroupId },
+    /// Send text. `key` is the client's idempotency key: the same key again
+    /// answers as the first time.
+    SendText { group: GroupId, text: String, reply_to: Option<EventId>, key: String },
+    /// Send a failed message again.
+    Retry { group: GroupId, event: EventId },
+    /// Everything up to this timeline position was seen by the person.
+    MarkRead { group: GroupId, position: u64 },
+    /// The person is typing.
+    Typing { group: GroupId },
+}
+
+/// What a successful command answers.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Reply {
+    /// Nothing to say.
+    Done,
+    /// The message was accepted and is durable here.
+    Accepted {
+        /// Its id.
+        event: EventId,
+        /// Its place in the timeline.
+        position: u64,
+    },
+    /// The conversation that came of it.
+    Conversation(GroupId),
+    /// An invite.
+    Invite(Box<view::Invite>),
+    /// A relay.
+    Relay(Box<view::Relay>),
+    /// The contact that a request now waits for.
+    Contact(AccountId),
+}
+
+/// Why a command was not carried out. Nothing has changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema, thiserror::Error)]
+#[error("{message}")]
+pub struct Refusal {
+    /// Stable, for programs: `snake_case`.
+    pub code: String,
+    /// A sentence that says what to do.
+    pub message: String,
+}
+
+impl Refusal {
+    /// A refusal with its stable code and sentence.
+    pub fn new(code: &str, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into() }
+    }
+}
+
+/// What the UI is told as it happens. Sent over the event stream as JSON with
+/// a `type` field.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Event {
+    /// A message is new or changed.
+    Message {
+        /// Its conversation.
+        conversation: String,
+        /// The message as it is now.
+        message: Box<view::Message>,
+    },
+    /// A conversation is new or changed.
+    Conversation {
+        /// As it is now.
+        conversation: Box<view::Conversation>,
+    },
+    /// A conversation is gone.
+    ConversationRemoved {
+        /// Its id.
+        id: String,
+    },
+    /// A contact is new or changed.
+    Contact {
+        /// As it is now.
+        contact: Box<view::Contact>,
+    },
+    /// Somebody types.
+    Typing {
+        /// Where.
+        conversation: String,
+        /// Who.
+        account: String,
+    },
+    /// The network state changed.
+    Network {
+        /// As it is now.
+        network: Box<view::Network>,
+    },
+    /// A change that the person asked for was not applied.
+    Notice {
+        /// Where, if anywhere.
+        conversation: Option<String>,
+        /// Stable code.
+        code: String,
+        /// A sentence.
+        message: String,
+    },
+}

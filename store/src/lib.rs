@@ -1,0 +1,74 @@
+//! Durable state: one trait, atomic batches, sealed rows.
+//!
+//! Owns the `Store` trait, the transaction overlay, sealing of rows under the
+//! vault's master key, the vault itself, and the two backends. Must never
+//! know what a row means: tables are named here, their contents belong to
+//! `mls`, `node/core` and `bootstrap`.
+
+mod table;
+mod tx;
+
+pub use table::{Key, Table};
+pub use tx::{Overlay, Tx};
+
+/// Why the store could not do what was asked. Every variant is the
+/// environment's or the vault's fault, never a peer's.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The disk said no: full, read-only, broken.
+    #[error("the disk refused: {0}")]
+    Io(String),
+    /// A row does not open under this vault's key, or is no row of ours.
+    #[error("the data folder is damaged or belongs to another vault: {0}")]
+    Corrupt(String),
+    /// The data was written by a newer Kith.
+    #[error("the data folder has version {found}; this Kith reads up to {known}. Install a newer Kith")]
+    Newer {
+        /// Version on disk.
+        found: u32,
+        /// Highest version known here.
+        known: u32,
+    },
+}
+
+/// Reading rows. Implemented by backends, snapshots and transactions alike.
+pub trait Read {
+    /// The value of one row.
+    fn get(&self, key: Key<'_>) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Rows of one (table, name) whose `order` lies in `[from, to)`, ascending
+    /// or descending, at most `limit`. Answers `(order, value)`.
+    fn scan(&self, range: Range<'_>) -> Result<Vec<Row>, StoreError>;
+    /// The values of all rows of a table in no particular order. For small
+    /// tables only (contacts, conversations, relays), read at start.
+    fn scan_table(&self, table: Table) -> Result<Vec<Vec<u8>>, StoreError>;
+}
+
+/// One row as a scan gives it: its `order` part and its value.
+pub type Row = (Vec<u8>, Vec<u8>);
+
+/// What [`Read::scan`] looks at.
+#[derive(Debug, Clone, Copy)]
+pub struct Range<'a> {
+    /// Table.
+    pub table: Table,
+    /// Variable part of the key, hashed by the sealing layer.
+    pub name: &'a [u8],
+    /// First `order`, inclusive.
+    pub from: &'a [u8],
+    /// End of `order`, exclusive; `None` = to the end.
+    pub to: Option<&'a [u8]>,
+    /// Descending.
+    pub reverse: bool,
+    /// Rows at most.
+    pub limit: usize,
+}
+
+/// A backend, sealed or not: reads, and atomic durable writes.
+pub trait Store: Read + Send + Sync + 'static {
+    /// Applies all changes of the overlay atomically and durably: when this
+    /// returns `Ok`, they survive `kill -9` and power loss; when it returns
+    /// `Err`, none of them is visible.
+    fn write(&self, changes: &Overlay) -> Result<(), StoreError>;
+    /// A consistent view of this moment, for readers on other threads.
+    fn snapshot(&self) -> Box<dyn Read + Send + '_>;
+}

@@ -1,0 +1,155 @@
+//! The transaction overlay: writes of one burst of inputs, read back by their
+//! writer, applied as one batch.
+
+use std::collections::BTreeMap;
+
+use crate::{Key, Range, Read, Row, Store, StoreError, Table};
+
+type Place = (Vec<u8>, Vec<u8>);
+
+/// Uncommitted changes. `None` marks a deletion.
+#[derive(Debug, Default, Clone)]
+pub struct Overlay {
+    rows: BTreeMap<Table, BTreeMap<Place, Option<Vec<u8>>>>,
+    shredded: Vec<(Table, Vec<u8>)>,
+}
+
+impl Overlay {
+    /// Whether there is nothing to write.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.shredded.is_empty() && self.rows.values().all(BTreeMap::is_empty)
+    }
+    /// All row changes: table, name, order, value or deletion.
+    pub fn changes(&self) -> impl Iterator<Item = (Key<'_>, Option<&[u8]>)> {
+        self.rows.iter().flat_map(|(table, rows)| {
+            rows.iter().map(|((name, order), value)| (Key::at(*table, name, order), value.as_deref()))
+        })
+    }
+    /// Names whose rows are to be destroyed for good.
+    pub fn shredded(&self) -> &[(Table, Vec<u8>)] {
+        &self.shredded
+    }
+    /// Bytes of the values to be written.
+    #[must_use]
+    pub fn value_bytes(&self) -> usize {
+        self.changes().filter_map(|(_, v)| v.map(<[u8]>::len)).sum()
+    }
+    /// Takes over another overlay's changes, which are later than these.
+    pub fn absorb(&mut self, later: Self) {
+        for (table, name) in &later.shredded {
+            if let Some(rows) = self.rows.get_mut(table) {
+                rows.retain(|(n, _), _| n != name);
+            }
+        }
+        self.shredded.extend(later.shredded);
+        for (table, rows) in later.rows {
+            self.rows.entry(table).or_default().extend(rows);
+        }
+    }
+}
+
+/// A view of the store with uncommitted changes on top. `under` holds changes
+/// of earlier inputs of the same burst, `top` those of this input; dropping
+/// `top` undoes the input.
+pub struct Tx<'a> {
+    store: &'a dyn Store,
+    under: &'a Overlay,
+    top: Overlay,
+}
+
+impl<'a> Tx<'a> {
+    /// Starts an input's transaction on top of the burst's earlier changes.
+    #[must_use]
+    pub fn new(store: &'a dyn Store, under: &'a Overlay) -> Self {
+        Self { store, under, top: Overlay::default() }
+    }
+    /// Ends the input; the caller absorbs the result into the burst.
+    #[must_use]
+    pub fn finish(self) -> Overlay {
+        self.top
+    }
+    /// Writes a row.
+    pub fn put(&mut self, key: Key<'_>, value: Vec<u8>) {
+        self.set(key, Some(value));
+    }
+    /// Deletes a row; a no-op where there is none.
+    pub fn delete(&mut self, key: Key<'_>) {
+        self.set(key, None);
+    }
+    /// Destroys all rows under a name of a shreddable table so that not even
+    /// the disk's old blocks can be read: their key goes.
+    pub fn shred(&mut self, table: Table, name: &[u8]) {
+        if let Some(rows) = self.top.rows.get_mut(&table) {
+            rows.retain(|(n, _), _| n != name);
+        }
+        self.top.shredded.push((table, name.to_vec()));
+    }
+    fn set(&mut self, key: Key<'_>, value: Option<Vec<u8>>) {
+        self.top
+            .rows
+            .entry(key.table)
+            .or_default()
+            .insert((key.name.to_vec(), key.order.to_vec()), value);
+    }
+    fn layers(&self) -> [&Overlay; 2] {
+        [self.under, &self.top]
+    }
+}
+
+impl Read for Tx<'_> {
+    fn get(&self, key: Key<'_>) -> Result<Option<Vec<u8>>, StoreError> {
+        for layer in self.layers().iter().rev() {
+            let place = (key.name.to_vec(), key.order.to_vec());
+            if let Some(value) = layer.rows.get(&key.table).and_then(|rows| rows.get(&place)) {
+                return Ok(value.clone());
+            }
+            if layer.shredded.iter().any(|(t, n)| *t == key.table && n == key.name) {
+                return Ok(None);
+            }
+        }
+        self.store.get(key)
+    }
+
+    fn scan(&self, range: Range<'_>) -> Result<Vec<Row>, StoreError> {
+        let name = range.name.to_vec();
+        let mut changed: BTreeMap<&[u8], Option<&Vec<u8>>> = BTreeMap::new();
+        let mut shredded = false;
+        for layer in self.layers() {
+            if layer.shredded.iter().any(|(t, n)| *t == range.table && n == range.name) {
+                shredded = true;
+                changed.clear();
+            }
+            if let Some(rows) = layer.rows.get(&range.table) {
+                for ((n, order), value) in rows.range((name.clone(), range.from.to_vec())..) {
+                    if *n != name || range.to.is_some_and(|to| order.as_slice() >= to) {
+                        break;
+                    }
+                    changed.insert(order, value.as_ref());
+                }
+            }
+        }
+        let mut merged: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+        if !shredded {
+            // Deleted rows may hide as many stored ones as there are changes.
+            let limit = range.limit.saturating_add(changed.len());
+            merged.extend(self.store.scan(Range { limit, ..range })?);
+        }
+        for (order, value) in changed {
+            match value {
+                Some(v) => merged.insert(order.to_vec(), v.clone()),
+                None => merged.remove(order),
+            };
+        }
+        let rows: Box<dyn Iterator<Item = Row>> =
+            if range.reverse { Box::new(merged.into_iter().rev()) } else { Box::new(merged.into_iter()) };
+        Ok(rows.take(range.limit).collect())
+    }
+
+    fn scan_table(&self, table: Table) -> Result<Vec<Vec<u8>>, StoreError> {
+        // Only called at start, when nothing is pending; pending rows of other
+        // tables do not matter to it.
+        debug_assert!(self.layers().iter().all(|l| l.rows.get(&table).is_none_or(BTreeMap::is_empty)));
+        self.store.scan_table(table)
+    }
+}

@@ -1,0 +1,211 @@
+//! CBOR (RFC 8949) with one canonical form (4.2.1): what is signed or hashed
+//! has exactly one encoding, and any other is refused before it is decoded.
+
+use minicbor::data::Type;
+use minicbor::{Decode, Decoder, Encode};
+
+/// Nesting that an object may have. Deeper input is refused.
+const DEPTH_MAX: u8 = 16;
+
+/// Why bytes are not an object of the wire.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    /// Not CBOR, or not of the expected shape.
+    #[error("the object is malformed: {0}")]
+    Malformed(String),
+    /// Valid CBOR in a form other than the canonical one.
+    #[error("the object is not in canonical form: {0}")]
+    NotCanonical(&'static str),
+    /// A key below 128 that this version does not know.
+    #[error("the object has the unknown field {0}: it needs a newer Kith")]
+    UnknownField(u64),
+    /// The object's kind is another one.
+    #[error("expected an object of kind {expected}, got {got}")]
+    Kind {
+        /// The kind that belongs here.
+        expected: u16,
+        /// The kind found.
+        got: u16,
+    },
+    /// The object's version is not spoken here.
+    #[error("the object has version {0}, which this Kith does not speak")]
+    Version(u16),
+    /// A field is longer, larger or more numerous than its bound.
+    #[error("{0} is over its limit")]
+    TooLarge(&'static str),
+    /// A field's value is not allowed.
+    #[error("{0}")]
+    Invalid(&'static str),
+    /// The signature does not verify.
+    #[error("the signature is wrong")]
+    Signature,
+    /// Decryption failed.
+    #[error("the seal does not open")]
+    Seal,
+}
+
+impl From<minicbor::decode::Error> for WireError {
+    fn from(e: minicbor::decode::Error) -> Self {
+        Self::Malformed(e.to_string())
+    }
+}
+
+/// Encodes a value. Maps of `#[cbor(map)]` types come out in canonical order
+/// because fields are declared in the order of their keys.
+pub fn encode<T: Encode<()>>(value: &T) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut e = minicbor::Encoder::new(&mut out);
+    // Writing to a Vec cannot fail, and our Encode impls return no other error.
+    let _infallible = value.encode(&mut e, &mut ());
+    out
+}
+
+/// Decodes a value that must fill `bytes` exactly and be canonical.
+///
+/// `fields` are the keys that the outermost map may have (empty when the
+/// object is no map). An unknown key below 128 is refused, one from 128 on
+/// passes and is ignored.
+pub fn decode<'b, T: Decode<'b, ()>>(bytes: &'b [u8], fields: &[u64]) -> Result<T, WireError> {
+    check_canonical(bytes)?;
+    if !fields.is_empty() {
+        check_fields(bytes, fields)?;
+    }
+    let mut d = Decoder::new(bytes);
+    let value = d.decode()?;
+    if d.position() != bytes.len() {
+        return Err(WireError::Malformed("bytes behind the object".into()));
+    }
+    Ok(value)
+}
+
+/// Accepts only RFC 8949 4.2.1 input: definite lengths, shortest heads, map
+/// keys strictly ascending in the bytewise order of their encodings, one item.
+/// Floats and tags do not occur on this wire and are refused.
+pub fn check_canonical(bytes: &[u8]) -> Result<(), WireError> {
+    let rest = item(bytes, 0)?;
+    if rest.is_empty() { Ok(()) } else { Err(WireError::Malformed("bytes behind the object".into())) }
+}
+
+fn check_fields(bytes: &[u8], fields: &[u64]) -> Result<(), WireError> {
+    let mut d = Decoder::new(bytes);
+    if d.datatype()? != Type::Map {
+        return Err(WireError::Malformed("expected a map".into()));
+    }
+    let n = d.map()?.unwrap_or(0);
+    for _ in 0..n {
+        let key = d.u64()?;
+        if key < 128 && !fields.contains(&key) {
+            return Err(WireError::UnknownField(key));
+        }
+        d.skip()?;
+    }
+    Ok(())
+}
+
+/// Reads one head: (major type, argument, rest).
+fn head(bytes: &[u8]) -> Result<(u8, u64, &[u8]), WireError> {
+    let cut = || WireError::Malformed("the object is cut short".into());
+    let (&first, rest) = bytes.split_first().ok_or_else(cut)?;
+    let (major, info) = (first >> 5, first & 0x1f);
+    let n = match info {
+        0..=23 => return Ok((major, u64::from(info), rest)),
+        24 => 1,
+        25 => 2,
+        26 => 4,
+        27 => 8,
+        31 => return Err(WireError::NotCanonical("indefinite length")),
+        _ => return Err(WireError::Malformed("reserved head".into())),
+    };
+    if rest.len() < n {
+        return Err(cut());
+    }
+    let (arg, rest) = rest.split_at(n);
+    let value = arg.iter().fold(0u64, |v, b| v << 8 | u64::from(*b));
+    let shortest = match n {
+        1 => value >= 24,
+        2 => value > 0xff,
+        4 => value > 0xffff,
+        _ => value > 0xffff_ffff,
+    };
+    if major != 7 && !shortest {
+        return Err(WireError::NotCanonical("a number is longer than needed"));
+    }
+    Ok((major, value, rest))
+}
+
+fn item(bytes: &[u8], depth: u8) -> Result<&[u8], WireError> {
+    if depth > DEPTH_MAX {
+        return Err(WireError::TooLarge("nesting"));
+    }
+    let (major, arg, rest) = head(bytes)?;
+    match major {
+        0 | 1 => Ok(rest),
+        2 | 3 => {
+            let len = usize::try_from(arg).map_err(|_| WireError::TooLarge("a string"))?;
+            if rest.len() < len {
+                return Err(WireError::Malformed("the object is cut short".into()));
+            }
+            let (body, rest) = rest.split_at(len);
+            if major == 3 && core::str::from_utf8(body).is_err() {
+                return Err(WireError::Malformed("text is not UTF-8".into()));
+            }
+            Ok(rest)
+        }
+        4 => (0..arg).try_fold(rest, |r, _| item(r, depth + 1)),
+        5 => {
+            let mut last: &[u8] = &[];
+            let mut rest = rest;
+            for _ in 0..arg {
+                let after = item(rest, depth + 1)?;
+                let key = &rest[..rest.len() - after.len()];
+                if !last.is_empty() && key <= last {
+                    return Err(WireError::NotCanonical("map keys out of order"));
+                }
+                last = key;
+                rest = item(after, depth + 1)?;
+            }
+            Ok(rest)
+        }
+        7 if matches!(bytes[0], 0xf4..=0xf6) => Ok(rest),
+        7 => Err(WireError::NotCanonical("floats and simple values do not occur")),
+        _ => Err(WireError::NotCanonical("tags do not occur")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_every_other_form() {
+        for (bytes, why) in [
+            (&[0x18, 0x17][..], "long number"),
+            (&[0x5f, 0x41, 0, 0xff], "indefinite"),
+            (&[0xa2, 2, 0, 1, 0], "order"),
+            (&[0xa2, 1, 0, 1, 0], "twice"),
+            (&[0xc0, 0], "tag"),
+            (&[0xf9, 0, 0], "float"),
+            (&[0x82, 0], "short"),
+            (&[0, 0], "behind"),
+            (&[0x61, 0xff], "utf8"),
+        ] {
+            assert!(check_canonical(bytes).is_err(), "{why}");
+        }
+        assert!(check_canonical(&[0xa2, 1, 0, 2, 0xf6]).is_ok());
+        let deep = [vec![0x81u8; 40], vec![0]].concat();
+        assert_eq!(check_canonical(&deep), Err(WireError::TooLarge("nesting")));
+    }
+
+    #[test]
+    fn unknown_fields_below_128_are_refused_and_above_ignored() {
+        #[derive(Decode, Debug, PartialEq)]
+        #[cbor(map)]
+        struct T {
+            #[n(0)]
+            a: u8,
+        }
+        assert_eq!(decode::<T>(&[0xa1, 0, 5], &[0]), Ok(T { a: 5 }));
+        assert_eq!(decode::<T>(&[0xa2, 0, 5, 9, 0], &[0]), Err(WireError::UnknownField(9)));
+        assert_eq!(decode::<T>(&[0xa2, 0, 5, 0x18, 128, 0], &[0]), Ok(T { a: 5 }));
+    }
+}

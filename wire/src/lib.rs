@@ -1,0 +1,14 @@
+//! The wire: every byte that Kith stores or sends gets its shape here.
+//!
+//! Owns ids, the CBOR codec with its one canonical form, signed objects and
+//! their labels, key derivations, topics and their seal, the relay protocol,
+//! the peer protocol, links, and the types of the network port. Must never
+//! read a clock, draw randomness, or do I/O: those are arguments.
+
+pub mod cbor;
+pub mod crypto;
+pub mod ids;
+pub mod labels;
+pub mod limits;
+pub mod net;
+pub mod signed;

@@ -1,0 +1,118 @@
+//! The network port: what the composition root passes between the overlay
+//! (which knows libp2p) and the state machines (which know objects).
+//!
+//! A *link* is an ordered, authenticated, encrypted stream of frames to one
+//! peer. Frames are opaque here. The overlay reports links that come up in
+//! either direction; who opened one does not matter to what may be said on it.
+
+use crate::ids::PeerKey;
+
+/// Names one link for its lifetime; never reused within a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub u64);
+
+/// Which protocol, and so which swarm, a link belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LinkKind {
+    /// `/kith/peer/1` between two nodes, under the PeerIds that contacts know.
+    Peer,
+    /// `/kith/log/1` from a node to a relay, under a throw-away PeerId.
+    Log,
+}
+
+/// How the bytes of a link travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Path {
+    /// Straight, over QUIC.
+    DirectQuic,
+    /// Straight, over TCP.
+    DirectTcp,
+    /// Through a relay's circuit.
+    Circuit,
+}
+
+/// What the overlay is asked to do.
+#[derive(Debug, Clone)]
+pub enum NetCommand {
+    /// Have a link of this kind to `peer`; a no-op while one is up or being
+    /// dialled. Answered by `Up` or `DialFailed`.
+    Dial {
+        /// Protocol wanted.
+        kind: LinkKind,
+        /// Ed25519 transport key of the far end.
+        peer: PeerKey,
+        /// Multiaddrs in text form, best first, without `/p2p/…` of `peer`.
+        addrs: Vec<String>,
+    },
+    /// Send one frame (at most `limits::FRAME_BYTES_MAX`). Frames of a link
+    /// arrive in order or the link goes `Down`.
+    Send {
+        /// The link.
+        link: LinkId,
+        /// The frame.
+        frame: Vec<u8>,
+    },
+    /// Close a link.
+    Close {
+        /// The link.
+        link: LinkId,
+    },
+    /// Keep circuit reservations at exactly these relays (key, addresses).
+    Reserve {
+        /// The relays.
+        relays: Vec<(PeerKey, Vec<String>)>,
+    },
+}
+
+/// What the overlay reports.
+#[derive(Debug, Clone)]
+pub enum NetEvent {
+    /// A link is up.
+    Up {
+        /// Its name from now on.
+        link: LinkId,
+        /// Its protocol.
+        kind: LinkKind,
+        /// The far end's authenticated transport key.
+        peer: PeerKey,
+        /// Our own transport key on this link (log links use a throw-away one).
+        local: PeerKey,
+        /// How it travels.
+        path: Path,
+    },
+    /// One frame came in.
+    Frame {
+        /// The link.
+        link: LinkId,
+        /// The frame.
+        frame: Vec<u8>,
+    },
+    /// The link is gone. Frames sent before may be lost.
+    Down {
+        /// The link.
+        link: LinkId,
+        /// Why, as a sentence for the doctor (no addresses).
+        reason: String,
+    },
+    /// No link could be made.
+    DialFailed {
+        /// Protocol wanted.
+        kind: LinkKind,
+        /// Whom.
+        peer: PeerKey,
+        /// Why, as a sentence.
+        reason: String,
+    },
+    /// Our own reachable addresses changed: those listened on and circuit ones.
+    Addresses {
+        /// Multiaddrs in text form.
+        addrs: Vec<String>,
+    },
+    /// A circuit reservation stands or fell.
+    Reservation {
+        /// The relay.
+        relay: PeerKey,
+        /// Whether it stands.
+        active: bool,
+    },
+}
