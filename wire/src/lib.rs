@@ -11,4 +11,5 @@ pub mod ids;
 pub mod labels;
 pub mod limits;
 pub mod net;
+pub mod peer;
 pub mod signed;
