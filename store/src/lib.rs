@@ -5,21 +5,38 @@
 //! know what a row means: tables are named here, their contents belong to
 //! `mls`, `node/core` and `bootstrap`.
 
+mod layout;
+mod memory;
+mod sealed;
 mod table;
 mod tx;
 
+pub use memory::{MemoryStore, WriteHook};
+pub use sealed::{Sealed, UNSEALED};
 pub use table::{Key, Table};
 pub use tx::{Overlay, Tx};
 
 /// Why the store could not do what was asked. Every variant is the
 /// environment's or the vault's fault, never a peer's.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// The disk said no: full, read-only, broken.
-    #[error("the disk refused: {0}")]
+    /// The disk said no: broken, gone, or in a way that has no variant here.
+    #[error("the disk refused: {0}. Check the disk, then start Kith again")]
     Io(String),
+    /// No space left.
+    #[error("the disk is full: free some space, then start Kith again ({0})")]
+    Full(String),
+    /// The folder may not be read or written.
+    #[error("the data folder may not be read or written: give it to the user that runs Kith, or choose another folder ({0})")]
+    Permission(String),
+    /// Another process has the database open.
+    #[error("the data folder is in use by another process: stop it first, or choose another folder ({0})")]
+    InUse(String),
+    /// The folder holds something that is not ours.
+    #[error("this folder holds something else than Kith's data: choose an empty folder, or the one that Kith made ({0})")]
+    Foreign(String),
     /// A row does not open under this vault's key, or is no row of ours.
-    #[error("the data folder is damaged or belongs to another vault: {0}")]
+    #[error("the data folder is damaged or belongs to another vault: {0}. Restore it from a copy, or recover with the 24 words into an empty folder")]
     Corrupt(String),
     /// The data was written by a newer Kith.
     #[error("the data folder has version {found}; this Kith reads up to {known}. Install a newer Kith")]
@@ -71,4 +88,17 @@ pub trait Store: Read + Send + Sync + 'static {
     fn write(&self, changes: &Overlay) -> Result<(), StoreError>;
     /// A consistent view of this moment, for readers on other threads.
     fn snapshot(&self) -> Box<dyn Read + Send + '_>;
+}
+
+/// Reading rows as they lie in a backend, for the sealing layer.
+pub trait RawRead: Read {
+    /// All rows of a table as (row key, value), in the order of their keys.
+    /// The row key is `length of name ‖ name ‖ order`.
+    fn raw_rows(&self, table: Table) -> Result<Vec<Row>, StoreError>;
+}
+
+/// A store that rows can be sealed on: see [`Sealed`].
+pub trait Backend: Store + RawRead {
+    /// As [`Store::snapshot`], with the rows as they lie.
+    fn raw_snapshot(&self) -> Box<dyn RawRead + Send + '_>;
 }

@@ -1,7 +1,7 @@
 //! The tables (one RocksDB column family each) and how a row is addressed.
 
-/// A table of rows. The number is part of every row's associated data, so it
-/// never changes meaning.
+/// A table of rows. The number is part of every sealed name and the label
+/// part of every row's associated data, so neither ever changes meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Table {
@@ -56,6 +56,9 @@ pub enum Table {
     Audit = 23,
     /// Ids already seen, for dropping duplicates.
     Seen = 24,
+    /// Keys of shreddable rows, one per name. Belongs to the sealing layer:
+    /// nobody else reads or writes it.
+    ShredKeys = 25,
     /// Relay: topics and their quotas.
     LogTopics = 32,
     /// Relay: entries by topic and index.
@@ -76,9 +79,48 @@ impl Table {
         Self::Meta, Self::Account, Self::Settings, Self::Contacts, Self::Invites, Self::Conversations,
         Self::Timeline, Self::Delivery, Self::Outbox, Self::Relays, Self::Cards, Self::State, Self::Groups,
         Self::Images, Self::Public, Self::Commits, Self::Events, Self::Marks, Self::Orders, Self::Packages,
-        Self::Topics, Self::Orphans, Self::Sessions, Self::Audit, Self::Seen, Self::LogTopics,
+        Self::Topics, Self::Orphans, Self::Sessions, Self::Audit, Self::Seen, Self::ShredKeys, Self::LogTopics,
         Self::LogEntries, Self::LogIds, Self::LogPackages, Self::LogChunks, Self::LogTokens,
     ];
+    /// The table's name: its column family, and part of each row's
+    /// associated data.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Meta => "meta",
+            Self::Account => "account",
+            Self::Settings => "settings",
+            Self::Contacts => "contacts",
+            Self::Invites => "invites",
+            Self::Conversations => "conversations",
+            Self::Timeline => "timeline",
+            Self::Delivery => "delivery",
+            Self::Outbox => "outbox",
+            Self::Relays => "relays",
+            Self::Cards => "cards",
+            Self::State => "state",
+            Self::Groups => "groups",
+            Self::Images => "images",
+            Self::Public => "public",
+            Self::Commits => "commits",
+            Self::Events => "events",
+            Self::Marks => "marks",
+            Self::Orders => "orders",
+            Self::Packages => "packages",
+            Self::Topics => "topics",
+            Self::Orphans => "orphans",
+            Self::Sessions => "sessions",
+            Self::Audit => "audit",
+            Self::Seen => "seen",
+            Self::ShredKeys => "shred-keys",
+            Self::LogTopics => "log-topics",
+            Self::LogEntries => "log-entries",
+            Self::LogIds => "log-ids",
+            Self::LogPackages => "log-packages",
+            Self::LogChunks => "log-chunks",
+            Self::LogTokens => "log-tokens",
+        }
+    }
     /// Tables whose rows are sealed under a destroyable key per name.
     #[must_use]
     pub fn shreddable(self) -> bool {
@@ -109,5 +151,18 @@ impl<'a> Key<'a> {
     #[must_use]
     pub fn at(table: Table, name: &'a [u8], order: &'a [u8]) -> Self {
         Self { table, name, order }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_labels_are_distinct() {
+        let numbers: std::collections::BTreeSet<u8> = Table::ALL.iter().map(|t| *t as u8).collect();
+        let labels: std::collections::BTreeSet<&str> = Table::ALL.iter().map(|t| t.label()).collect();
+        assert_eq!((numbers.len(), labels.len()), (Table::ALL.len(), Table::ALL.len()));
+        assert_eq!(Table::ALL.len(), 32);
     }
 }

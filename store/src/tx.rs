@@ -38,14 +38,39 @@ impl Overlay {
     /// Takes over another overlay's changes, which are later than these.
     pub fn absorb(&mut self, later: Self) {
         for (table, name) in &later.shredded {
-            if let Some(rows) = self.rows.get_mut(table) {
-                rows.retain(|(n, _), _| n != name);
-            }
+            self.shred(*table, name);
         }
-        self.shredded.extend(later.shredded);
         for (table, rows) in later.rows {
             self.rows.entry(table).or_default().extend(rows);
         }
+    }
+    /// Writes a row.
+    pub fn put(&mut self, key: Key<'_>, value: Vec<u8>) {
+        self.set(key, Some(value));
+    }
+    /// Deletes a row; a no-op where there is none.
+    pub fn delete(&mut self, key: Key<'_>) {
+        self.set(key, None);
+    }
+    /// Destroys all rows under a name that were written before, here or in
+    /// the store. Rows put under the name afterwards stay.
+    pub fn shred(&mut self, table: Table, name: &[u8]) {
+        if let Some(rows) = self.rows.get_mut(&table) {
+            rows.retain(|(n, _), _| n != name);
+        }
+        if let Err(at) = self.find_shred(table, name) {
+            self.shredded.insert(at, (table, name.to_vec()));
+        }
+    }
+    fn set(&mut self, key: Key<'_>, value: Option<Vec<u8>>) {
+        self.rows.entry(key.table).or_default().insert((key.name.to_vec(), key.order.to_vec()), value);
+    }
+    /// `shredded` is sorted, so that a burst with many shreds stays cheap to read.
+    fn find_shred(&self, table: Table, name: &[u8]) -> Result<usize, usize> {
+        self.shredded.binary_search_by(|(t, n)| (*t, n.as_slice()).cmp(&(table, name)))
+    }
+    fn is_shredded(&self, table: Table, name: &[u8]) -> bool {
+        self.find_shred(table, name).is_ok()
     }
 }
 
@@ -71,26 +96,17 @@ impl<'a> Tx<'a> {
     }
     /// Writes a row.
     pub fn put(&mut self, key: Key<'_>, value: Vec<u8>) {
-        self.set(key, Some(value));
+        self.top.put(key, value);
     }
     /// Deletes a row; a no-op where there is none.
     pub fn delete(&mut self, key: Key<'_>) {
-        self.set(key, None);
+        self.top.delete(key);
     }
     /// Destroys all rows under a name of a shreddable table so that not even
-    /// the disk's old blocks can be read: their key goes.
+    /// the disk's old blocks can be read: their key goes. In other tables the
+    /// rows are deleted and no more.
     pub fn shred(&mut self, table: Table, name: &[u8]) {
-        if let Some(rows) = self.top.rows.get_mut(&table) {
-            rows.retain(|(n, _), _| n != name);
-        }
-        self.top.shredded.push((table, name.to_vec()));
-    }
-    fn set(&mut self, key: Key<'_>, value: Option<Vec<u8>>) {
-        self.top
-            .rows
-            .entry(key.table)
-            .or_default()
-            .insert((key.name.to_vec(), key.order.to_vec()), value);
+        self.top.shred(table, name);
     }
     fn layers(&self) -> [&Overlay; 2] {
         [self.under, &self.top]
@@ -99,12 +115,12 @@ impl<'a> Tx<'a> {
 
 impl Read for Tx<'_> {
     fn get(&self, key: Key<'_>) -> Result<Option<Vec<u8>>, StoreError> {
+        let place = (key.name.to_vec(), key.order.to_vec());
         for layer in self.layers().iter().rev() {
-            let place = (key.name.to_vec(), key.order.to_vec());
             if let Some(value) = layer.rows.get(&key.table).and_then(|rows| rows.get(&place)) {
                 return Ok(value.clone());
             }
-            if layer.shredded.iter().any(|(t, n)| *t == key.table && n == key.name) {
+            if layer.is_shredded(key.table, key.name) {
                 return Ok(None);
             }
         }
@@ -113,15 +129,16 @@ impl Read for Tx<'_> {
 
     fn scan(&self, range: Range<'_>) -> Result<Vec<Row>, StoreError> {
         let name = range.name.to_vec();
+        let first = (name.clone(), range.from.to_vec());
         let mut changed: BTreeMap<&[u8], Option<&Vec<u8>>> = BTreeMap::new();
         let mut shredded = false;
         for layer in self.layers() {
-            if layer.shredded.iter().any(|(t, n)| *t == range.table && n == range.name) {
+            if layer.is_shredded(range.table, range.name) {
                 shredded = true;
                 changed.clear();
             }
             if let Some(rows) = layer.rows.get(&range.table) {
-                for ((n, order), value) in rows.range((name.clone(), range.from.to_vec())..) {
+                for ((n, order), value) in rows.range(&first..) {
                     if *n != name || range.to.is_some_and(|to| order.as_slice() >= to) {
                         break;
                     }
@@ -131,8 +148,9 @@ impl Read for Tx<'_> {
         }
         let mut merged: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
         if !shredded {
-            // Deleted rows may hide as many stored ones as there are changes.
-            let limit = range.limit.saturating_add(changed.len());
+            // Deleted rows may hide as many stored ones as there are deletions.
+            let hidden = changed.values().filter(|v| v.is_none()).count();
+            let limit = range.limit.saturating_add(hidden);
             merged.extend(self.store.scan(Range { limit, ..range })?);
         }
         for (order, value) in changed {
@@ -147,9 +165,29 @@ impl Read for Tx<'_> {
     }
 
     fn scan_table(&self, table: Table) -> Result<Vec<Vec<u8>>, StoreError> {
-        // Only called at start, when nothing is pending; pending rows of other
-        // tables do not matter to it.
-        debug_assert!(self.layers().iter().all(|l| l.rows.get(&table).is_none_or(BTreeMap::is_empty)));
-        self.store.scan_table(table)
+        let mut values = self.store.scan_table(table)?;
+        // Values come without their keys: what a pending change replaces is
+        // looked up by its key and taken out once.
+        let mut replaced: BTreeMap<(&[u8], Vec<u8>), Option<&Vec<u8>>> = BTreeMap::new();
+        for layer in self.layers() {
+            for (_, name) in layer.shredded.iter().filter(|(t, _)| *t == table) {
+                let all = Range { table, name, from: &[], to: None, reverse: false, limit: usize::MAX };
+                let stored = self.store.scan(all)?;
+                replaced.retain(|(n, _), _| n != name);
+                replaced.extend(stored.into_iter().map(|(order, _)| ((name.as_slice(), order), None)));
+            }
+            for ((name, order), value) in layer.rows.get(&table).into_iter().flatten() {
+                replaced.insert((name, order.clone()), value.as_ref());
+            }
+        }
+        for ((name, order), new) in replaced {
+            if let Some(old) = self.store.get(Key::at(table, name, &order))?
+                && let Some(at) = values.iter().position(|v| *v == old)
+            {
+                values.swap_remove(at);
+            }
+            values.extend(new.cloned());
+        }
+        Ok(values)
     }
 }
