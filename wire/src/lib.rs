@@ -7,6 +7,7 @@
 
 pub mod cbor;
 pub mod crypto;
+pub mod identity;
 pub mod ids;
 pub mod labels;
 pub mod limits;
