@@ -99,7 +99,8 @@ mod tests {
 
     #[test]
     fn empty_and_turned_ranges_cover_nothing() {
-        let range = |from, to, limit| Range { table: Table::Meta, name: b"n", from, to, reverse: false, limit };
+        let range =
+            |from, to, limit| Range { table: Table::Meta, name: b"n", from, to, reverse: false, limit };
         assert!(bounds(&range(b"b", Some(b"a"), 9)).is_none());
         assert!(bounds(&range(b"a", Some(b"a"), 9)).is_none());
         assert!(bounds(&range(b"a", None, 0)).is_none());

@@ -27,16 +27,22 @@ pub enum StoreError {
     #[error("the disk is full: free some space, then start Kith again ({0})")]
     Full(String),
     /// The folder may not be read or written.
-    #[error("the data folder may not be read or written: give it to the user that runs Kith, or choose another folder ({0})")]
+    #[error(
+        "the data folder may not be read or written: give it to the user that runs Kith, or choose another folder ({0})"
+    )]
     Permission(String),
     /// Another process has the database open.
     #[error("the data folder is in use by another process: stop it first, or choose another folder ({0})")]
     InUse(String),
     /// The folder holds something that is not ours.
-    #[error("this folder holds something else than Kith's data: choose an empty folder, or the one that Kith made ({0})")]
+    #[error(
+        "this folder holds something else than Kith's data: choose an empty folder, or the one that Kith made ({0})"
+    )]
     Foreign(String),
     /// A row does not open under this vault's key, or is no row of ours.
-    #[error("the data folder is damaged or belongs to another vault: {0}. Restore it from a copy, or recover with the 24 words into an empty folder")]
+    #[error(
+        "the data folder is damaged or belongs to another vault: {0}. Restore it from a copy, or recover with the 24 words into an empty folder"
+    )]
     Corrupt(String),
     /// The data was written by a newer Kith.
     #[error("the data folder has version {found}; this Kith reads up to {known}. Install a newer Kith")]

@@ -63,11 +63,7 @@ impl MemoryStore {
     /// Bytes of all keys and values.
     #[must_use]
     pub fn approximate_bytes(&self) -> u64 {
-        self.tables()
-            .values()
-            .flat_map(|rows| rows.iter())
-            .map(|(k, v)| (k.len() + v.len()) as u64)
-            .sum()
+        self.tables().values().flat_map(|rows| rows.iter()).map(|(k, v)| (k.len() + v.len()) as u64).sum()
     }
     fn tables(&self) -> Tables {
         self.inner.state.read().unwrap_or_else(PoisonError::into_inner).tables.clone()

@@ -82,7 +82,8 @@ impl<S: Backend> Sealed<S> {
             Some(value) => match open_value(&self.row_key, &ad, &value) {
                 Some(text) if text == CHECK_TEXT => Ok(()),
                 _ => Err(StoreError::Corrupt(
-                    "its rows do not open with this vault file; put back the vault file that belongs to it".into(),
+                    "its rows do not open with this vault file; put back the vault file that belongs to it"
+                        .into(),
                 )),
             },
             None => {
@@ -176,7 +177,12 @@ impl<S: Backend> Sealed<S> {
         Ok(out)
     }
 
-    fn shred_key_for(&self, name: &[u8], out: &mut Prepared, rng: &mut ChaCha20Rng) -> Result<Secret, StoreError> {
+    fn shred_key_for(
+        &self,
+        name: &[u8],
+        out: &mut Prepared,
+        rng: &mut ChaCha20Rng,
+    ) -> Result<Secret, StoreError> {
         if let Some(secret) = out.used.get(name) {
             return Ok(secret.clone());
         }
@@ -285,10 +291,7 @@ impl<S: Backend> Read for View<'_, S> {
     fn get(&self, key: Key<'_>) -> Result<Option<Vec<u8>>, StoreError> {
         let name = self.sealed.name(key.table, key.name);
         let place = Key::at(key.table, &name, key.order);
-        self.rows
-            .get(place)?
-            .map(|value| self.open(key.table, &layout::row_key(place), &value))
-            .transpose()
+        self.rows.get(place)?.map(|value| self.open(key.table, &layout::row_key(place), &value)).transpose()
     }
     fn scan(&self, range: Range<'_>) -> Result<Vec<Row>, StoreError> {
         let name = self.sealed.name(range.table, range.name);
