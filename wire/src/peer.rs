@@ -70,6 +70,8 @@ pub enum Frame {
         group: GroupId,
         /// A sync hello of the engine.
         hello: Vec<u8>,
+        /// The far end should answer with its own hello too.
+        reply: bool,
     },
     /// "Give me a key package of yours."
     PackageRequest,
@@ -136,8 +138,8 @@ impl<C> Encode<C> for Frame {
             Self::Nack { number, code } => {
                 e.array(3)?.u8(5)?.u64(*number)?.u16(*code)?;
             }
-            Self::Sync { group, hello } => {
-                e.array(3)?.u8(6)?.encode_with(group, c)?.bytes(hello)?;
+            Self::Sync { group, hello, reply } => {
+                e.array(4)?.u8(6)?.encode_with(group, c)?.bytes(hello)?.bool(*reply)?;
             }
             Self::PackageRequest => {
                 e.array(1)?.u8(7)?;
@@ -170,14 +172,16 @@ impl<'b, C> Decode<'b, C> for Frame {
         let (frame, expected) = match kind {
             0 => (Self::Hello { lowest: d.u16()?, highest: d.u16()?, nonce: fixed(d)? }, 4),
             1 => (Self::Proof { device: d.decode_with(c)?, sig: fixed(d)? }, 3),
-            2 => (
-                Self::Object { number: d.u64()?, group: d.decode_with(c)?, object: d.bytes()?.to_vec() },
-                4,
-            ),
+            2 => {
+                (Self::Object { number: d.u64()?, group: d.decode_with(c)?, object: d.bytes()?.to_vec() }, 4)
+            }
             3 => (Self::Inbox { number: d.u64()?, sealed: d.bytes()?.to_vec() }, 3),
             4 => (Self::Ack { number: d.u64()? }, 2),
             5 => (Self::Nack { number: d.u64()?, code: d.u16()? }, 3),
-            6 => (Self::Sync { group: d.decode_with(c)?, hello: d.bytes()?.to_vec() }, 3),
+            6 => (
+                Self::Sync { group: d.decode_with(c)?, hello: d.bytes()?.to_vec(), reply: d.bool()? },
+                4,
+            ),
             7 => (Self::PackageRequest, 1),
             8 => (Self::Package { package: d.bytes()?.to_vec() }, 2),
             9 => (Self::Typing { group: d.decode_with(c)? }, 2),
@@ -267,9 +271,8 @@ mod tests {
             }),
             any::<u64>().prop_map(|number| Frame::Ack { number }),
             Just(Frame::PackageRequest),
-            (id, any::<u64>(), any::<u64>(), bytes).prop_map(|(blob, offset, total, bytes)| {
-                Frame::BlobPart { blob, offset, total, bytes }
-            }),
+            (id, any::<u64>(), any::<u64>(), bytes)
+                .prop_map(|(blob, offset, total, bytes)| { Frame::BlobPart { blob, offset, total, bytes } }),
         ]
     }
 
@@ -291,7 +294,8 @@ mod tests {
     fn a_proof_holds_for_its_link_only() {
         let key = SigningKey::from_bytes(&[1; 32]);
         let (a, b) = (PeerKey([1; 32]), PeerKey([2; 32]));
-        let link = ProofContext { prover: &a, verifier: &b, prover_nonce: &[3; 32], verifier_nonce: &[4; 32] };
+        let link =
+            ProofContext { prover: &a, verifier: &b, prover_nonce: &[3; 32], verifier_nonce: &[4; 32] };
         let Frame::Proof { device, sig } = link.prove(&key) else { panic!() };
         assert!(link.verify(&device, &sig).is_ok());
         assert!(ProofContext { verifier_nonce: &[5; 32], ..link }.verify(&device, &sig).is_err());
