@@ -1,2 +1,72 @@
-//! placeholder
-fn main() {}
+//! `cargo xtask`: everything that is done to this repository beyond a plain
+//! build. Owns the order of the steps and the processes that they start; knows
+//! the product only through its binaries, its HTTP API and its files.
+
+mod demo;
+mod env;
+mod generate;
+mod lab;
+mod layers;
+mod run;
+mod steps;
+mod tally;
+mod test;
+mod tools;
+mod ui;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use crate::env::Env;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  run [-- ARGS]              build and start one node (`kith run ARGS`)
+  run --demo                 one relay and three nodes, already acquainted
+  test [--only PART]...      everything that CI checks; `--list` names the parts
+  ui [--force]               build the web app when its sources changed
+  gen [--check]              write web-ui/openapi.json and the app's types
+  sim [ARGS]                 the deterministic simulator";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match dispatch(&args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs one command. `false`: it ran and found faults.
+fn dispatch(args: &[String]) -> Result<bool> {
+    let Some((command, rest)) = args.split_first() else {
+        println!("{HELP}");
+        return Ok(true);
+    };
+    if matches!(command.as_str(), "help" | "--help" | "-h") {
+        println!("{HELP}");
+        return Ok(true);
+    }
+    let env = Env::discover()?;
+    match command.as_str() {
+        "run" => run::run(&env, rest),
+        "test" => test::run(&env, rest),
+        "ui" => {
+            env::no_more(rest, &["--force"])?;
+            tools::ensure(&env, &[tools::NPM])?;
+            ui::build(&env, rest.iter().any(|a| a == "--force"))?;
+            Ok(true)
+        }
+        "gen" => {
+            env::no_more(rest, &["--check"])?;
+            generate::run(&env, rest.iter().any(|a| a == "--check"))
+        }
+        "sim" => run::sim(&env, rest),
+        other => bail!("there is no command {other:?}; `cargo xtask help` lists them"),
+    }
+}

@@ -1,0 +1,187 @@
+//! Where things are and with which flags cargo runs. Every cargo call goes
+//! through here, so that all steps share one set of flags and nothing is
+//! built twice.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+/// Linker flag used when mold is installed.
+const MOLD: &str = "-Clink-arg=-fuse-ld=mold";
+
+/// The workspace and how it is built.
+#[derive(Debug, Clone)]
+pub(crate) struct Env {
+    /// The checkout.
+    pub(crate) root: PathBuf,
+    /// Cargo's target folder.
+    pub(crate) target: PathBuf,
+    /// RUSTFLAGS of every cargo call.
+    pub(crate) rustflags: String,
+    /// Tools that xtask installed for itself.
+    pub(crate) tools: PathBuf,
+    /// No person is watching.
+    pub(crate) ci: bool,
+}
+
+/// Cargo profile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// The optimised development profile.
+    Dev,
+    /// What is shipped.
+    Release,
+}
+
+impl Profile {
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Dev => "debug",
+            Self::Release => "release",
+        }
+    }
+}
+
+impl Env {
+    /// Reads the environment.
+    pub(crate) fn discover() -> Result<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .context("xtask must lie inside the workspace")?
+            .to_path_buf();
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
+            || root.join("target"),
+            |dir| {
+                let dir = PathBuf::from(dir);
+                if dir.is_absolute() { dir } else { root.join(dir) }
+            },
+        );
+        let tools = std::env::var_os("KITH_TOOLS_DIR").map_or_else(|| target.join("tools"), PathBuf::from);
+        let rustflags = std::env::var("RUSTFLAGS")
+            .unwrap_or_else(|_| if find("mold").is_some() { MOLD.to_owned() } else { String::new() });
+        let ci = std::env::var("CI").is_ok_and(|v| !v.is_empty() && v != "false");
+        Ok(Self { root, target, rustflags, tools, ci })
+    }
+
+    /// A cargo call in the workspace.
+    pub(crate) fn cargo(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command.args(args).current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target);
+        if self.rustflags.is_empty() {
+            command.env_remove("RUSTFLAGS");
+        } else {
+            command.env("RUSTFLAGS", &self.rustflags);
+        }
+        // What `cargo run` set for xtask itself is not meant for the others.
+        for name in ["CARGO_MANIFEST_DIR", "CARGO_PKG_NAME", "CARGO_PKG_VERSION", "CARGO_MANIFEST_PATH"] {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    /// Folder of copied binaries: they stay when cargo links another variant
+    /// of the same name.
+    fn shelf(&self) -> PathBuf {
+        self.target.join("xtask-bin")
+    }
+
+    /// Builds the binary `bin` of `package` and returns a copy of it that later
+    /// builds with other features leave alone.
+    pub(crate) fn binary(
+        &self,
+        package: &str,
+        bin: &str,
+        features: &[&str],
+        profile: Profile,
+    ) -> Result<PathBuf> {
+        let mut command = self.cargo(&["build", "--quiet", "--package", package, "--bin", bin]);
+        let list = features.join(",");
+        if !features.is_empty() {
+            command.args(["--features", &list]);
+        }
+        if profile == Profile::Release {
+            command.arg("--release");
+        }
+        succeed(&mut command)?;
+        let built = self.target.join(profile.folder()).join(bin);
+        let mut name = format!("{bin}-{}", profile.folder());
+        for feature in features {
+            name.push('+');
+            name.push_str(&feature.replace('/', "."));
+        }
+        let copy = self.shelf().join(name);
+        std::fs::create_dir_all(self.shelf())?;
+        // Rename over the old copy: it may still be running somewhere.
+        let fresh = copy.with_extension("fresh");
+        std::fs::copy(&built, &fresh).with_context(|| format!("copying {}", built.display()))?;
+        std::fs::rename(&fresh, &copy)?;
+        Ok(copy)
+    }
+}
+
+/// The path of a program, if installed.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(program)).find(|file| file.is_file())
+}
+
+/// Runs a command; its failure is an error that shows the command.
+pub(crate) fn succeed(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("could not start {}", shown(command)))?;
+    if !status.success() {
+        bail!("`{}` failed ({status})", shown(command));
+    }
+    Ok(())
+}
+
+/// A command's standard output; its failure is an error with what it wrote.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let out = command.output().with_context(|| format!("could not start {}", shown(command)))?;
+    if !out.status.success() {
+        bail!("`{}` failed ({}):\n{}", shown(command), out.status, String::from_utf8_lossy(&out.stderr));
+    }
+    Ok(String::from_utf8_lossy(&out.stdout).into_owned())
+}
+
+/// A command as one would type it.
+pub(crate) fn shown(command: &Command) -> String {
+    let mut text = command.get_program().to_string_lossy().into_owned();
+    for arg in command.get_args() {
+        text.push(' ');
+        text.push_str(&arg.to_string_lossy());
+    }
+    text
+}
+
+/// Refuses arguments that are not in `known`.
+pub(crate) fn no_more(args: &[String], known: &[&str]) -> Result<()> {
+    for arg in args {
+        if !known.contains(&arg.as_str()) {
+            bail!("unknown argument {arg:?}; `cargo xtask help` lists what there is");
+        }
+    }
+    Ok(())
+}
+
+/// The number after `flag`, or `default`.
+pub(crate) fn number(args: &[String], flag: &str, default: u64) -> Result<u64> {
+    let Some(at) = args.iter().position(|a| a == flag) else {
+        return Ok(default);
+    };
+    let text = args.get(at + 1).with_context(|| format!("{flag} needs a number"))?;
+    text.parse().with_context(|| format!("{flag} needs a number, not {text:?}"))
+}
+
+/// Refuses anything but the given number flags and plain flags.
+pub(crate) fn only_flags(args: &[String], numbers: &[&str], plain: &[&str]) -> Result<()> {
+    let mut rest = args.iter();
+    while let Some(arg) = rest.next() {
+        if numbers.contains(&arg.as_str()) {
+            let _ = rest.next();
+        } else if !plain.contains(&arg.as_str()) {
+            bail!("unknown argument {arg:?}; `cargo xtask help` lists what there is");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! A minimal HTTP/1.1 client for a node's API on loopback: one connection,
+//! kept alive, JSON both ways.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+/// An answer larger than this is refused.
+const BODY_BYTES_MAX: u64 = 64 << 20;
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    /// HTTP status.
+    pub(crate) status: u16,
+    /// The body; null when empty.
+    pub(crate) body: Value,
+}
+
+/// A client of one address with one bearer token.
+#[derive(Debug)]
+pub(crate) struct Client {
+    address: SocketAddr,
+    token: String,
+    timeout: Duration,
+    connection: Option<BufReader<TcpStream>>,
+}
+
+impl Client {
+    /// For requests to `address` with `token`.
+    pub(crate) fn new(address: SocketAddr, token: &str) -> Self {
+        Self { address, token: token.to_owned(), timeout: Duration::from_secs(30), connection: None }
+    }
+
+    /// Sends a request on the kept connection (a fresh one if there is none)
+    /// and reads the answer. Never sends twice.
+    pub(crate) fn send(&mut self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer> {
+        let connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.connect()?,
+        };
+        let (answer, connection) = self.exchange(connection, method, path, body)?;
+        self.connection = connection;
+        Ok(answer)
+    }
+
+    fn connect(&self) -> Result<BufReader<TcpStream>> {
+        let stream = TcpStream::connect_timeout(&self.address, self.timeout)
+            .with_context(|| format!("connecting to {}", self.address))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(self.timeout))?;
+        stream.set_write_timeout(Some(self.timeout))?;
+        Ok(BufReader::new(stream))
+    }
+
+    fn exchange(
+        &self,
+        mut connection: BufReader<TcpStream>,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(Answer, Option<BufReader<TcpStream>>)> {
+        let payload = body.map(Value::to_string).unwrap_or_default();
+        let mut head = format!(
+            "{method} /api/v1{path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n",
+            self.address, self.token
+        );
+        if body.is_some() {
+            head.push_str("Content-Type: application/json\r\n");
+        }
+        head.push_str(&format!("Content-Length: {}\r\n\r\n", payload.len()));
+        head.push_str(&payload);
+        connection.get_mut().write_all(head.as_bytes())?;
+
+        let status_line = read_line(&mut connection)?;
+        let status: u16 = status_line
+            .split(' ')
+            .nth(1)
+            .and_then(|code| code.parse().ok())
+            .with_context(|| format!("not an HTTP answer: {status_line:?}"))?;
+        let (mut length, mut chunked, mut close) = (0u64, false, false);
+        loop {
+            let line = read_line(&mut connection)?;
+            let Some((name, value)) = line.split_once(':') else {
+                break;
+            };
+            let value = value.trim();
+            match name.to_ascii_lowercase().as_str() {
+                "content-length" => length = value.parse()?,
+                "transfer-encoding" => chunked = value.eq_ignore_ascii_case("chunked"),
+                "connection" => close = value.eq_ignore_ascii_case("close"),
+                _ => {}
+            }
+        }
+        let bytes =
+            if chunked { read_chunks(&mut connection)? } else { read_exact(&mut connection, length)? };
+        let body = if bytes.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&bytes)
+                .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()))
+        };
+        Ok((Answer { status, body }, (!close).then_some(connection)))
+    }
+
+    /// A request that must succeed.
+    pub(crate) fn ask(&mut self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
+        let answer = self.send(method, path, body)?;
+        if !(200..300).contains(&answer.status) {
+            let message = answer.body.get("message").and_then(Value::as_str).unwrap_or("no reason given");
+            bail!("{method} {path} answered {}: {message}", answer.status);
+        }
+        Ok(answer.body)
+    }
+}
+
+fn read_line(reader: &mut BufReader<TcpStream>) -> Result<String> {
+    let mut line = String::new();
+    if reader.by_ref().take(64 << 10).read_line(&mut line)? == 0 {
+        bail!("the connection was closed before the answer");
+    }
+    Ok(line.trim_end().to_owned())
+}
+
+fn read_exact(reader: &mut BufReader<TcpStream>, length: u64) -> Result<Vec<u8>> {
+    if length > BODY_BYTES_MAX {
+        bail!("an answer of {length} bytes is more than this client reads");
+    }
+    let mut bytes = Vec::new();
+    reader.by_ref().take(length).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 != length {
+        bail!("the answer was cut off");
+    }
+    Ok(bytes)
+}
+
+fn read_chunks(reader: &mut BufReader<TcpStream>) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    loop {
+        let line = read_line(reader)?;
+        let size = u64::from_str_radix(line.split(';').next().unwrap_or_default().trim(), 16)?;
+        if bytes.len() as u64 + size > BODY_BYTES_MAX {
+            bail!("the answer is more than this client reads");
+        }
+        bytes.extend(read_exact(reader, size)?);
+        read_line(reader)?;
+        if size == 0 {
+            return Ok(bytes);
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! A node process and its API.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use super::http::{Answer, Client};
+use super::process::Process;
+use super::socket::Events;
+use super::{PATIENCE, free_port, loopback_addresses};
+
+/// How long a node may take to end by itself.
+const END: Duration = Duration::from_secs(15);
+/// The passphrase of every node of the laboratory.
+pub(crate) const PASSPHRASE: &str = "correct horse battery staple";
+
+/// How a node is started.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Flags {
+    /// Start with `--no-direct`.
+    pub(crate) no_direct: bool,
+    /// More environment, for test builds.
+    pub(crate) environment: Vec<(String, String)>,
+}
+
+/// A node and how to start it again.
+#[derive(Debug)]
+pub(crate) struct Node {
+    /// Its person.
+    pub(crate) name: String,
+    program: PathBuf,
+    data: PathBuf,
+    log: PathBuf,
+    port: u16,
+    /// How the next start is made.
+    pub(crate) flags: Flags,
+    process: Option<Process>,
+    address: SocketAddr,
+    token: String,
+    client: Option<Client>,
+    /// The sign-in link that it printed.
+    pub(crate) link: String,
+}
+
+impl Node {
+    /// Starts a node with a fresh folder below `folder` and creates its
+    /// account.
+    pub(crate) fn create(program: &Path, folder: &Path, name: &str, flags: Flags) -> Result<Self> {
+        let file = name.to_lowercase();
+        let mut node = Self {
+            name: name.to_owned(),
+            program: program.to_path_buf(),
+            data: folder.join(&file),
+            log: folder.join(format!("{file}.log")),
+            port: free_port()?,
+            flags,
+            process: None,
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            token: String::new(),
+            client: None,
+            link: String::new(),
+        };
+        node.start()?;
+        let made = node.post("/vault/create", &json!({"name": name, "passphrase": PASSPHRASE}))?;
+        let words: Vec<String> = made["words"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|w| w.as_str().map(str::to_owned))
+            .collect();
+        let asked = node.get("/vault/challenge")?;
+        let answers: Vec<Value> = asked["indexes"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_u64)
+            .map(|index| {
+                let word = usize::try_from(index).ok().and_then(|i| words.get(i));
+                json!({"index": index, "word": word})
+            })
+            .collect();
+        node.post("/vault/confirm", &json!({ "answers": answers }))?;
+        Ok(node)
+    }
+
+    /// Starts the process: locked, or fresh.
+    pub(crate) fn start(&mut self) -> Result<()> {
+        self.process = None;
+        self.client = None;
+        let mut command = Command::new(&self.program);
+        command.arg("run").arg("--data").arg(&self.data).args(["--listen", "127.0.0.1:0"]);
+        for address in loopback_addresses(self.port) {
+            command.args(["--p2p-listen", &address]);
+        }
+        if self.flags.no_direct {
+            command.arg("--no-direct");
+        }
+        command.envs(self.flags.environment.iter().map(|(name, value)| (name, value)));
+        let mut process = Process::start(&self.name, &mut command, &self.log, "")?;
+        self.link = process
+            .wait_line("link: ", PATIENCE)
+            .with_context(|| format!("starting {} (its log: {})", self.name, self.log.display()))?;
+        self.address = address_of(&self.link)?;
+        self.token = std::fs::read_to_string(self.data.join("api-token"))
+            .context("reading the node's API token")?
+            .trim()
+            .to_owned();
+        self.client = Some(self.fresh_client());
+        self.process = Some(process);
+        Ok(())
+    }
+
+    /// Unlocks it.
+    pub(crate) fn unlock(&mut self) -> Result<()> {
+        self.post("/vault/unlock", &json!({"passphrase": PASSPHRASE})).map(|_| ())
+    }
+
+    /// Starts and unlocks it.
+    pub(crate) fn resume(&mut self) -> Result<()> {
+        self.start()?;
+        self.unlock()
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.client = None;
+        match self.process.take() {
+            Some(mut process) => process.kill(),
+            None => Ok(()),
+        }
+    }
+
+    /// Stops it in good order.
+    pub(crate) fn stop(&mut self) -> Result<()> {
+        self.client = None;
+        match self.process.take() {
+            Some(mut process) => process.terminate(END).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    /// Its process id, while it runs.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::pid)
+    }
+
+    /// Its data folder.
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Its log.
+    pub(crate) fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Where its API listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Another client of its API, for another thread.
+    pub(crate) fn fresh_client(&self) -> Client {
+        Client::new(self.address, &self.token)
+    }
+
+    /// Its event stream.
+    pub(crate) fn events(&self) -> Result<Events> {
+        Events::open(self.address, &self.token)
+    }
+
+    /// A request, whatever it answers.
+    pub(crate) fn send(&mut self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer> {
+        let Some(client) = &mut self.client else { bail!("{} does not run", self.name) };
+        let sent = client.send(method, path, body);
+        if sent.is_err() {
+            self.client = Some(Client::new(self.address, &self.token));
+        }
+        sent
+    }
+
+    fn ask(&mut self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
+        let name = self.name.clone();
+        let Some(client) = &mut self.client else { bail!("{name} does not run") };
+        client.ask(method, path, body).with_context(|| format!("asking {name}"))
+    }
+
+    /// `GET`.
+    pub(crate) fn get(&mut self, path: &str) -> Result<Value> {
+        self.ask("GET", path, None)
+    }
+
+    /// `POST`.
+    pub(crate) fn post(&mut self, path: &str, body: &Value) -> Result<Value> {
+        self.ask("POST", path, Some(body))
+    }
+
+    /// `PUT`.
+    pub(crate) fn put(&mut self, path: &str, body: &Value) -> Result<Value> {
+        self.ask("PUT", path, Some(body))
+    }
+
+    /// Looks whenever something happens on this node, until `look` finds what
+    /// it looks for.
+    pub(crate) fn until<T>(
+        &mut self,
+        what: &str,
+        patience: Duration,
+        mut look: impl FnMut(&mut Self) -> Result<Option<T>>,
+    ) -> Result<T> {
+        let deadline = Instant::now() + patience;
+        let mut events = self.events()?;
+        loop {
+            if let Some(found) = look(self)? {
+                return Ok(found);
+            }
+            if events.next(deadline)?.is_none() {
+                // The last look is taken after the deadline.
+                return look(self)?
+                    .with_context(|| format!("{}: not within {} s: {what}", self.name, patience.as_secs()));
+            }
+        }
+    }
+
+    /// Uses a relay.
+    pub(crate) fn add_relay(&mut self, link: &str) -> Result<()> {
+        self.post("/relays", &json!({ "link": link })).map(|_| ())
+    }
+
+    /// Own account id.
+    pub(crate) fn account(&mut self) -> Result<String> {
+        text(&self.get("/me")?, "account")
+    }
+
+    /// A contact, if known.
+    pub(crate) fn contact(&mut self, account: &str) -> Result<Option<Value>> {
+        let contacts = self.get("/contacts")?;
+        Ok(contacts.as_array().into_iter().flatten().find(|c| c["account"] == account).cloned())
+    }
+
+    /// The conversation with this id, if known.
+    pub(crate) fn conversation(&mut self, id: &str) -> Result<Option<Value>> {
+        let list = self.get("/conversations")?;
+        Ok(list.as_array().into_iter().flatten().find(|c| c["id"] == id).cloned())
+    }
+
+    /// Makes a group and returns its id.
+    pub(crate) fn create_group(&mut self, title: &str, members: &[String]) -> Result<String> {
+        let made = self.post("/conversations", &json!({"title": title, "members": members}))?;
+        text(&made, "conversation")
+    }
+
+    /// Sends text; the answer's id.
+    pub(crate) fn say(&mut self, conversation: &str, words: &str, key: &str) -> Result<String> {
+        let path = format!("/conversations/{conversation}/messages");
+        let made = self.post(&path, &json!({"text": words, "key": key}))?;
+        text(&made, "id")
+    }
+
+    /// All texts of a conversation, oldest first.
+    pub(crate) fn texts(&mut self, conversation: &str) -> Result<Vec<String>> {
+        let mut texts = Vec::new();
+        let mut after = 0u64;
+        loop {
+            let page =
+                self.get(&format!("/conversations/{conversation}/messages?after={after}&limit=200"))?;
+            let rows = page["messages"].as_array().cloned().unwrap_or_default();
+            let Some(last) = rows.last().and_then(|row| row["position"].as_u64()) else {
+                return Ok(texts);
+            };
+            texts.extend(rows.iter().filter_map(|row| row["content"]["text"].as_str().map(str::to_owned)));
+            if last <= after {
+                bail!("{} pages in circles at position {last}", self.name);
+            }
+            after = last;
+        }
+    }
+
+    /// Waits until a text is in a conversation.
+    pub(crate) fn until_text(&mut self, conversation: &str, words: &str, patience: Duration) -> Result<()> {
+        self.until(&format!("the message {words:?}"), patience, |node| {
+            let page = node.send("GET", &format!("/conversations/{conversation}/messages?limit=50"), None)?;
+            let found = page.body["messages"]
+                .as_array()
+                .is_some_and(|rows| rows.iter().any(|row| row["content"]["text"] == words));
+            Ok(found.then_some(()))
+        })
+    }
+}
+
+/// Makes two nodes contacts by invite link. Returns their direct conversation.
+pub(crate) fn acquaint(inviter: &mut Node, guest: &mut Node) -> Result<String> {
+    let invite = inviter.post("/invites", &json!({"uses": 1, "valid_s": 3600}))?;
+    let link = text(&invite, "link")?;
+    guest.post("/contacts", &json!({"link": link, "greeting": format!("Hello from {}", guest.name)}))?;
+    let (host_account, guest_account) = (inviter.account()?, guest.account()?);
+    inviter.until("the contact request", PATIENCE, |node| {
+        Ok(node.contact(&guest_account)?.filter(|c| c["state"] == "incoming"))
+    })?;
+    inviter.post(&format!("/contacts/{guest_account}/accept"), &json!({}))?;
+    let conversation = guest.until("the accepted request", PATIENCE, |node| {
+        let contact = node.contact(&host_account)?.filter(|c| c["state"] == "accepted");
+        Ok(contact.and_then(|c| c["conversation"].as_str().map(str::to_owned)))
+    })?;
+    inviter.until("the conversation", PATIENCE, |node| {
+        let contact = node.contact(&guest_account)?.filter(|c| c["state"] == "accepted");
+        Ok(contact.filter(|c| c["conversation"].is_string()))
+    })?;
+    Ok(conversation)
+}
+
+/// A text field of an answer.
+pub(crate) fn text(value: &Value, field: &str) -> Result<String> {
+    value[field].as_str().map(str::to_owned).with_context(|| format!("the answer has no {field:?}: {value}"))
+}
+
+fn address_of(link: &str) -> Result<SocketAddr> {
+    let rest = link.strip_prefix("http://").with_context(|| format!("not a sign-in link: {link:?}"))?;
+    let host = rest.split('/').next().unwrap_or_default();
+    host.parse().with_context(|| format!("not a sign-in link: {link:?}"))
+}
