@@ -1,0 +1,254 @@
+//! Objects that still have to leave: which device or relay each one waits
+//! for, and when it is done. The rows are the truth; this index is rebuilt
+//! from them at start.
+//!
+//! An object for a group goes straight to every member device that has a
+//! synced link. If some device has none, or does not answer in time, it also
+//! goes to the group's topic at the relays. It is done when every device has
+//! it, or when enough relays have signed for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kith_store::{Read, StoreError};
+use kith_wire::ids::{AccountId, DeviceId, GroupId, RelayId};
+
+use crate::rows::{self, Outgoing, To};
+
+/// Rows that may wait. Beyond it new messages are refused with a sentence.
+pub(crate) const ROWS_MAX: usize = 20_000;
+/// How long a linked device may take to answer before relays are used too.
+pub(crate) const DIRECT_MS: u64 = 2_000;
+/// Receipts that make an object safe (of the group's relays, if it has fewer).
+pub(crate) const RECEIPTS_WANTED: usize = 2;
+
+/// One row in short.
+#[derive(Debug)]
+pub(crate) struct Item {
+    pub to: To,
+    /// Devices that have not answered yet.
+    pub pending: BTreeSet<DeviceId>,
+    /// Relays are to hold it as well.
+    pub via_relay: bool,
+    /// Relays asked and not yet answered.
+    pub asked: BTreeSet<RelayId>,
+    /// Relays that signed a receipt.
+    pub receipts: BTreeSet<RelayId>,
+    /// Relays that refused; not asked again on this connection.
+    pub refused: BTreeSet<RelayId>,
+    /// When relays are used although links stand, monotonic ms.
+    pub fallback_at: u64,
+}
+
+/// The index.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    items: BTreeMap<u64, Item>,
+    next: u64,
+    by_seq: BTreeMap<(GroupId, u64), u64>,
+    fallbacks: BTreeSet<(u64, u64)>,
+    relay_wanted: BTreeSet<u64>,
+}
+
+impl Outbox {
+    /// Rebuilds the index. Nobody is known to have answered: what waits goes
+    /// to the relays as well.
+    pub(crate) fn load(r: &dyn Read) -> Result<Self, StoreError> {
+        let mut outbox = Self::default();
+        let mut from = 0;
+        loop {
+            let rows = Outgoing::from(r, from, 256)?;
+            let Some(last) = rows.last() else { break };
+            from = last.number + 1;
+            for row in rows {
+                let pending = match &row.to {
+                    To::Group { group, state, .. } => {
+                        rows::audience(r, group, state)?.into_iter().map(|(d, _)| d).collect()
+                    }
+                    To::Inbox { device, .. } => BTreeSet::from([*device]),
+                };
+                outbox.insert(row.number, row.to, pending, 0);
+                outbox.want_relay(row.number);
+            }
+        }
+        outbox.next = outbox.next.max(from);
+        Ok(outbox)
+    }
+
+    /// The number for the next row.
+    pub(crate) fn take_number(&mut self) -> u64 {
+        let n = self.next;
+        self.next += 1;
+        n
+    }
+    /// Numbers given out so far are below this.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.next
+    }
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
+    }
+    pub(crate) fn get(&self, number: u64) -> Option<&Item> {
+        self.items.get(&number)
+    }
+    /// Rows of one group below a number, ascending.
+    pub(crate) fn of_group(&self, group: &GroupId, below: u64) -> Vec<u64> {
+        self.items
+            .range(..below)
+            .filter(|(_, i)| matches!(&i.to, To::Group { group: g, .. } if g == group))
+            .map(|(n, _)| *n)
+            .collect()
+    }
+    /// Inbox rows for one device.
+    pub(crate) fn inbox_of(&self, device: &DeviceId) -> Vec<u64> {
+        self.items
+            .iter()
+            .filter(|(_, i)| matches!(&i.to, To::Inbox { device: d, .. } if d == device))
+            .map(|(n, _)| *n)
+            .collect()
+    }
+    /// Inbox rows for devices of one account.
+    pub(crate) fn has_inbox_for(&self, account: &AccountId) -> bool {
+        self.items.values().any(|i| matches!(&i.to, To::Inbox { account: a, .. } if a == account))
+    }
+
+    /// Adds a row that was just written.
+    pub(crate) fn insert(&mut self, number: u64, to: To, pending: BTreeSet<DeviceId>, fallback_at: u64) {
+        if let To::Group { group, seq: Some(seq), .. } = &to {
+            self.by_seq.insert((*group, *seq), number);
+        }
+        self.fallbacks.insert((fallback_at, number));
+        self.next = self.next.max(number + 1);
+        self.items.insert(
+            number,
+            Item {
+                to,
+                pending,
+                via_relay: false,
+                asked: BTreeSet::new(),
+                receipts: BTreeSet::new(),
+                refused: BTreeSet::new(),
+                fallback_at,
+            },
+        );
+    }
+
+    /// Forgets a row.
+    pub(crate) fn remove(&mut self, number: u64) -> Option<Item> {
+        let item = self.items.remove(&number)?;
+        self.fallbacks.remove(&(item.fallback_at, number));
+        self.relay_wanted.remove(&number);
+        if let To::Group { group, seq: Some(seq), .. } = &item.to
+            && self.by_seq.get(&(*group, *seq)) == Some(&number)
+        {
+            self.by_seq.remove(&(*group, *seq));
+        }
+        Some(item)
+    }
+
+    /// Relays are to hold this one.
+    pub(crate) fn want_relay(&mut self, number: u64) {
+        if let Some(item) = self.items.get_mut(&number) {
+            item.via_relay = true;
+            self.fallbacks.remove(&(item.fallback_at, number));
+            self.relay_wanted.insert(number);
+        }
+    }
+
+    /// A device has the object. `true`: every device has it now.
+    pub(crate) fn reached(&mut self, number: u64, device: &DeviceId) -> bool {
+        self.items.get_mut(&number).is_some_and(|item| {
+            item.pending.remove(device);
+            item.pending.is_empty()
+        })
+    }
+
+    /// A device acknowledged own events of a group up to `seq`: rows that are
+    /// now with every device.
+    pub(crate) fn reached_up_to(&mut self, group: &GroupId, device: &DeviceId, seq: u64) -> Vec<u64> {
+        let numbers: Vec<u64> =
+            self.by_seq.range((*group, 0)..=(*group, seq)).map(|(_, number)| *number).collect();
+        numbers.into_iter().filter(|n| self.reached(*n, device)).collect()
+    }
+
+    /// Rows whose linked devices took too long; they are wanted at relays now.
+    pub(crate) fn due(&mut self, now_ms: u64) -> bool {
+        let due: Vec<u64> =
+            self.fallbacks.range(..=(now_ms, u64::MAX)).map(|(_, number)| *number).collect();
+        for number in &due {
+            self.want_relay(*number);
+        }
+        !due.is_empty()
+    }
+    /// When the next row falls due, monotonic ms.
+    pub(crate) fn next_due(&self) -> Option<u64> {
+        self.fallbacks.first().map(|(at, _)| *at)
+    }
+
+    /// Rows wanted at relays, oldest first.
+    pub(crate) fn wanted_at_relays(&self) -> impl Iterator<Item = u64> + '_ {
+        self.relay_wanted.iter().copied()
+    }
+    /// A relay was asked to hold a row.
+    pub(crate) fn asked(&mut self, number: u64, relay: RelayId) {
+        if let Some(item) = self.items.get_mut(&number) {
+            item.asked.insert(relay);
+        }
+    }
+    /// A relay answered.
+    pub(crate) fn answered(&mut self, number: u64, relay: RelayId, stored: bool) -> Option<&Item> {
+        let item = self.items.get_mut(&number)?;
+        item.asked.remove(&relay);
+        if stored { item.receipts.insert(relay) } else { item.refused.insert(relay) };
+        Some(item)
+    }
+    /// A relay's connection ended: what it was asked is open again.
+    pub(crate) fn relay_lost(&mut self, relay: &RelayId) {
+        for number in &self.relay_wanted {
+            if let Some(item) = self.items.get_mut(number) {
+                item.asked.remove(relay);
+                item.refused.remove(relay);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kith_wire::ids::{StateId, TopicId};
+
+    fn to(group: u8, seq: u64) -> To {
+        To::Group {
+            group: GroupId([group; 32]),
+            state: StateId([0; 32]),
+            topic: TopicId([0; 32]),
+            seq: Some(seq),
+        }
+    }
+
+    #[test]
+    fn an_acknowledgement_covers_everything_before_it() {
+        let (a, b) = (DeviceId([1; 32]), DeviceId([2; 32]));
+        let mut outbox = Outbox::default();
+        for seq in 1..=3 {
+            let n = outbox.take_number();
+            outbox.insert(n, to(1, seq), BTreeSet::from([a, b]), 10);
+        }
+        assert!(outbox.reached_up_to(&GroupId([1; 32]), &a, 3).is_empty());
+        assert_eq!(outbox.reached_up_to(&GroupId([1; 32]), &b, 2), vec![0, 1]);
+        assert!(outbox.reached_up_to(&GroupId([9; 32]), &b, 9).is_empty());
+    }
+
+    #[test]
+    fn unanswered_rows_fall_due_once() {
+        let mut outbox = Outbox::default();
+        outbox.insert(0, to(1, 1), BTreeSet::from([DeviceId([1; 32])]), 10);
+        assert_eq!(outbox.next_due(), Some(10));
+        assert!(!outbox.due(9));
+        assert!(outbox.due(10));
+        assert_eq!(outbox.next_due(), None);
+        assert_eq!(outbox.wanted_at_relays().collect::<Vec<_>>(), vec![0]);
+        outbox.remove(0);
+        assert_eq!(outbox.wanted_at_relays().count(), 0);
+    }
+}

@@ -1,0 +1,304 @@
+//! What a person sees, computed from stored rows on any thread. Never writes,
+//! never loads a group.
+
+use kith_store::{Read, StoreError};
+use kith_wire::ids::{AccountId, DeviceId, EventId, GroupId};
+
+use crate::people;
+use crate::rows::{self, Conversation, Entry, GroupInfo, Progress, Sent};
+use crate::view::{self, Content, ConversationKind, DeliveryState, Message, Quote, Standing};
+
+/// Rows of a page at most.
+pub const PAGE_MAX: usize = 200;
+/// Characters of a preview or quote.
+const PREVIEW_CHARS: usize = 200;
+
+type Result<T> = core::result::Result<T, StoreError>;
+
+/// The first characters of a text, on one line.
+pub(crate) fn shorten(text: &str) -> String {
+    text.chars().take(PREVIEW_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// All conversations, newest activity first.
+pub fn conversations(r: &dyn Read, me: &AccountId) -> Result<Vec<view::Conversation>> {
+    let mut all: Vec<_> = Conversation::all(r)?
+        .into_iter()
+        .filter(|c| !c.deleted)
+        .map(|c| conversation_view(r, me, &c))
+        .collect::<Result<_>>()?;
+    all.sort_by(|a, b| b.active_at.cmp(&a.active_at).then_with(|| a.id.cmp(&b.id)));
+    Ok(all)
+}
+
+/// One conversation as the list shows it.
+pub(crate) fn conversation_view(
+    r: &dyn Read,
+    me: &AccountId,
+    c: &Conversation,
+) -> Result<view::Conversation> {
+    let info = GroupInfo::load(r, &c.write_group())?;
+    let mut accounts: Vec<AccountId> =
+        info.iter().flat_map(|i| i.members.iter().map(|m| m.account)).collect();
+    accounts.sort();
+    accounts.dedup();
+    let title = match c.peer {
+        Some(peer) => people::display_name(r, &peer)?,
+        None => c.title.clone(),
+    };
+    let last = match &c.last {
+        None => None,
+        Some(last) => Some(view::Preview {
+            author: if last.author == *me { None } else { Some(people::display_name(r, &last.author)?) },
+            text: last.text.clone(),
+            at: last.at,
+            state: match &last.own {
+                Some((group, seq)) => Sent::load(r, group, *seq)?
+                    .map(|sent| summarise(r, group, *seq, &sent).map(|(state, _)| state))
+                    .transpose()?,
+                None => None,
+            },
+        }),
+    };
+    Ok(view::Conversation {
+        id: c.id.hex(),
+        kind: if c.kind == rows::KIND_DIRECT { ConversationKind::Direct } else { ConversationKind::Group },
+        title,
+        peer: c.peer.map(|p| p.to_text()),
+        standing: match c.standing {
+            rows::STANDING_ACTIVE => Standing::Active,
+            rows::STANDING_JOINING => Standing::Joining,
+            rows::STANDING_LEFT => Standing::Left,
+            _ => Standing::Removed,
+        },
+        unread: c.unread,
+        last,
+        active_at: c.active_at,
+        read_position: c.read_position,
+        member_count: u32::try_from(accounts.len()).unwrap_or(u32::MAX),
+    })
+}
+
+/// One conversation with its members.
+pub fn conversation(
+    r: &dyn Read,
+    me: &AccountId,
+    id: &GroupId,
+) -> Result<Option<view::ConversationDetails>> {
+    let Some(c) = Conversation::load(r, id)?.filter(|c| !c.deleted) else { return Ok(None) };
+    let info = GroupInfo::load(r, &c.write_group())?;
+    let mut members: Vec<view::Member> = Vec::new();
+    let mut role = view::Role::Member;
+    for m in info.iter().flat_map(|i| &i.members) {
+        if m.account == *me {
+            role = m.role();
+        }
+        let account = m.account.to_text();
+        if let Some(known) = members.iter_mut().find(|k| k.account == account) {
+            known.devices += 1;
+            known.seen |= m.seen;
+            continue;
+        }
+        let contact = people::read_contact(r, &m.account)?;
+        members.push(view::Member {
+            account,
+            name: people::display_name(r, &m.account)?,
+            role: m.role(),
+            devices: 1,
+            seen: m.seen || m.account == *me,
+            me: m.account == *me,
+            verified: contact.is_some_and(|c| c.verified),
+        });
+    }
+    members.sort_by(|a, b| {
+        (!a.me, a.role, a.name.to_lowercase()).cmp(&(!b.me, b.role, b.name.to_lowercase()))
+    });
+    Ok(Some(view::ConversationDetails {
+        conversation: conversation_view(r, me, &c)?,
+        members,
+        role,
+        relays: info.as_ref().map(|i| i.relays.clone()).unwrap_or_default(),
+        epoch: info.as_ref().map_or(0, |i| i.epoch),
+        state: info.map_or_else(String::new, |i| i.tip.hex()),
+    }))
+}
+
+/// A page of a timeline: rows before `before`, or after `after`, or the newest.
+pub fn messages(
+    r: &dyn Read,
+    me: &AccountId,
+    id: &GroupId,
+    before: Option<u64>,
+    after: Option<u64>,
+    limit: usize,
+) -> Result<Option<view::MessagePage>> {
+    let Some(c) = Conversation::load(r, id)?.filter(|c| !c.deleted) else { return Ok(None) };
+    let limit = limit.clamp(1, PAGE_MAX);
+    let entries = match after {
+        Some(after) => Entry::range(r, id, after.saturating_add(1), u64::MAX, false, limit)?,
+        None => {
+            let mut rows = Entry::range(r, id, 0, before.unwrap_or(u64::MAX), true, limit)?;
+            rows.reverse();
+            rows
+        }
+    };
+    let (first, last) = (entries.first().map(|e| e.position), entries.last().map(|e| e.position));
+    let more_before = match first {
+        Some(first) => !Entry::range(r, id, 0, first, true, 1)?.is_empty(),
+        None => false,
+    };
+    let messages = entries.iter().map(|e| message_view(r, me, e)).collect::<Result<_>>()?;
+    Ok(Some(view::MessagePage {
+        messages,
+        more_before,
+        more_after: last.is_some_and(|p| p < c.last_position),
+    }))
+}
+
+/// One timeline row as the UI shows it.
+pub(crate) fn message_view(r: &dyn Read, me: &AccountId, e: &Entry) -> Result<Message> {
+    let mine = e.author == *me;
+    let sent = if mine && e.seq > 0 { Sent::load(r, &e.group, e.seq)? } else { None };
+    let summary = match &sent {
+        Some(sent) => Some(summarise(r, &e.group, e.seq, sent)?),
+        None => None,
+    };
+    let stored = sent.as_ref().filter(|_| summary.is_some_and(|(s, _)| s == DeliveryState::Stored));
+    Ok(Message {
+        id: e.id.hex(),
+        position: e.position,
+        author: e.author.to_text(),
+        author_name: people::display_name(r, &e.author)?,
+        mine,
+        at: e.at,
+        content: match e.kind {
+            rows::ENTRY_TEXT => Content::Text { text: e.text.clone() },
+            rows::ENTRY_NOTICE => Content::Notice {
+                code: e.text.clone(),
+                args: e.args.iter().map(|a| resolve_name(r, a)).collect::<Result<_>>()?,
+            },
+            _ => Content::Newer,
+        },
+        reply_to: match &e.reply_to {
+            Some(id) => quote(r, id)?,
+            None => None,
+        },
+        delivery: summary.map(|(state, _)| state),
+        stored_until: stored.and_then(|s| s.receipts.iter().map(|(_, until)| *until).max()),
+        stored_at: stored.map_or(0, |s| u32::try_from(s.receipts.len()).unwrap_or(u32::MAX)),
+    })
+}
+
+/// Names in notices are kept as account ids, so that they follow renames.
+fn resolve_name(r: &dyn Read, arg: &str) -> Result<String> {
+    match AccountId::from_text(arg) {
+        Some(account) => people::display_name(r, &account),
+        None => Ok(arg.to_owned()),
+    }
+}
+
+fn quote(r: &dyn Read, id: &EventId) -> Result<Option<Quote>> {
+    let Some((conversation, position)) = Entry::place(r, id)? else {
+        return Ok(Some(Quote { id: id.hex(), author_name: String::new(), text: String::new() }));
+    };
+    let Some(e) = Entry::load(r, &conversation, position)? else { return Ok(None) };
+    Ok(Some(Quote {
+        id: id.hex(),
+        author_name: people::display_name(r, &e.author)?,
+        text: shorten(&e.text),
+    }))
+}
+
+/// The state of an own message over its audience, and of each device.
+fn summarise(
+    r: &dyn Read,
+    group: &GroupId,
+    seq: u64,
+    sent: &Sent,
+) -> Result<(DeliveryState, usize)> {
+    let devices = devices(r, group, seq, sent)?;
+    Ok((overall(&devices, sent), devices.len()))
+}
+
+struct DeviceState {
+    device: DeviceId,
+    account: AccountId,
+    state: DeliveryState,
+    at: Option<u64>,
+}
+
+fn devices(r: &dyn Read, group: &GroupId, seq: u64, sent: &Sent) -> Result<Vec<DeviceState>> {
+    let progress = rows::progress(r, group)?;
+    let waiting = if sent.receipts.is_empty() { DeliveryState::Queued } else { DeliveryState::Stored };
+    Ok(rows::audience(r, group, &sent.state)?
+        .into_iter()
+        .map(|(device, account)| {
+            let p: Option<&Progress> = progress.iter().find(|p| p.device == device);
+            let (state, at) = match p {
+                Some(p) if p.read >= seq => (DeliveryState::Read, Some(p.read_at)),
+                Some(p) if p.acked >= seq => (DeliveryState::DeliveredAll, Some(p.acked_at)),
+                _ => (waiting, None),
+            };
+            DeviceState { device, account, state, at }
+        })
+        .collect())
+}
+
+fn overall(devices: &[DeviceState], sent: &Sent) -> DeliveryState {
+    use std::collections::BTreeMap;
+    if sent.problem.is_some() {
+        return DeliveryState::Failed;
+    }
+    // Per account the device that is furthest, and over all the one that is least far.
+    let mut best: BTreeMap<AccountId, DeliveryState> = BTreeMap::new();
+    for d in devices {
+        let s = best.entry(d.account).or_insert(DeliveryState::Queued);
+        *s = (*s).max(d.state);
+    }
+    let waiting = if sent.receipts.is_empty() { DeliveryState::Queued } else { DeliveryState::Stored };
+    if best.is_empty() || best.values().any(|s| *s < DeliveryState::Delivered) {
+        return waiting;
+    }
+    if best.values().all(|s| *s == DeliveryState::Read) {
+        return DeliveryState::Read;
+    }
+    if devices.iter().all(|d| d.state >= DeliveryState::DeliveredAll) {
+        return DeliveryState::DeliveredAll;
+    }
+    DeliveryState::Delivered
+}
+
+/// Everything known about the delivery of one own message.
+pub fn delivery(r: &dyn Read, id: &GroupId, event: &EventId) -> Result<Option<view::Delivery>> {
+    let Some((conversation, position)) = Entry::place(r, event)? else { return Ok(None) };
+    let Some(e) = Entry::load(r, &conversation, position)?.filter(|_| conversation == *id) else {
+        return Ok(None);
+    };
+    let Some(sent) = Sent::load(r, &e.group, e.seq)?.filter(|s| s.event == *event) else { return Ok(None) };
+    let devices = devices(r, &e.group, e.seq, &sent)?;
+    Ok(Some(view::Delivery {
+        state: overall(&devices, &sent),
+        relays: sent
+            .receipts
+            .iter()
+            .map(|(relay, until)| view::RelayCopy { relay: relay.clone(), until: *until })
+            .collect(),
+        devices: devices
+            .into_iter()
+            .map(|d| {
+                Ok(view::DeviceDelivery {
+                    account: d.account.to_text(),
+                    name: people::display_name(r, &d.account)?,
+                    device: d.device.hex(),
+                    state: if d.state == DeliveryState::DeliveredAll {
+                        DeliveryState::Delivered
+                    } else {
+                        d.state
+                    },
+                    at: d.at,
+                })
+            })
+            .collect::<Result<_>>()?,
+        problem: sent.problem,
+    }))
+}
