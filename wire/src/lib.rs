@@ -6,6 +6,8 @@
 //! read a clock, draw randomness, or do I/O: those are arguments.
 
 pub mod cbor;
+pub mod contact;
+pub mod content;
 pub mod crypto;
 pub mod identity;
 pub mod ids;
