@@ -5,16 +5,26 @@
 //! know what a row means: tables are named here, their contents belong to
 //! `mls`, `node/core` and `bootstrap`.
 
+mod argon;
+mod file;
 mod layout;
+mod lock;
 mod memory;
+mod migrate;
 mod sealed;
 mod table;
 mod tx;
+mod vault;
 
+pub use argon::{Argon2Params, calibrate};
+pub use file::write_atomic;
+pub use lock::{DataLock, LockError};
 pub use memory::{MemoryStore, WriteHook};
+pub use migrate::{Migrated, Migration, SCHEMA, migrate, open_schema};
 pub use sealed::{Sealed, UNSEALED};
 pub use table::{Key, Table};
 pub use tx::{Overlay, Tx};
+pub use vault::{PASSPHRASE_BYTES_MAX, PASSPHRASE_CHARS_MIN, VaultError, VaultHeader, check_passphrase};
 
 /// Why the store could not do what was asked. Every variant is the
 /// environment's or the vault's fault, never a peer's.
