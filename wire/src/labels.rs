@@ -30,6 +30,14 @@ labels! {
     ID_RANK = "kith/id/rank/v1";
     /// Topic id from its descriptor.
     ID_TOPIC = "kith/id/topic/v1";
+    /// Contact request, as its answer names it.
+    ID_REQUEST = "kith/id/request/v1";
+    /// Invite id from its secret.
+    INVITE_ID = "kith/invite/id/v1";
+    /// Proof that a requester holds an invite's secret.
+    INVITE_PROOF = "kith/invite/proof/v1";
+    /// Seed of an invite's delivery token key.
+    INVITE_TOKEN = "kith/invite/token/v1";
     /// MLS exporter label of a group's topic secret.
     TOPIC = "kith/topic/v1";
     /// Seed of a topic's read key.

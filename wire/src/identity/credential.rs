@@ -146,6 +146,11 @@ impl Credential {
     pub fn verify_bytes(bytes: &[u8]) -> Result<Verified, WireError> {
         Self::from_bytes(bytes)?.verify()
     }
+    /// The device that it speaks of, not verified.
+    #[must_use]
+    pub fn device(&self) -> DeviceId {
+        self.device
+    }
     /// The rotation that this credential carries.
     #[must_use]
     pub fn rotation(&self) -> Rotation {
