@@ -76,6 +76,10 @@ labels! {
     VAULT_SESSION = "kith/vault/session/v1";
     /// Safety number.
     SAFETY = "kith/safety/v1";
+    /// Seed of the throw-away transport key towards one relay in one week.
+    TRANSPORT_RELAY = "kith/transport/relay/v1";
+    /// When in the week that key changes.
+    TRANSPORT_RELAY_TURN = "kith/transport/relay-turn/v1";
     /// Signature by R over an account key generation.
     SIG_ROTATE = "kith/sig/rotate/v1";
     /// Revocation by R.
