@@ -2,12 +2,17 @@
 //! build. Owns the order of the steps and the processes that they start; knows
 //! the product only through its binaries, its HTTP API and its files.
 
+mod bench;
+mod canary;
+mod capture;
 mod demo;
 mod env;
 mod generate;
 mod lab;
 mod layers;
+mod random;
 mod run;
+mod soak;
 mod steps;
 mod tally;
 mod test;
@@ -28,6 +33,9 @@ cargo xtask COMMAND
   test [--only PART]...      everything that CI checks; `--list` names the parts
   ui [--force]               build the web app when its sources changed
   gen [--check]              write web-ui/openapi.json and the app's types
+  soak crash [--rounds N] [--seed S] [--messages N] [--control]
+  bench dm [--runs N]        latency, throughput, start and memory of two nodes
+  canary [--control]         look for planted words wherever they must not be
   sim [ARGS]                 the deterministic simulator";
 
 fn main() -> ExitCode {
@@ -66,6 +74,9 @@ fn dispatch(args: &[String]) -> Result<bool> {
             env::no_more(rest, &["--check"])?;
             generate::run(&env, rest.iter().any(|a| a == "--check"))
         }
+        "soak" => soak::run(&env, rest),
+        "bench" => bench::run(&env, rest),
+        "canary" => canary::run(&env, rest),
         "sim" => run::sim(&env, rest),
         other => bail!("there is no command {other:?}; `cargo xtask help` lists them"),
     }

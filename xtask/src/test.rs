@@ -8,10 +8,14 @@ use anyhow::{Result, bail};
 use crate::env::{Env, Profile, output};
 use crate::steps::Steps;
 use crate::tally::Tally;
-use crate::{demo, generate, layers, tools, ui};
+use crate::{canary, demo, generate, layers, soak, tools, ui};
 
 /// The parts, in order.
-const PARTS: &[&str] = &["tools", "fmt", "app", "rust", "clippy", "deny", "layers", "openapi", "demo", "e2e"];
+const PARTS: &[&str] =
+    &["tools", "fmt", "app", "rust", "clippy", "deny", "layers", "openapi", "demo", "e2e", "soak", "canary"];
+
+/// Rounds of the crash soak in every test run.
+const SOAK_ROUNDS: u64 = 20;
 
 /// Runs the parts that `args` choose, all without `--only`.
 pub(crate) fn run(env: &Env, args: &[String]) -> Result<bool> {
@@ -65,6 +69,14 @@ pub(crate) fn run(env: &Env, args: &[String]) -> Result<bool> {
     }
     if wanted("e2e") {
         e2e(env, &mut steps);
+    }
+    if wanted("soak") {
+        steps.part("soak crash", || soak::rounds(env, SOAK_ROUNDS));
+        steps.part("soak crash control", || soak::control(env));
+    }
+    if wanted("canary") {
+        steps.part("canary", || canary::check(env));
+        steps.part("canary control", || canary::control(env));
     }
     Ok(steps.close(&whole_run()))
 }

@@ -38,12 +38,38 @@ impl Client {
     /// Sends a request on the kept connection (a fresh one if there is none)
     /// and reads the answer. Never sends twice.
     pub(crate) fn send(&mut self, method: &str, path: &str, body: Option<&Value>) -> Result<Answer> {
-        let connection = match self.connection.take() {
+        self.begin(method, path, body)?;
+        self.finish()
+    }
+
+    /// Sends a request; [`Client::finish`] reads its answer.
+    pub(crate) fn begin(&mut self, method: &str, path: &str, body: Option<&Value>) -> Result<()> {
+        let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.connect()?,
         };
-        let (answer, connection) = self.exchange(connection, method, path, body)?;
-        self.connection = connection;
+        let payload = body.map(Value::to_string).unwrap_or_default();
+        let mut request = format!(
+            "{method} /api/v1{path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n",
+            self.address, self.token
+        );
+        if body.is_some() {
+            request.push_str("Content-Type: application/json\r\n");
+        }
+        request.push_str("Content-Length: ");
+        request.push_str(&payload.len().to_string());
+        request.push_str("\r\n\r\n");
+        request.push_str(&payload);
+        connection.get_mut().write_all(request.as_bytes())?;
+        self.connection = Some(connection);
+        Ok(())
+    }
+
+    /// Reads the answer to what [`Client::begin`] sent.
+    pub(crate) fn finish(&mut self) -> Result<Answer> {
+        let mut connection = self.connection.take().context("nothing was asked")?;
+        let (answer, stays) = read_answer(&mut connection)?;
+        self.connection = stays.then_some(connection);
         Ok(answer)
     }
 
@@ -56,56 +82,6 @@ impl Client {
         Ok(BufReader::new(stream))
     }
 
-    fn exchange(
-        &self,
-        mut connection: BufReader<TcpStream>,
-        method: &str,
-        path: &str,
-        body: Option<&Value>,
-    ) -> Result<(Answer, Option<BufReader<TcpStream>>)> {
-        let payload = body.map(Value::to_string).unwrap_or_default();
-        let mut head = format!(
-            "{method} /api/v1{path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n",
-            self.address, self.token
-        );
-        if body.is_some() {
-            head.push_str("Content-Type: application/json\r\n");
-        }
-        head.push_str(&format!("Content-Length: {}\r\n\r\n", payload.len()));
-        head.push_str(&payload);
-        connection.get_mut().write_all(head.as_bytes())?;
-
-        let status_line = read_line(&mut connection)?;
-        let status: u16 = status_line
-            .split(' ')
-            .nth(1)
-            .and_then(|code| code.parse().ok())
-            .with_context(|| format!("not an HTTP answer: {status_line:?}"))?;
-        let (mut length, mut chunked, mut close) = (0u64, false, false);
-        loop {
-            let line = read_line(&mut connection)?;
-            let Some((name, value)) = line.split_once(':') else {
-                break;
-            };
-            let value = value.trim();
-            match name.to_ascii_lowercase().as_str() {
-                "content-length" => length = value.parse()?,
-                "transfer-encoding" => chunked = value.eq_ignore_ascii_case("chunked"),
-                "connection" => close = value.eq_ignore_ascii_case("close"),
-                _ => {}
-            }
-        }
-        let bytes =
-            if chunked { read_chunks(&mut connection)? } else { read_exact(&mut connection, length)? };
-        let body = if bytes.is_empty() {
-            Value::Null
-        } else {
-            serde_json::from_slice(&bytes)
-                .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()))
-        };
-        Ok((Answer { status, body }, (!close).then_some(connection)))
-    }
-
     /// A request that must succeed.
     pub(crate) fn ask(&mut self, method: &str, path: &str, body: Option<&Value>) -> Result<Value> {
         let answer = self.send(method, path, body)?;
@@ -115,6 +91,38 @@ impl Client {
         }
         Ok(answer.body)
     }
+}
+
+/// An answer, and whether the connection stays.
+fn read_answer(connection: &mut BufReader<TcpStream>) -> Result<(Answer, bool)> {
+    let status_line = read_line(connection)?;
+    let status: u16 = status_line
+        .split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .with_context(|| format!("not an HTTP answer: {status_line:?}"))?;
+    let (mut length, mut chunked, mut close) = (0u64, false, false);
+    loop {
+        let line = read_line(connection)?;
+        let Some((name, value)) = line.split_once(':') else {
+            break;
+        };
+        let value = value.trim();
+        match name.to_ascii_lowercase().as_str() {
+            "content-length" => length = value.parse()?,
+            "transfer-encoding" => chunked = value.eq_ignore_ascii_case("chunked"),
+            "connection" => close = value.eq_ignore_ascii_case("close"),
+            _ => {}
+        }
+    }
+    let bytes = if chunked { read_chunks(connection)? } else { read_exact(connection, length)? };
+    let body = if bytes.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_slice(&bytes)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()))
+    };
+    Ok((Answer { status, body }, !close))
 }
 
 fn read_line(reader: &mut BufReader<TcpStream>) -> Result<String> {

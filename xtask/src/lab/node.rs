@@ -36,6 +36,7 @@ pub(crate) struct Node {
     data: PathBuf,
     log: PathBuf,
     port: u16,
+    http_port: u16,
     /// How the next start is made.
     pub(crate) flags: Flags,
     process: Option<Process>,
@@ -47,9 +48,8 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Starts a node with a fresh folder below `folder` and creates its
-    /// account.
-    pub(crate) fn create(program: &Path, folder: &Path, name: &str, flags: Flags) -> Result<Self> {
+    /// Starts a node with a fresh folder below `folder`; it has no account yet.
+    pub(crate) fn fresh(program: &Path, folder: &Path, name: &str, flags: Flags) -> Result<Self> {
         let file = name.to_lowercase();
         let mut node = Self {
             name: name.to_owned(),
@@ -57,6 +57,7 @@ impl Node {
             data: folder.join(&file),
             log: folder.join(format!("{file}.log")),
             port: free_port()?,
+            http_port: free_port()?,
             flags,
             process: None,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -65,14 +66,26 @@ impl Node {
             link: String::new(),
         };
         node.start()?;
-        let made = node.post("/vault/create", &json!({"name": name, "passphrase": PASSPHRASE}))?;
+        Ok(node)
+    }
+
+    /// Starts a node and creates its account.
+    pub(crate) fn create(program: &Path, folder: &Path, name: &str, flags: Flags) -> Result<Self> {
+        let mut node = Self::fresh(program, folder, name, flags)?;
+        node.sign_up(name)?;
+        Ok(node)
+    }
+
+    /// Creates its account and proves to have written the words down.
+    pub(crate) fn sign_up(&mut self, name: &str) -> Result<()> {
+        let made = self.post("/vault/create", &json!({"name": name, "passphrase": PASSPHRASE}))?;
         let words: Vec<String> = made["words"]
             .as_array()
             .into_iter()
             .flatten()
             .filter_map(|w| w.as_str().map(str::to_owned))
             .collect();
-        let asked = node.get("/vault/challenge")?;
+        let asked = self.get("/vault/challenge")?;
         let answers: Vec<Value> = asked["indexes"]
             .as_array()
             .into_iter()
@@ -83,8 +96,7 @@ impl Node {
                 json!({"index": index, "word": word})
             })
             .collect();
-        node.post("/vault/confirm", &json!({ "answers": answers }))?;
-        Ok(node)
+        self.post("/vault/confirm", &json!({ "answers": answers })).map(|_| ())
     }
 
     /// Starts the process: locked, or fresh.
@@ -92,7 +104,8 @@ impl Node {
         self.process = None;
         self.client = None;
         let mut command = Command::new(&self.program);
-        command.arg("run").arg("--data").arg(&self.data).args(["--listen", "127.0.0.1:0"]);
+        command.arg("run").arg("--data").arg(&self.data);
+        command.args(["--listen", &format!("127.0.0.1:{}", self.http_port)]);
         for address in loopback_addresses(self.port) {
             command.args(["--p2p-listen", &address]);
         }
@@ -259,25 +272,6 @@ impl Node {
         let path = format!("/conversations/{conversation}/messages");
         let made = self.post(&path, &json!({"text": words, "key": key}))?;
         text(&made, "id")
-    }
-
-    /// All texts of a conversation, oldest first.
-    pub(crate) fn texts(&mut self, conversation: &str) -> Result<Vec<String>> {
-        let mut texts = Vec::new();
-        let mut after = 0u64;
-        loop {
-            let page =
-                self.get(&format!("/conversations/{conversation}/messages?after={after}&limit=200"))?;
-            let rows = page["messages"].as_array().cloned().unwrap_or_default();
-            let Some(last) = rows.last().and_then(|row| row["position"].as_u64()) else {
-                return Ok(texts);
-            };
-            texts.extend(rows.iter().filter_map(|row| row["content"]["text"].as_str().map(str::to_owned)));
-            if last <= after {
-                bail!("{} pages in circles at position {last}", self.name);
-            }
-            after = last;
-        }
     }
 
     /// Waits until a text is in a conversation.

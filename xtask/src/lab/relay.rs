@@ -72,18 +72,8 @@ impl Relay {
         }
     }
 
-    /// Whether it runs.
-    pub(crate) fn running(&self) -> bool {
-        self.process.is_some()
-    }
-
     /// Its data folder.
     pub(crate) fn data(&self) -> &Path {
         &self.data
-    }
-
-    /// Its process id, while it runs.
-    pub(crate) fn pid(&self) -> Option<u32> {
-        self.process.as_ref().map(Process::pid)
     }
 }

@@ -64,11 +64,10 @@ impl Events {
     /// One whole frame. What was read of a frame stays for the next call when
     /// the deadline comes in between.
     fn frame(&mut self, deadline: Instant) -> Result<Option<(u8, Vec<u8>)>> {
-        let mut header = 2usize;
         loop {
             if let [first, second, ..] = self.pending[..] {
                 let short = u64::from(second & 0x7f);
-                header = match short {
+                let header = match short {
                     126 => 4,
                     127 => 10,
                     _ => 2,
