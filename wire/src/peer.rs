@@ -85,22 +85,6 @@ pub enum Frame {
         /// Where.
         group: GroupId,
     },
-    /// "Give me this blob."
-    BlobRequest {
-        /// SHA-256 of the whole ciphertext.
-        blob: [u8; 32],
-    },
-    /// One part of a blob.
-    BlobPart {
-        /// SHA-256 of the whole ciphertext.
-        blob: [u8; 32],
-        /// Where this part starts, in bytes.
-        offset: u64,
-        /// Bytes of the whole.
-        total: u64,
-        /// The part.
-        bytes: Vec<u8>,
-    },
 }
 
 /// Codes of [`Frame::Nack`].
@@ -150,12 +134,6 @@ impl<C> Encode<C> for Frame {
             Self::Typing { group } => {
                 e.array(2)?.u8(9)?.encode_with(group, c)?;
             }
-            Self::BlobRequest { blob } => {
-                e.array(2)?.u8(10)?.bytes(blob)?;
-            }
-            Self::BlobPart { blob, offset, total, bytes } => {
-                e.array(5)?.u8(11)?.bytes(blob)?.u64(*offset)?.u64(*total)?.bytes(bytes)?;
-            }
         }
         Ok(())
     }
@@ -185,16 +163,6 @@ impl<'b, C> Decode<'b, C> for Frame {
             7 => (Self::PackageRequest, 1),
             8 => (Self::Package { package: d.bytes()?.to_vec() }, 2),
             9 => (Self::Typing { group: d.decode_with(c)? }, 2),
-            10 => (Self::BlobRequest { blob: fixed(d)? }, 2),
-            11 => (
-                Self::BlobPart {
-                    blob: fixed(d)?,
-                    offset: d.u64()?,
-                    total: d.u64()?,
-                    bytes: d.bytes()?.to_vec(),
-                },
-                5,
-            ),
             _ => return Err(minicbor::decode::Error::message("unknown kind of frame")),
         };
         if len == expected {

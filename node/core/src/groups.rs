@@ -1,0 +1,426 @@
+//! What the group engine's outcomes mean for a person: rows, marks, notices,
+//! topics. The engine decides what a group is; this file only shows it.
+
+use kith_mls::{EngineError, Outcome};
+use kith_store::StoreError;
+use kith_wire::content::{self, ReadUpTo, Text};
+use kith_wire::group::{ConversationKind, Role};
+use kith_wire::ids::{AccountId, EventId, GroupId, TopicId};
+
+use crate::api::{Event, Refusal};
+use crate::ctx::Ctx;
+use crate::live::{Live, Timer};
+use crate::rows::{self, Conversation, Entry, GroupInfo, MemberInfo, Sent};
+use crate::timeline::{self, NewEntry};
+use crate::{delivery, people};
+
+/// How soon own acknowledgements follow what they acknowledge, ms.
+const MARK_MS: u64 = 1_000;
+/// How soon notes are compared after something did not fit, ms.
+const SYNC_MS: u64 = 500;
+
+/// Why something from outside was not taken. Nothing has changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Reject {
+    /// The sender's fault.
+    #[error("{0}")]
+    Invalid(String),
+    /// It needs something that is not here yet.
+    #[error("something it depends on is missing")]
+    TooEarly,
+    /// Ours.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<EngineError> for Reject {
+    fn from(e: EngineError) -> Self {
+        match e {
+            EngineError::Store(e) => Self::Store(e),
+            e => Self::Invalid(e.to_string()),
+        }
+    }
+}
+
+impl From<kith_wire::cbor::WireError> for Reject {
+    fn from(e: kith_wire::cbor::WireError) -> Self {
+        Self::Invalid(e.to_string())
+    }
+}
+
+/// An engine error as an answer to a person.
+pub(crate) fn refusal(e: EngineError) -> Refusal {
+    match e {
+        EngineError::Store(e) => crate::node::disk(&e),
+        EngineError::NotMember => {
+            Refusal::new("not_a_member", "You are no longer in this conversation, so nothing can be sent.")
+        }
+        EngineError::UnknownGroup => Refusal::new("no_such_conversation", "There is no such conversation."),
+        e => Refusal::new("not_possible", format!("That is not possible: {e}.")),
+    }
+}
+
+/// Sends an event to a group: encrypted, stored, on its way. Answers its id
+/// and own sequence number.
+pub(crate) fn send(
+    ctx: &mut Ctx<'_>,
+    live: &mut Live,
+    group: GroupId,
+    event_type: u16,
+    content: &[u8],
+) -> Result<(EventId, u64, kith_wire::ids::StateId), EngineError> {
+    let sent = ctx.engine.send(&mut ctx.tx, ctx.now.wall_ms, group, event_type, content)?;
+    let topic = ctx.engine.topics(&ctx.tx, group)?.current.id();
+    delivery::enqueue_group(ctx, live, (group, sent.at, topic), Some(sent.seq), sent.envelope)
+        .map_err(EngineError::Store)?;
+    Ok((sent.id, sent.seq, sent.at))
+}
+
+/// Sends a text that a person wrote.
+pub(crate) fn send_text(
+    ctx: &mut Ctx<'_>,
+    live: &mut Live,
+    conversation: &Conversation,
+    text: String,
+    reply_to: Option<EventId>,
+) -> Result<(EventId, u64), EngineError> {
+    let group = conversation.write_group();
+    let content = Text { text: text.clone(), reply_to }.to_bytes();
+    let (id, seq, state) = send(ctx, live, group, content::TYPE_TEXT, &content)?;
+    Sent { event: id, state, receipts: Vec::new(), problem: None }.save(&mut ctx.tx, &group, seq);
+    let new = NewEntry {
+        id,
+        author: ctx.me.account(),
+        origin: Some((ctx.me.device(), seq)),
+        group,
+        at: ctx.now.wall_ms,
+        kind: rows::ENTRY_TEXT,
+        text,
+        args: Vec::new(),
+        reply_to,
+    };
+    let position = timeline::append(ctx, live, &conversation.id, new).map_err(EngineError::Store)?;
+    Ok((id, position))
+}
+
+/// Takes in one object of a group, from wherever it came.
+pub(crate) fn ingest(
+    ctx: &mut Ctx<'_>,
+    live: &mut Live,
+    group: GroupId,
+    object: &[u8],
+) -> Result<(), Reject> {
+    let outcomes = ctx.engine.ingest(&mut ctx.tx, ctx.now.wall_ms, group, object)?;
+    for outcome in outcomes {
+        apply(ctx, live, group, outcome)?;
+    }
+    Ok(())
+}
+
+fn apply(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, outcome: Outcome) -> Result<(), Reject> {
+    match outcome {
+        Outcome::Event(e) => {
+            on_event(ctx, live, group, e)?;
+            live.at(ctx.now.mono_ms + MARK_MS, Timer::Mark(group));
+        }
+        Outcome::Tip(tip) => {
+            on_tip(ctx, live, group, &tip)?;
+            live.at(ctx.now.mono_ms + MARK_MS, Timer::Mark(group));
+        }
+        Outcome::Acked { device, up_to_seq } => {
+            delivery::acked(ctx, live, group, device, up_to_seq)?;
+            refresh_info(ctx, live, group)?;
+        }
+        Outcome::Resend(events) => {
+            for event in events {
+                resend(ctx, live, group, event)?;
+            }
+        }
+        Outcome::OwnCommitLost { .. } => {
+            let conversation = rows::home(&ctx.tx, &group)?;
+            live.events.push(Event::Notice {
+                conversation: conversation.map(|c| c.hex()),
+                code: "not_applied".into(),
+                message: "Your change to the group was not applied, because somebody else changed it at the same time. Look at it and try again.".into(),
+            });
+            timeline::notice(ctx, live, &group, ctx.me.account(), "not_applied", Vec::new())?;
+        }
+        Outcome::LeaveRequested { account } => {
+            live.adds.leavers.insert((group, account));
+            crate::membership::schedule(ctx, live);
+        }
+        Outcome::Buffered | Outcome::NeedCommits => {
+            live.at(ctx.now.mono_ms + SYNC_MS, Timer::Sync(group));
+        }
+        Outcome::Known => {}
+        Outcome::Rejected(why) => return Err(Reject::Invalid(why.to_string())),
+    }
+    Ok(())
+}
+
+fn on_event(
+    ctx: &mut Ctx<'_>,
+    live: &mut Live,
+    group: GroupId,
+    e: kith_mls::ReceivedEvent,
+) -> Result<(), Reject> {
+    match e.event_type {
+        content::TYPE_CARD => {
+            if people::learn_card(ctx, &e.account, &e.content).is_ok() {
+                live.relearn(ctx, &e.account)?;
+            }
+        }
+        content::TYPE_PROFILE => {
+            let _stale = people::learn_profile(ctx, &e.account, &e.content);
+        }
+        content::TYPE_READ => {
+            let Ok(read) = ReadUpTo::from_bytes(&e.content) else { return Ok(()) };
+            let mine = ctx.me.device();
+            for (_, seq) in read.devices.into_iter().filter(|(d, _)| *d == mine) {
+                // Nobody can have read more than was sent.
+                let seq = seq.min(ctx.engine.own_seq(&ctx.tx, group)?);
+                delivery::was_read(ctx, live, group, e.device, seq)?;
+            }
+        }
+        content::TYPE_TEXT => {
+            let Some(conversation) = rows::home(&ctx.tx, &group)? else { return Ok(()) };
+            let direct =
+                Conversation::load(&ctx.tx, &conversation)?.is_some_and(|c| c.kind == rows::KIND_DIRECT);
+            if direct && people::is_blocked(&ctx.tx, &e.account)? {
+                return Ok(());
+            }
+            let (kind, text, reply_to) = match Text::from_bytes(&e.content) {
+                Ok(t) => (rows::ENTRY_TEXT, t.text, t.reply_to),
+                Err(_) => (rows::ENTRY_NEWER, String::new(), None),
+            };
+            show(ctx, live, &conversation, group, &e, kind, text, reply_to)?;
+        }
+        _ => {
+            if let Some(conversation) = rows::home(&ctx.tx, &group)? {
+                show(ctx, live, &conversation, group, &e, rows::ENTRY_NEWER, String::new(), None)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[expect(clippy::too_many_arguments, reason = "one row's fields; a struct would name them a third time")]
+fn show(
+    ctx: &mut Ctx<'_>,
+    live: &mut Live,
+    conversation: &GroupId,
+    group: GroupId,
+    e: &kith_mls::ReceivedEvent,
+    kind: u8,
+    text: String,
+    reply_to: Option<EventId>,
+) -> Result<(), StoreError> {
+    // The engine reports an event once; a row that is there already means a
+    // re-sent copy after its first one was shown.
+    if Entry::place(&ctx.tx, &e.id)?.is_some() {
+        return Ok(());
+    }
+    let new = NewEntry {
+        id: e.id,
+        author: e.account,
+        origin: Some((e.device, e.seq)),
+        group,
+        at: e.wall_ms,
+        kind,
+        text,
+        args: Vec::new(),
+        reply_to,
+    };
+    timeline::append(ctx, live, conversation, new)?;
+    Ok(())
+}
+
+/// An own event of a branch that lost is encrypted again for the tip, or, if
+/// the tip holds accounts that it was not written for, marked as failed.
+fn resend(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, event: EventId) -> Result<(), Reject> {
+    match ctx.engine.reseal(&mut ctx.tx, group, event) {
+        Ok(again) => {
+            let topic = ctx.engine.topics(&ctx.tx, group)?.current.id();
+            delivery::enqueue_group(ctx, live, (group, again.at, topic), Some(again.seq), again.envelope)?;
+            if let Some(mut sent) = Sent::load(&ctx.tx, &group, again.seq)? {
+                sent.state = again.at;
+                sent.receipts.clear();
+                sent.save(&mut ctx.tx, &group, again.seq);
+            }
+            Ok(())
+        }
+        Err(EngineError::Audience { seq }) => {
+            if let Some(mut sent) = Sent::load(&ctx.tx, &group, seq)? {
+                sent.problem = Some(
+                    "The group's members changed at the same moment, and this message was not written for the new ones. Send it again if they may read it.".into(),
+                );
+                sent.save(&mut ctx.tx, &group, seq);
+                if let Some(place) = Entry::place(&ctx.tx, &event)? {
+                    live.touched.insert(place);
+                    live.changed.insert(place.0);
+                }
+            }
+            Ok(())
+        }
+        Err(e) => Err(e.into()),
+    }
+}
+
+fn on_tip(
+    ctx: &mut Ctx<'_>,
+    live: &mut Live,
+    group: GroupId,
+    tip: &kith_mls::TipChange,
+) -> Result<(), Reject> {
+    let old = Conversation::load(&ctx.tx, &rows::home(&ctx.tx, &group)?.unwrap_or(group))?;
+    refresh(ctx, live, group)?;
+    let me = ctx.me.account();
+    let by = tip.by.unwrap_or(me);
+    for account in &tip.added {
+        people::learn_account(ctx, account)?;
+        timeline::notice(ctx, live, &group, by, "added", vec![by.to_text(), account.to_text()])?;
+    }
+    for account in &tip.removed {
+        let code = if *account == by || tip.left.contains(account) { "left" } else { "removed" };
+        timeline::notice(ctx, live, &group, by, code, vec![by.to_text(), account.to_text()])?;
+    }
+    if let (Some(old), Some(new)) =
+        (old, Conversation::load(&ctx.tx, &rows::home(&ctx.tx, &group)?.unwrap_or(group))?)
+        && old.title != new.title
+    {
+        timeline::notice(ctx, live, &group, by, "renamed", vec![by.to_text(), new.title])?;
+    }
+    Ok(())
+}
+
+/// Copies a group's tip into the rows that readers and senders use: members,
+/// audience, relays, topics, title, standing.
+pub(crate) fn refresh(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<(), Reject> {
+    let info = refresh_info(ctx, live, group)?;
+    let view = ctx.engine.view(&ctx.tx, group)?;
+    let mine = ctx.me.device();
+    let audience =
+        info.members.iter().filter(|m| m.device != mine).map(|m| (m.device, m.account)).collect();
+    rows::set_audience(&mut ctx.tx, &group, &info.tip, &audience);
+    let topics = ctx.engine.topics(&ctx.tx, group)?;
+    live.relays.set_group(group, view.ext.relays.clone(), &topics);
+    if let Some(mut c) = Conversation::load(&ctx.tx, &rows::home(&ctx.tx, &group)?.unwrap_or(group))? {
+        if view.ext.kind == ConversationKind::Group {
+            c.title.clone_from(&view.ext.policy.title);
+        }
+        c.standing = match (view.me_in, c.standing) {
+            (true, _) => rows::STANDING_ACTIVE,
+            (false, rows::STANDING_LEFT) => rows::STANDING_LEFT,
+            (false, _) => rows::STANDING_REMOVED,
+        };
+        c.save(&mut ctx.tx);
+        live.changed.insert(c.id);
+    }
+    for member in &info.members {
+        live.want_dial(&member.device, ctx.now.mono_ms);
+    }
+    Ok(())
+}
+
+fn refresh_info(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<GroupInfo, StoreError> {
+    let view = match ctx.engine.view(&ctx.tx, group) {
+        Ok(view) => view,
+        Err(EngineError::Store(e)) => return Err(e),
+        Err(e) => return Err(StoreError::Corrupt(e.to_string())),
+    };
+    let info = GroupInfo {
+        epoch: view.epoch,
+        tip: view.tip,
+        members: view
+            .members
+            .iter()
+            .map(|m| MemberInfo {
+                account: m.account,
+                device: m.device,
+                role: match m.role {
+                    Role::Owner => 0,
+                    Role::Admin => 1,
+                    Role::Moderator | Role::Member => 2,
+                },
+                seen: m.seen,
+            })
+            .collect(),
+        relays: view.ext.relays.iter().map(|r| r.name.clone()).collect(),
+    };
+    if GroupInfo::load(&ctx.tx, &group)?.as_ref() != Some(&info) {
+        info.save(&mut ctx.tx, &group);
+        if let Some(home) = rows::home(&ctx.tx, &group)? {
+            live.changed.insert(home);
+        }
+    }
+    Ok(info)
+}
+
+/// Sends own mark if it has something new to say.
+pub(crate) fn send_mark(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<(), Reject> {
+    if let Some(mark) = ctx.engine.mark(&mut ctx.tx, group)? {
+        publish(ctx, live, group, mark)?;
+    }
+    Ok(())
+}
+
+/// Sends a mark or order to the members of the tip.
+pub(crate) fn publish(
+    ctx: &mut Ctx<'_>,
+    live: &mut Live,
+    group: GroupId,
+    object: Vec<u8>,
+) -> Result<(), Reject> {
+    let tip = ctx.engine.view(&ctx.tx, group)?.tip;
+    let topic: TopicId = ctx.engine.topics(&ctx.tx, group)?.current.id();
+    delivery::enqueue_group(ctx, live, (group, tip, topic), None, object)?;
+    Ok(())
+}
+
+/// Starts showing a group: its conversation row, or a place in the one that
+/// already stands for the same person.
+pub(crate) fn open_conversation(
+    ctx: &mut Ctx<'_>,
+    live: &mut Live,
+    group: GroupId,
+    kind: u16,
+    peer: Option<AccountId>,
+) -> Result<GroupId, StoreError> {
+    if let Some(peer) = peer
+        && let Some(existing) = rows::direct_with(&ctx.tx, &peer)?
+        && let Some(mut c) = Conversation::load(&ctx.tx, &existing)?
+    {
+        if !c.groups.contains(&group) {
+            c.groups.push(group);
+        }
+        c.deleted = false;
+        c.standing = rows::STANDING_ACTIVE;
+        c.save(&mut ctx.tx);
+        rows::set_home(&mut ctx.tx, &group, &existing);
+        live.changed.insert(existing);
+        return Ok(existing);
+    }
+    let mut c = Conversation::load(&ctx.tx, &group)?.unwrap_or_else(|| Conversation {
+        id: group,
+        kind,
+        title: String::new(),
+        peer,
+        standing: rows::STANDING_ACTIVE,
+        groups: vec![group],
+        last_position: 0,
+        read_position: 0,
+        unread: 0,
+        active_at: ctx.now.wall_ms,
+        last: None,
+        deleted: false,
+    });
+    c.deleted = false;
+    c.standing = rows::STANDING_ACTIVE;
+    c.save(&mut ctx.tx);
+    rows::set_home(&mut ctx.tx, &group, &group);
+    if let Some(peer) = peer {
+        rows::set_direct(&mut ctx.tx, &peer, &group);
+    }
+    live.changed.insert(group);
+    Ok(group)
+}

@@ -1,0 +1,128 @@
+//! What comes to this device alone: contact objects and Welcomes, sealed to
+//! its box key; and the same towards others.
+
+use kith_store::StoreError;
+use kith_wire::group::kinds as group_kinds;
+use kith_wire::ids::{AccountId, DeviceId, GroupId};
+use kith_wire::signed::Raw;
+
+use crate::ctx::Ctx;
+use crate::groups::{self, Reject};
+use crate::live::{Live, Timer};
+use crate::rows::{self, Conversation};
+use crate::{delivery, people, timeline};
+use kith_wire::group::ConversationKind;
+
+/// Seals a signed object to a device and sends it.
+pub(crate) fn send(
+    ctx: &mut Ctx<'_>,
+    live: &mut Live,
+    account: AccountId,
+    device: DeviceId,
+    object: &[u8],
+) -> Result<(), Reject> {
+    let Some((inbox, box_key)) = people::inbox_of(&ctx.tx, &device)? else {
+        return Err(Reject::Invalid("no card of that device is known, so nothing can be sent to it".into()));
+    };
+    let sealed = ctx.engine.seal_to(&inbox, &device, &box_key, object)?;
+    delivery::enqueue_inbox(ctx, live, account, device, sealed);
+    live.want_dial(&device, ctx.now.mono_ms);
+    Ok(())
+}
+
+/// Takes in a sealed entry of the own inbox, from a relay or a link.
+pub(crate) fn receive(ctx: &mut Ctx<'_>, live: &mut Live, sealed: &[u8]) -> Result<(), Reject> {
+    let object = ctx.engine.open_inbox(&ctx.me.inbox_topic(), sealed)?;
+    let raw = Raw::from_bytes(&object)?;
+    match raw.kind()? {
+        group_kinds::WELCOME => join(ctx, live, &object),
+        kind if kith_wire::contact::is_contact_kind(kind) => people::on_contact_object(ctx, &object)
+            .map_err(|e| Reject::Invalid(e.to_string())),
+        // A commit of a group that rotated its topic: the way to the new one.
+        group_kinds::COMMIT => {
+            let envelope: kith_wire::group::CommitEnvelope = raw.body()?;
+            groups::ingest(ctx, live, envelope.gid, &object)
+        }
+        _ => Err(Reject::Invalid("the inbox got an object that does not belong there".into())),
+    }
+}
+
+/// Joins a group by its Welcome, if it comes from somebody we know.
+fn join(ctx: &mut Ctx<'_>, live: &mut Live, welcome: &[u8]) -> Result<(), Reject> {
+    let invitation = ctx.engine.peek_welcome(welcome)?;
+    let asked = Conversation::load(&ctx.tx, &invitation.gid)?
+        .is_some_and(|c| c.standing == rows::STANDING_JOINING);
+    if !asked && !people::may_invite(&ctx.tx, &invitation.inviter)? {
+        return Err(Reject::Invalid("the Welcome comes from somebody who is no contact".into()));
+    }
+    let joined = match ctx.engine.join(&mut ctx.tx, ctx.now.wall_ms, welcome) {
+        Ok(joined) => joined,
+        // A Welcome that came twice.
+        Err(kith_mls::EngineError::AlreadyMember) => return Ok(()),
+        Err(e) => return Err(e.into()),
+    };
+    let group = joined.gid;
+    people::learn_introductions(ctx, &joined.cards)?;
+    live.relearn_all(ctx)?;
+    let (kind, peer) = match joined.kind {
+        ConversationKind::Direct => (rows::KIND_DIRECT, Some(joined.inviter)),
+        ConversationKind::Group => (rows::KIND_GROUP, None),
+        // Channels do not exist yet; groups of own devices are never shown.
+        _ => return Ok(()),
+    };
+    groups::open_conversation(ctx, live, group, kind, peer)?;
+    groups::refresh(ctx, live, group)?;
+    if kind == rows::KIND_GROUP {
+        let args = vec![joined.inviter.to_text()];
+        timeline::notice(ctx, live, &group, joined.inviter, "joined", args)?;
+    }
+    introduce(ctx, live, group)?;
+    live.at(ctx.now.mono_ms + 100, Timer::Mark(group));
+    live.at(ctx.now.mono_ms + 300, Timer::Sync(group));
+    Ok(())
+}
+
+/// Tells a group who we are and how this device is reached.
+pub(crate) fn introduce(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<(), Reject> {
+    let (profile, card) = people::introduction(ctx)?;
+    groups::send(ctx, live, group, kith_wire::content::TYPE_PROFILE, &profile)?;
+    groups::send(ctx, live, group, kith_wire::content::TYPE_CARD, &card)?;
+    Ok(())
+}
+
+/// Starts the direct conversation with an account that was accepted.
+pub(crate) fn create_direct(
+    ctx: &mut Ctx<'_>,
+    live: &mut Live,
+    account: AccountId,
+    key_package: Vec<u8>,
+) -> Result<GroupId, Reject> {
+    let ext = kith_wire::group::GroupExt::direct(live.relays.hints());
+    let group = ctx.engine.create(&mut ctx.tx, ctx.now.wall_ms, ext)?;
+    groups::open_conversation(ctx, live, group, rows::KIND_DIRECT, Some(account))?;
+    groups::refresh(ctx, live, group)?;
+    ctx.engine.check_package(&key_package, &account)?;
+    let change = kith_mls::Change { adds: vec![key_package], ..Default::default() };
+    crate::membership::commit(ctx, live, group, change)?;
+    introduce(ctx, live, group)?;
+    Ok(group)
+}
+
+/// Shows that we asked to join a group.
+pub(crate) fn joining(
+    ctx: &mut Ctx<'_>,
+    live: &mut Live,
+    group: GroupId,
+    title: String,
+) -> Result<(), StoreError> {
+    if Conversation::load(&ctx.tx, &group)?.is_some_and(|c| c.standing == rows::STANDING_ACTIVE) {
+        return Ok(());
+    }
+    groups::open_conversation(ctx, live, group, rows::KIND_GROUP, None)?;
+    if let Some(mut c) = Conversation::load(&ctx.tx, &group)? {
+        c.title = title;
+        c.standing = rows::STANDING_JOINING;
+        c.save(&mut ctx.tx);
+    }
+    Ok(())
+}

@@ -1,0 +1,283 @@
+//! Who comes in and who goes: key packages asked for, adds gathered into one
+//! commit, Welcomes sent once their commit stands, leavers seen off.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kith_mls::{Change, EngineError};
+use kith_store::{Key, Read as _, StoreError, Table};
+use kith_wire::ids::{AccountId, DeviceId, GroupId};
+use kith_wire::peer::Frame;
+
+use crate::ctx::Ctx;
+use crate::groups::{self, Reject};
+use crate::live::{Live, Timer};
+use crate::{delivery, people, rows, timeline};
+
+/// How long the first package of a group waits for others to join its commit.
+const GATHER_MS: u64 = 400;
+/// How soon packages are asked for again.
+const ASK_AGAIN_MS: u64 = 5_000;
+/// How long a Welcome waits for somebody to follow its commit (groups.md 2.8).
+const SETTLE_MS: u64 = 5_000;
+/// How long others get to see a leaver off before we do, per place in line.
+const LEAVE_MS: u64 = 500;
+
+/// Adds under way. What was asked for is stored; packages are not: they are
+/// asked for again after a restart.
+#[derive(Debug, Default)]
+pub(crate) struct Adds {
+    wanted: BTreeSet<(GroupId, AccountId)>,
+    packages: BTreeMap<(GroupId, AccountId), Vec<u8>>,
+    first_package_at: BTreeMap<GroupId, u64>,
+    asked_at: BTreeMap<AccountId, u64>,
+    /// Members that asked to leave.
+    pub leavers: BTreeSet<(GroupId, AccountId)>,
+}
+
+const WANTED: &[u8] = b"adds";
+const WELCOMES: &[u8] = b"welcomes";
+
+type Pair = (GroupId, AccountId);
+/// A Welcome that waits: group, account, device, signed object.
+type Parked = (GroupId, AccountId, DeviceId, minicbor::bytes::ByteVec);
+
+impl Adds {
+    /// What was asked for before the restart.
+    pub(crate) fn load(r: &dyn kith_store::Read) -> Result<Self, StoreError> {
+        let wanted: Vec<Pair> = rows::get(r, Key::of(Table::State, WANTED))?.unwrap_or_default();
+        Ok(Self { wanted: wanted.into_iter().collect(), ..Self::default() })
+    }
+    /// Accounts that are to be added and whose package is still missing.
+    pub(crate) fn missing(&self) -> BTreeSet<AccountId> {
+        self.wanted.iter().filter(|w| !self.packages.contains_key(w)).map(|(_, a)| *a).collect()
+    }
+}
+
+fn save(ctx: &mut Ctx<'_>, live: &Live) {
+    let wanted: Vec<Pair> = live.adds.wanted.iter().copied().collect();
+    ctx.tx.put(Key::of(Table::State, WANTED), rows::encode(&wanted));
+}
+
+/// Something about adds or leavers may be due.
+pub(crate) fn schedule(ctx: &Ctx<'_>, live: &mut Live) {
+    live.at(ctx.now.mono_ms + LEAVE_MS, Timer::Adds);
+}
+
+/// Wants accounts in a group. They come in when a key package of theirs is
+/// had: from a link, from a relay, or already at hand.
+pub(crate) fn want(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, accounts: &[AccountId]) {
+    live.adds.wanted.extend(accounts.iter().map(|a| (group, *a)));
+    for account in accounts {
+        live.adds.asked_at.remove(account);
+    }
+    save(ctx, live);
+    live.at(ctx.now.mono_ms, Timer::Adds);
+}
+
+/// A key package of an account came in. It serves one group.
+pub(crate) fn package(ctx: &mut Ctx<'_>, live: &mut Live, account: AccountId, package: Vec<u8>) {
+    let open = live
+        .adds
+        .wanted
+        .iter()
+        .find(|w| w.1 == account && !live.adds.packages.contains_key(w))
+        .copied();
+    if let Some(wanted) = open {
+        package_for(ctx, live, wanted, package);
+    }
+}
+
+/// A key package that is meant for a certain group came in.
+pub(crate) fn package_for(ctx: &mut Ctx<'_>, live: &mut Live, wanted: Pair, package: Vec<u8>) {
+    live.adds.wanted.insert(wanted);
+    live.adds.packages.insert(wanted, package);
+    live.adds.asked_at.remove(&wanted.1);
+    live.adds.first_package_at.entry(wanted.0).or_insert(ctx.now.mono_ms);
+    save(ctx, live);
+    live.at(ctx.now.mono_ms, Timer::Adds);
+}
+
+/// Goes on with everything that can go on.
+pub(crate) fn advance(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), Reject> {
+    let now = ctx.now.mono_ms;
+    ask(ctx, live)?;
+    let groups: BTreeSet<GroupId> = live.adds.wanted.iter().map(|(g, _)| *g).collect();
+    for group in groups {
+        let ready: Vec<Pair> = live
+            .adds
+            .wanted
+            .iter()
+            .filter(|w| w.0 == group && live.adds.packages.contains_key(w))
+            .copied()
+            .collect();
+        if ready.is_empty() {
+            continue;
+        }
+        let all = live.adds.wanted.iter().filter(|w| w.0 == group).count() == ready.len();
+        let since = live.adds.first_package_at.get(&group).copied().unwrap_or(now);
+        if !all && now < since + GATHER_MS {
+            live.at(since + GATHER_MS, Timer::Adds);
+            continue;
+        }
+        add(ctx, live, group, &ready)?;
+    }
+    see_off(ctx, live)?;
+    if !live.adds.wanted.is_empty() {
+        live.at(now + ASK_AGAIN_MS, Timer::Adds);
+    }
+    Ok(())
+}
+
+fn ask(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), Reject> {
+    let now = ctx.now.mono_ms;
+    for account in live.adds.missing() {
+        if live.adds.asked_at.get(&account).is_some_and(|at| now < at + ASK_AGAIN_MS) {
+            continue;
+        }
+        live.adds.asked_at.insert(account, now);
+        for card in people::cards_of(&ctx.tx, &account)? {
+            if let Some(link) = live.links.of_device(&card.device) {
+                let frame = Frame::PackageRequest.to_bytes();
+                live.net.push(kith_wire::net::NetCommand::Send { link, frame });
+            } else {
+                crate::relays::take_package(ctx, live, account, &card)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn add(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, ready: &[Pair]) -> Result<(), Reject> {
+    let mut adds = Vec::new();
+    for wanted in ready {
+        live.adds.wanted.remove(wanted);
+        let Some(package) = live.adds.packages.remove(wanted) else { continue };
+        if let Err(e) = ctx.engine.check_package(&package, &wanted.1) {
+            live.notice(None, "bad_package", format!("A person could not be added: {e}."));
+            continue;
+        }
+        adds.push(package);
+    }
+    live.adds.first_package_at.remove(&group);
+    save(ctx, live);
+    if adds.is_empty() {
+        return Ok(());
+    }
+    match commit(ctx, live, group, Change { adds, ..Change::default() }) {
+        Err(Reject::Invalid(why)) => {
+            let conversation = rows::home(&ctx.tx, &group)?;
+            live.notice(conversation, "not_added", format!("The members could not be added: {why}."));
+            Ok(())
+        }
+        done => done,
+    }
+}
+
+/// Makes a commit, stores it, sends it to those who leave or stay, and its
+/// Welcomes when they may go.
+pub(crate) fn commit(
+    ctx: &mut Ctx<'_>,
+    live: &mut Live,
+    group: GroupId,
+    change: Change,
+) -> Result<(), Reject> {
+    let parent_topic = ctx.engine.topics(&ctx.tx, group)?.current.id();
+    let cards = people::introductions(ctx, group)?;
+    let title_before = ctx.engine.view(&ctx.tx, group)?.ext.policy.title;
+    let done = ctx.engine.commit(&mut ctx.tx, ctx.now.wall_ms, group, change, cards)?;
+    let alone = rows::audience(&ctx.tx, &group, &done.parent)?.is_empty();
+    delivery::enqueue_group(ctx, live, (group, done.parent, parent_topic), None, done.envelope)?;
+    groups::refresh(ctx, live, group)?;
+    let me = ctx.me.account();
+    for account in &done.added {
+        people::learn_account(ctx, account)?;
+        timeline::notice(ctx, live, &group, me, "added", vec![me.to_text(), account.to_text()])?;
+    }
+    for account in &done.removed {
+        let code = if live.adds.leavers.remove(&(group, *account)) { "left" } else { "removed" };
+        timeline::notice(ctx, live, &group, me, code, vec![me.to_text(), account.to_text()])?;
+    }
+    let title = ctx.engine.view(&ctx.tx, group)?.ext.policy.title;
+    if title != title_before {
+        timeline::notice(ctx, live, &group, me, "renamed", vec![me.to_text(), title])?;
+    }
+    let parked = done
+        .joiners
+        .into_iter()
+        .map(|j| (group, j.account, j.device, minicbor::bytes::ByteVec::from(j.welcome)))
+        .collect::<Vec<Parked>>();
+    if !parked.is_empty() {
+        let mut all: Vec<Parked> = rows::get(&ctx.tx, Key::of(Table::State, WELCOMES))?.unwrap_or_default();
+        all.extend(parked);
+        ctx.tx.put(Key::of(Table::State, WELCOMES), rows::encode(&all));
+        if alone {
+            send_welcomes(ctx, live, &group)?;
+        } else {
+            live.at(ctx.now.mono_ms + SETTLE_MS, Timer::Welcome(group));
+        }
+    }
+    live.at(ctx.now.mono_ms + 200, Timer::Mark(group));
+    Ok(())
+}
+
+/// Sends the Welcomes of a group that wait.
+pub(crate) fn send_welcomes(ctx: &mut Ctx<'_>, live: &mut Live, group: &GroupId) -> Result<(), Reject> {
+    let all: Vec<Parked> = rows::get(&ctx.tx, Key::of(Table::State, WELCOMES))?.unwrap_or_default();
+    let (due, rest): (Vec<Parked>, Vec<Parked>) = all.into_iter().partition(|p| p.0 == *group);
+    if due.is_empty() {
+        return Ok(());
+    }
+    ctx.tx.put(Key::of(Table::State, WELCOMES), rows::encode(&rest));
+    for (_, account, device, welcome) in due {
+        crate::inbox::send(ctx, live, account, device, &welcome)?;
+    }
+    Ok(())
+}
+
+/// Welcomes that waited when the node stopped.
+pub(crate) fn resume_welcomes(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), StoreError> {
+    let all: Vec<Parked> = rows::get(&ctx.tx, Key::of(Table::State, WELCOMES))?.unwrap_or_default();
+    for (group, ..) in all {
+        live.at(ctx.now.mono_ms + SETTLE_MS, Timer::Welcome(group));
+    }
+    Ok(())
+}
+
+/// Commits the removal of members that asked to leave. The first in line does
+/// it at once; the others hold back and find it done.
+fn see_off(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), Reject> {
+    let leavers: Vec<Pair> = live.adds.leavers.iter().copied().collect();
+    for (group, account) in leavers {
+        let view = ctx.engine.view(&ctx.tx, group)?;
+        if !view.me_in || !view.members.iter().any(|m| m.account == account) {
+            live.adds.leavers.remove(&(group, account));
+            continue;
+        }
+        match commit(ctx, live, group, Change { remove: vec![account], ..Change::default() }) {
+            Err(Reject::Invalid(_)) => {
+                live.adds.leavers.remove(&(group, account));
+            }
+            done => done?,
+        }
+    }
+    Ok(())
+}
+
+/// Leaves a group: tells the members, who commit the removal.
+pub(crate) fn leave(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<(), Reject> {
+    let order = ctx.engine.leave(&mut ctx.tx, ctx.now.wall_ms, group)?;
+    groups::publish(ctx, live, group, order)
+}
+
+/// An engine error as the reason why a membership change is refused.
+pub(crate) fn refusal(e: Reject) -> crate::api::Refusal {
+    match e {
+        Reject::Store(e) => crate::node::disk(&e),
+        e => crate::api::Refusal::new("not_possible", format!("That is not possible: {e}.")),
+    }
+}
+
+/// Whether an engine error means that the group is not known here.
+pub(crate) fn unknown(e: &EngineError) -> bool {
+    matches!(e, EngineError::UnknownGroup)
+}
