@@ -1,0 +1,131 @@
+// axe-core on six named views, dark and light, wide and narrow: no serious or
+// critical fault.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import type { Page } from "playwright-core";
+import type { Person } from "./browser.js";
+import { pointer } from "./hands.js";
+import { acquaint, type Node } from "./lab.js";
+import { Scenario } from "./steps.js";
+import { App } from "./views.js";
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const THEMES = ["dark", "light"] as const;
+const SIZES = [
+  { width: 1440, height: 900 },
+  { width: 390, height: 844 },
+];
+
+interface Fault {
+  id: string;
+  impact: string | null;
+  help: string;
+  nodes: { target: unknown; html: string }[];
+}
+
+/** Serious and critical faults of the page as it is. */
+async function faults(page: Page): Promise<string[]> {
+  await page.evaluate(AXE);
+  const found = (await page.evaluate(
+    "axe.run(document, { resultTypes: ['violations'] }).then((r) => r.violations)",
+  )) as Fault[];
+  return found
+    .filter((fault) => fault.impact === "serious" || fault.impact === "critical")
+    .map((fault) => `${fault.id} (${fault.impact}): ${fault.help}: ${fault.nodes.map((n) => n.html).join(" ")}`);
+}
+
+const scenario = new Scenario("axe", false);
+const { lab } = scenario;
+let alice: App | null = null;
+let conversation = "";
+
+/** One view in both themes and sizes. */
+async function judge(person: Person, show: (page: Page) => Promise<void>): Promise<void> {
+  const { page } = person;
+  const all: string[] = [];
+  for (const colorScheme of THEMES) {
+    for (const size of SIZES) {
+      await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+      await page.setViewportSize(size);
+      await show(page);
+      const where = `${colorScheme} ${size.width}×${size.height}`;
+      all.push(...(await faults(page)).map((fault) => `${where}: ${fault}`));
+    }
+  }
+  assert.deepEqual(all, []);
+}
+
+const seated = (): Person => {
+  assert.ok(alice !== null, "somebody is signed in");
+  return alice.person;
+};
+
+scenario.step("onboarding", async () => {
+  const app = new App(await scenario.sit(await lab.startNode("Alice")), pointer);
+  await judge(app.person, async () => app.heading("Welcome to Kith").waitFor());
+  await app.page.setViewportSize({ width: 1440, height: 900 });
+  await app.onboard(null);
+  alice = app;
+});
+
+scenario.step("conversation", async () => {
+  const { node, page } = seated();
+  const others: Node[] = [];
+  for (const name of ["Bob", "Carol"]) {
+    const other = await lab.startNode(name);
+    await other.signUp();
+    others.push(other);
+  }
+  const members = [];
+  for (const other of others) {
+    await acquaint(node, other);
+    members.push((await other.api("GET", "/me")).account);
+  }
+  const made = await node.api("POST", "/conversations", { title: "Axe", members });
+  conversation = made.conversation;
+  for (let i = 0; i < 12; i += 1) {
+    const text = i === 3 ? "See https://example.org/path and reply" : `Message number ${i}`;
+    await node.api("POST", `/conversations/${conversation}/messages`, { text, key: `axe-${i}` });
+  }
+  await judge(seated(), async () => {
+    await page.goto(`${node.origin}/c/${conversation}`);
+    await page.getByRole("feed", { name: "Messages" }).getByRole("article").last().waitFor();
+  });
+});
+
+scenario.step("people", async () => {
+  const { node, page } = seated();
+  await node.api("POST", "/invites", { uses: 3, valid_s: 3600 });
+  await judge(seated(), async () => {
+    await page.goto(`${node.origin}/people`);
+    await page.getByRole("heading", { name: "People", exact: true }).waitFor();
+    await page.getByRole("list", { name: "Contacts" }).getByRole("listitem").first().waitFor();
+  });
+});
+
+scenario.step("conversation details", async () => {
+  const { node, page } = seated();
+  await judge(seated(), async () => {
+    await page.goto(`${node.origin}/c/${conversation}/details`);
+    await page.getByRole("list", { name: "Members" }).getByRole("listitem").first().waitFor();
+  });
+});
+
+scenario.step("settings", async () => {
+  const { node, page } = seated();
+  await judge(seated(), async () => {
+    await page.goto(`${node.origin}/settings`);
+    await page.getByRole("heading", { name: "Settings", exact: true }).waitFor();
+  });
+});
+
+scenario.step("unlock", async () => {
+  const { node, page } = seated();
+  await node.api("POST", "/vault/lock");
+  await judge(seated(), async () => {
+    await page.goto(node.origin);
+    await page.getByRole("heading", { name: "Welcome back" }).waitFor();
+  });
+});

@@ -1,0 +1,73 @@
+// How a person works a page: with a pointer, or with keys alone. The keyboard
+// reaches a control by Tab and arrows, as a person does; nothing is focused
+// by script.
+
+import assert from "node:assert/strict";
+import type { Locator, Page } from "playwright-core";
+
+/** More presses than any view may need to reach a control. */
+const PRESSES_MAX = 120;
+
+export interface Hands {
+  readonly keysOnly: boolean;
+  /** Buttons and links. */
+  press(target: Locator): Promise<void>;
+  /** Checkboxes and switches. */
+  tick(target: Locator): Promise<void>;
+  /** Text fields: replaces what is there. */
+  fill(target: Locator, text: string): Promise<void>;
+  /** An entry of the menu that is open. */
+  pick(target: Locator): Promise<void>;
+}
+
+export const pointer: Hands = {
+  keysOnly: false,
+  press: async (target) => target.click(),
+  tick: async (target) => target.click(),
+  fill: async (target, text) => target.fill(text),
+  pick: async (target) => target.click(),
+};
+
+export const keys: Hands = {
+  keysOnly: true,
+  async press(target) {
+    await reach(target, "Tab");
+    await target.page().keyboard.press("Enter");
+  },
+  async tick(target) {
+    await reach(target, "Tab");
+    await target.page().keyboard.press("Space");
+  },
+  async fill(target, text) {
+    await reach(target, "Tab");
+    const { keyboard } = target.page();
+    await keyboard.press("ControlOrMeta+a");
+    await keyboard.press("Delete");
+    await keyboard.type(text);
+  },
+  async pick(target) {
+    await reach(target, "ArrowDown");
+    await target.page().keyboard.press("Enter");
+  },
+};
+
+/** Whether the focus is on the target or on the control inside it. */
+async function focused(target: Locator): Promise<boolean> {
+  return target.evaluate((element) => {
+    const active = document.activeElement;
+    if (active === null || active === document.body) return false;
+    // A label's control may be the input beside what the role names.
+    const labelled = element.closest("label");
+    return element === active || element.contains(active) || (labelled?.contains(active) ?? false);
+  });
+}
+
+async function reach(target: Locator, key: "Tab" | "ArrowDown"): Promise<void> {
+  await target.waitFor({ state: "attached" });
+  const page: Page = target.page();
+  for (let i = 0; i < PRESSES_MAX; i += 1) {
+    if (await focused(target)) return;
+    await page.keyboard.press(key);
+  }
+  assert.fail(`${String(target)} cannot be reached by ${key}`);
+}

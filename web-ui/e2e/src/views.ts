@@ -1,0 +1,161 @@
+// The app's views by their accessible names (web-ui/app/README.md): what a
+// person does in them, with either kind of hands.
+
+import assert from "node:assert/strict";
+import type { Locator, Page } from "playwright-core";
+import type { Person } from "./browser.js";
+import type { Hands } from "./hands.js";
+import { PASSPHRASE } from "./lab.js";
+
+export class App {
+  readonly page: Page;
+
+  constructor(
+    readonly person: Person,
+    readonly hands: Hands,
+  ) {
+    this.page = person.page;
+  }
+
+  get name(): string {
+    return this.person.node.name;
+  }
+
+  button(name: string | RegExp): Locator {
+    return this.page.getByRole("button", { name, exact: typeof name === "string" });
+  }
+
+  heading(name: string): Locator {
+    return this.page.getByRole("heading", { name, exact: true });
+  }
+
+  textbox(name: string): Locator {
+    return this.page.getByRole("textbox", { name, exact: true });
+  }
+
+  /** Name, passphrase, words, three of them again, community link. */
+  async onboard(community: string | null): Promise<void> {
+    const { hands, page } = this;
+    await this.heading("Welcome to Kith").waitFor();
+    await hands.fill(this.textbox("Your name"), this.name);
+    await hands.fill(page.getByLabel("Passphrase", { exact: true }), PASSPHRASE);
+    await hands.fill(page.getByLabel("Repeat passphrase", { exact: true }), PASSPHRASE);
+    await hands.press(this.button("Continue"));
+
+    await this.heading("Your 24 recovery words").waitFor();
+    const list = page.getByRole("list", { name: "Recovery words" });
+    const words = await list.locator("[data-word]").allInnerTexts();
+    assert.equal(words.length, 24, "24 words are shown");
+    await hands.press(this.button("I wrote them down"));
+
+    await this.heading("Check three words").waitFor();
+    const asked = page.getByRole("textbox", { name: /^Word \d+$/ });
+    await asked.first().waitFor();
+    const labels = await page.getByText(/^Word \d+$/).allInnerTexts();
+    assert.equal(labels.length, 3, "three words are asked for");
+    for (const label of labels) {
+      const word = words[Number(label.slice("Word ".length)) - 1];
+      assert.ok(word !== undefined, `${label} is one of the 24`);
+      await hands.fill(this.textbox(label), word.trim());
+    }
+    await hands.press(this.button("Check words"));
+
+    await this.heading("Join a community").waitFor();
+    if (community === null) {
+      await hands.press(this.button("None: local network and direct only"));
+    } else {
+      await hands.fill(this.textbox("Community link"), community);
+      await hands.press(this.button("Use this community"));
+    }
+    await page.getByRole("navigation", { name: "Main" }).waitFor();
+  }
+
+  async unlock(): Promise<void> {
+    await this.heading("Welcome back").waitFor();
+    await this.hands.fill(this.page.getByLabel("Passphrase", { exact: true }), PASSPHRASE);
+    await this.hands.press(this.button("Unlock"));
+    await this.page.getByRole("navigation", { name: "Main" }).waitFor();
+  }
+
+  async people(): Promise<void> {
+    const { page } = this;
+    await this.hands.press(page.getByRole("navigation", { name: "Main" }).getByRole("link", { name: /^People/ }));
+    await this.heading("People").waitFor();
+  }
+
+  /** Makes an invite link. */
+  async invite(): Promise<string> {
+    const { hands, page } = this;
+    await this.people();
+    await hands.press(this.button("New invite").first());
+    const dialog = page.getByRole("dialog", { name: "New invite" });
+    await hands.press(dialog.getByRole("button", { name: "Create link" }));
+    const link = await dialog.getByRole("textbox", { name: "Your invite link" }).inputValue();
+    assert.match(link, /^kith-invite:/);
+    await dialog.getByRole("img", { name: "QR code of the invite link" }).waitFor();
+    await hands.press(dialog.getByRole("button", { name: "Done" }));
+    await dialog.waitFor({ state: "hidden" });
+    return link;
+  }
+
+  /** Answers an invite link. */
+  async useInvite(link: string): Promise<void> {
+    const { hands } = this;
+    await this.people();
+    await hands.fill(this.textbox("Invite link"), link);
+    await hands.fill(this.textbox("Greeting"), `Hello, this is ${this.name}`);
+    await hands.press(this.button("Send request"));
+  }
+
+  /** Accepts the request of somebody. */
+  async accept(name: string): Promise<void> {
+    await this.people();
+    const requests = this.page.getByRole("region", { name: "Requests" });
+    const request = requests.getByRole("listitem").filter({ hasText: name });
+    await this.hands.press(request.getByRole("button", { name: /^Accept/ }));
+    await this.conversation(name).waitFor();
+  }
+
+  /** A conversation in the list. */
+  conversation(title: string): Locator {
+    const list = this.page.getByRole("list", { name: "Conversations" });
+    return list.getByRole("link", { name: new RegExp(`^${title}`) });
+  }
+
+  async open(title: string): Promise<void> {
+    await this.hands.press(this.conversation(title));
+    await this.page.getByRole("heading", { level: 1, name: title }).waitFor();
+  }
+
+  async say(text: string): Promise<void> {
+    const message = this.textbox("Message");
+    await this.hands.fill(message, text);
+    if (this.hands.keysOnly) await message.page().keyboard.press("Enter");
+    else await this.hands.press(this.button("Send"));
+    await this.message(text).waitFor();
+  }
+
+  /** A message of the open conversation. */
+  message(text: string): Locator {
+    return this.page.getByRole("feed", { name: "Messages" }).getByRole("article").filter({ hasText: text });
+  }
+
+  /** Waits until an own message says what became of it. */
+  async delivered(text: string, state: string | RegExp): Promise<void> {
+    const label = typeof state === "string" ? `Delivery: ${state}` : state;
+    await this.message(text).getByRole("button", { name: label }).waitFor();
+  }
+
+  async newGroup(title: string, members: string[]): Promise<void> {
+    const { hands, page } = this;
+    await hands.press(page.getByRole("navigation", { name: "Main" }).getByRole("button", { name: "New" }));
+    await hands.pick(page.getByRole("menuitem", { name: "New group" }));
+    await this.heading("New group").waitFor();
+    await hands.fill(this.textbox("Group name"), title);
+    for (const member of members) {
+      await hands.tick(page.getByRole("checkbox", { name: new RegExp(`^${member}`) }));
+    }
+    await hands.press(this.button("Create group"));
+    await page.getByRole("heading", { level: 1, name: title }).waitFor();
+  }
+}
