@@ -1,0 +1,89 @@
+// Hooks over the cache: what views read and what they may ask for.
+
+import { useMutation, useQuery, type UseMutationResult } from "@tanstack/react-query";
+import { api, ApiError, sentence } from "./client";
+import { client, fetchContacts, fetchConversations, fetchMe, keys, windowQuery } from "./cache";
+import { toast } from "../ui/toasts";
+import type { Contact, Conversation, ConversationDetails, Delivery, Health, Invite, Network, Safety, Session, Settings } from "./types";
+
+export type Gate = Session | { state: "signed_out" };
+
+export const useSession = () =>
+  useQuery<Gate>({
+    queryKey: keys.session,
+    queryFn: async ({ signal }) => {
+      try {
+        return await api.get<Session>("/session", { signal });
+      } catch (error) {
+        if (error instanceof ApiError && error.status === 401) return { state: "signed_out" };
+        throw error;
+      }
+    },
+    retry: false,
+    // A node that restarts is found again without a reload.
+    refetchInterval: (query) => (query.state.status === "error" || query.state.data?.state === "signed_out" ? 2_000 : false),
+  });
+
+export const useHealth = () => useQuery({ queryKey: keys.health, queryFn: ({ signal }) => api.get<Health>("/health", { signal }) });
+export const useMe = () => useQuery({ queryKey: keys.me, queryFn: fetchMe });
+export const useSettings = () =>
+  useQuery({ queryKey: keys.settings, queryFn: ({ signal }) => api.get<Settings>("/settings", { signal }) });
+export const useNetwork = () =>
+  useQuery({ queryKey: keys.network, queryFn: ({ signal }) => api.get<Network>("/network", { signal }) });
+export const useContacts = () => useQuery<Contact[]>({ queryKey: keys.contacts, queryFn: fetchContacts });
+export const useInvites = () =>
+  useQuery({ queryKey: keys.invites, queryFn: ({ signal }) => api.get<Invite[]>("/invites", { signal }) });
+export const useConversations = () =>
+  useQuery<Conversation[]>({ queryKey: keys.conversations, queryFn: fetchConversations });
+export const useWindow = (id: string) => useQuery(windowQuery(id));
+export const useDetails = (id: string) =>
+  useQuery({
+    queryKey: keys.details(id),
+    queryFn: ({ signal }) => api.get<ConversationDetails>(`/conversations/${id}`, { signal }),
+    staleTime: 0,
+  });
+export const useDelivery = (id: string, event: string) =>
+  useQuery({
+    queryKey: keys.delivery(id, event),
+    queryFn: ({ signal }) => api.get<Delivery>(`/conversations/${id}/messages/${event}/delivery`, { signal }),
+    staleTime: 0,
+    gcTime: 0,
+  });
+export const useSafety = (account: string, enabled: boolean) =>
+  useQuery({
+    queryKey: keys.safety(account),
+    queryFn: ({ signal }) => api.get<Safety>(`/contacts/${account}/safety`, { signal }),
+    enabled,
+  });
+
+type ActionOptions<T> = {
+  /** What to fetch again afterwards. */
+  refresh?: readonly (readonly unknown[])[];
+  done?: (result: T) => void;
+  /** Errors are shown next to the control instead of as a toast. */
+  quiet?: boolean;
+};
+
+/** A request that changes something. A refusal becomes a toast. */
+export function useAction<T, V = void>(run: (input: V) => Promise<T>, options: ActionOptions<T> = {}): UseMutationResult<T, Error, V> {
+  return useMutation<T, Error, V>({
+    mutationFn: run,
+    onSuccess: (result) => {
+      options.done?.(result);
+    },
+    onError: (error) => {
+      if (options.quiet !== true) toast.refusal(sentence(error));
+    },
+    onSettled: () => {
+      for (const queryKey of options.refresh ?? []) void client.invalidateQueries({ queryKey });
+    },
+  });
+}
+
+export const startConversation = (title: string, members: string[]) =>
+  api.post<{ conversation: string }>("/conversations", { title, members });
+
+/** The name of a person as shown here. */
+export function shownName(contact: Contact): string {
+  return contact.nickname ?? contact.name;
+}

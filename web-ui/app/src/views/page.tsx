@@ -1,0 +1,22 @@
+// The frame of a view in the main column: a heading and a readable width.
+
+import type { ReactNode } from "react";
+import { paths } from "../lib/router";
+import { BackLink } from "./chat";
+
+export function Page({ title, back = paths.home, children, lead }: { title: string; back?: string; children: ReactNode; lead?: ReactNode }) {
+  return (
+    <div className="flex min-h-0 min-w-0 flex-1 flex-col">
+      <header className="flex h-14 shrink-0 items-center gap-3 border-b border-line px-4 wide:px-8">
+        <BackLink href={back} />
+        {lead}
+        <h1 className="min-w-0 flex-1 truncate text-base font-semibold">
+          <bdi>{title}</bdi>
+        </h1>
+      </header>
+      <div className="min-h-0 flex-1 overflow-y-auto">
+        <div className="mx-auto flex w-full max-w-2xl flex-col gap-8 px-4 py-6 wide:px-8">{children}</div>
+      </div>
+    </div>
+  );
+}
