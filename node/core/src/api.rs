@@ -151,6 +151,13 @@ pub enum Event {
         /// The message as it is now.
         message: Box<view::Message>,
     },
+    /// A message is gone from here.
+    MessageRemoved {
+        /// Its conversation.
+        conversation: String,
+        /// Where it stood.
+        position: u64,
+    },
     /// A conversation is new or changed.
     Conversation {
         /// As it is now.

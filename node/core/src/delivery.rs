@@ -58,7 +58,10 @@ fn offer(live: &mut Live, number: u64, object: &[u8], only: Option<DeviceId>) {
     let (to, pending) = (item.to.clone(), item.pending.clone());
     let mut missing = false;
     for device in pending.iter().filter(|d| only.is_none_or(|o| o == **d)) {
-        let link = live.links.of_device(device);
+        let link = match &to {
+            To::Group { .. } => live.links.of_device(device),
+            To::Inbox { .. } => live.links.for_inbox(device),
+        };
         let sent = match (&to, link) {
             (To::Group { group, .. }, Some(link))
                 if live.links.get(link).is_some_and(|l| l.synced.contains(group)) =>
@@ -79,8 +82,6 @@ fn offer(live: &mut Live, number: u64, object: &[u8], only: Option<DeviceId>) {
 
 /// A device proved itself: what waits for its inbox goes to it.
 pub(crate) fn offer_inbox(ctx: &Ctx<'_>, live: &mut Live, device: &DeviceId) -> Result<(), StoreError> {
-    use kith_store::Read as _;
-    let _ = &ctx.tx as &dyn kith_store::Read;
     for number in live.outbox.inbox_of(device) {
         if let Some(row) = Outgoing::load(&ctx.tx, number)? {
             offer(live, number, &row.object, Some(*device));

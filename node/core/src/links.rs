@@ -51,6 +51,12 @@ pub(crate) struct PeerLink {
     proved: bool,
     /// The far end, once it has proven its device key.
     pub device: Option<(DeviceId, AccountId)>,
+    /// Whom its transport key belongs to by a card or invite that we hold.
+    pub expected: Option<(DeviceId, AccountId)>,
+    /// Objects that it brought before any proof.
+    pub stranger_objects: u32,
+    /// Key packages given to it.
+    pub packages_given: u32,
     next_number: u64,
     in_flight: BTreeMap<u64, (Token, usize)>,
     in_flight_bytes: usize,
@@ -108,6 +114,9 @@ impl Links {
                 their_nonce: None,
                 proved: false,
                 device: None,
+                expected: None,
+                stranger_objects: 0,
+                packages_given: 0,
                 next_number: 0,
                 in_flight: BTreeMap::new(),
                 in_flight_bytes: 0,
@@ -150,18 +159,28 @@ impl Links {
     pub(crate) fn of_device(&self, device: &DeviceId) -> Option<LinkId> {
         self.by_device.get(device).copied()
     }
+    /// A link on which an inbox object reaches a device: proven, or greeted by
+    /// the transport key that its card or invite names.
+    pub(crate) fn for_inbox(&self, device: &DeviceId) -> Option<LinkId> {
+        self.of_device(device).or_else(|| {
+            self.links
+                .iter()
+                .find(|(_, l)| l.their_nonce.is_some() && l.expected.is_some_and(|(d, _)| d == *device))
+                .map(|(id, _)| *id)
+        })
+    }
     /// Any link to this transport key, proven or not.
     pub(crate) fn of_peer(&self, peer: &PeerKey) -> Option<LinkId> {
         self.links.iter().find(|(_, l)| l.peer == *peer).map(|(id, _)| *id)
     }
 
-    /// The far end greeted. `known`: its transport key is in a card we hold.
+    /// The far end greeted. `expected`: whose transport key it is, by a card.
     pub(crate) fn hello(
         &mut self,
         link: LinkId,
         (lowest, highest): (u16, u16),
         nonce: [u8; 32],
-        known: bool,
+        expected: Option<(DeviceId, AccountId)>,
         me: &Identity,
         net: &mut Vec<NetCommand>,
     ) -> Step {
@@ -171,7 +190,8 @@ impl Links {
         }
         if l.their_nonce.is_none() {
             l.their_nonce = Some(nonce);
-            if known {
+            l.expected = expected;
+            if expected.is_some() {
                 l.prove(link, me, net);
             }
         }

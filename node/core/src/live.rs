@@ -3,17 +3,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kith_wire::ids::{AccountId, DeviceId, GroupId, PeerKey};
+use kith_store::{Read, StoreError};
+use kith_wire::ids::{AccountId, DeviceId, GroupId, PeerKey, RelayId};
 use kith_wire::net::NetCommand;
 
 use crate::api::Event;
+use crate::ctx::Ctx;
+use crate::groups::Reject;
+use crate::identity::Identity;
 use crate::links::Links;
 use crate::outbox::Outbox;
 use crate::relays::Relays;
-use crate::view;
+use crate::{people, view};
 
 /// Back-off of a dial, in ms: first and longest wait.
 const DIAL_BACKOFF_MS: (u64, u64) = (2_000, 600_000);
+
+/// Devices that are dialled by turns.
+const DIALS_MAX: usize = 1_024;
 
 /// In-memory state.
 pub(crate) struct Live {
@@ -23,6 +30,8 @@ pub(crate) struct Live {
     pub dials: BTreeMap<DeviceId, Dial>,
     /// Transport keys of the cards that we hold.
     pub directory: BTreeMap<PeerKey, (DeviceId, AccountId)>,
+    /// Relays of the cards that we hold.
+    pub card_relays: BTreeMap<DeviceId, BTreeSet<RelayId>>,
     /// Own addresses as the overlay reports them.
     pub addrs: Vec<String>,
     /// Deadlines, monotonic ms.
@@ -37,8 +46,10 @@ pub(crate) struct Live {
     pub changed: BTreeSet<GroupId>,
     /// The network view changed.
     pub network_changed: bool,
-    /// Blobs being fetched: join bundles.
-    pub joins: BTreeMap<GroupId, crate::join::Waiting>,
+    /// People that changed; each is shown once per burst.
+    pub people_changed: BTreeSet<AccountId>,
+    /// Own keys or profile changed.
+    pub me_changed: bool,
     /// Adds that wait for a key package or for their moment.
     pub adds: crate::membership::Adds,
     pub settings: view::Settings,
@@ -69,6 +80,8 @@ pub(crate) enum Timer {
     Welcome(GroupId),
     /// Ask again for key packages.
     Adds,
+    /// Give people the own card if it changed.
+    Card,
     /// Keep key pools at relays filled and cards fresh.
     Upkeep,
 }
@@ -86,6 +99,90 @@ impl Live {
                 self.timers.insert((mono_ms, timer));
             }
         }
+    }
+
+    /// Everything rebuilt from the store.
+    pub(crate) fn load(r: &dyn Read, direct_allowed: bool, _me: &Identity) -> Result<Self, StoreError> {
+        let mut live = Self {
+            links: Links::default(),
+            relays: Relays::load(r)?,
+            outbox: Outbox::load(r)?,
+            dials: BTreeMap::new(),
+            directory: BTreeMap::new(),
+            card_relays: BTreeMap::new(),
+            addrs: Vec::new(),
+            timers: BTreeSet::new(),
+            net: Vec::new(),
+            events: Vec::new(),
+            touched: BTreeSet::new(),
+            changed: BTreeSet::new(),
+            network_changed: false,
+            people_changed: BTreeSet::new(),
+            me_changed: false,
+            adds: crate::membership::Adds::load(r)?,
+            settings: people::read_settings(r)?,
+            direct_allowed,
+        };
+        live.reserve();
+        Ok(live)
+    }
+
+    /// Keeps circuits at own relays, if direct links are wanted.
+    pub(crate) fn reserve(&mut self) {
+        if self.direct() {
+            self.relays.reserve(&mut self.net);
+        }
+    }
+
+    /// Reads the cards of an account again and dials its devices.
+    pub(crate) fn relearn(&mut self, ctx: &Ctx<'_>, account: &AccountId) -> Result<(), Reject> {
+        for reach in people::reaches_of(&ctx.tx, account)? {
+            self.learn(reach, ctx.now.mono_ms);
+        }
+        Ok(())
+    }
+
+    /// Reads all cards again.
+    pub(crate) fn relearn_all(&mut self, ctx: &Ctx<'_>) -> Result<(), Reject> {
+        for reach in people::reaches(&ctx.tx)? {
+            self.learn(reach, ctx.now.mono_ms);
+        }
+        Ok(())
+    }
+
+    fn learn(&mut self, reach: people::Reach, mono_ms: u64) {
+        self.directory.retain(|_, (device, _)| *device != reach.device);
+        self.directory.insert(reach.transport, (reach.device, reach.account));
+        self.card_relays.insert(reach.device, reach.relays.iter().map(|r| r.id).collect());
+        if !reach.addrs.is_empty() {
+            self.want_dial(&reach.device, mono_ms);
+        }
+    }
+
+    /// A link to this device is wanted, if there is none.
+    pub(crate) fn want_dial(&mut self, device: &DeviceId, mono_ms: u64) {
+        if self.links.of_device(device).is_some() || self.dials.len() >= DIALS_MAX {
+            return;
+        }
+        let dial = self.dials.entry(*device).or_insert_with(|| Dial::now(mono_ms));
+        if !dial.dialling {
+            let at = dial.next_at.max(mono_ms);
+            self.at(at, Timer::Dials);
+        }
+    }
+
+    /// Relays that hold a device's inbox.
+    pub(crate) fn card_relays(&self, device: &DeviceId) -> BTreeSet<RelayId> {
+        self.card_relays.get(device).cloned().unwrap_or_default()
+    }
+
+    /// Tells the person something.
+    pub(crate) fn notice(&mut self, conversation: Option<GroupId>, code: &str, message: String) {
+        self.events.push(Event::Notice {
+            conversation: conversation.map(|c| c.hex()),
+            code: code.into(),
+            message,
+        });
     }
 
     /// Direct links may be used.

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kith_mls::{Change, EngineError};
+use kith_mls::Change;
 use kith_store::{Key, Read as _, StoreError, Table};
 use kith_wire::ids::{AccountId, DeviceId, GroupId};
 use kith_wire::peer::Frame;
@@ -275,9 +275,4 @@ pub(crate) fn refusal(e: Reject) -> crate::api::Refusal {
         Reject::Store(e) => crate::node::disk(&e),
         e => crate::api::Refusal::new("not_possible", format!("That is not possible: {e}.")),
     }
-}
-
-/// Whether an engine error means that the group is not known here.
-pub(crate) fn unknown(e: &EngineError) -> bool {
-    matches!(e, EngineError::UnknownGroup)
 }

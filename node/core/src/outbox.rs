@@ -201,6 +201,15 @@ impl Outbox {
         if stored { item.receipts.insert(relay) } else { item.refused.insert(relay) };
         Some(item)
     }
+    /// A link to a device is gone: what was to reach it that way goes to the
+    /// relays.
+    pub(crate) fn link_lost(&mut self, device: &DeviceId) {
+        let waiting: Vec<u64> =
+            self.items.iter().filter(|(_, i)| i.pending.contains(device)).map(|(n, _)| *n).collect();
+        for number in waiting {
+            self.want_relay(number);
+        }
+    }
     /// A relay's connection ended: what it was asked is open again.
     pub(crate) fn relay_lost(&mut self, relay: &RelayId) {
         for number in &self.relay_wanted {

@@ -181,6 +181,11 @@ impl Entry {
     ) -> Result<Option<Self>, StoreError> {
         get(r, Key::at(Table::Timeline, &conversation.0, &position.to_be_bytes()))
     }
+    /// Takes the row away.
+    pub(crate) fn delete(&self, tx: &mut Tx<'_>, conversation: &GroupId) {
+        tx.delete(Key::at(Table::Timeline, &conversation.0, &self.position.to_be_bytes()));
+        tx.delete(Key::of(Table::State, &state_key("at", &self.id.0)));
+    }
     /// Where an event is shown, if it is.
     pub(crate) fn place(r: &dyn Read, id: &EventId) -> Result<Option<(GroupId, u64)>, StoreError> {
         Ok(r.get(Key::of(Table::State, &state_key("at", &id.0)))?.and_then(|b| {

@@ -1,0 +1,425 @@
+//! What happens on the network: links come and go, frames come in, people are
+//! dialled, notes are compared with linked members.
+
+use kith_store::{Read, StoreError};
+use kith_wire::content;
+use kith_wire::ids::{DeviceId, GroupId};
+use kith_wire::net::{LinkId, LinkKind, NetCommand, NetEvent, Path};
+use kith_wire::peer::{Frame, nack};
+use rand_core::Rng as _;
+
+use crate::api::{Event, Now};
+use crate::ctx::Ctx;
+use crate::groups::{self, Reject};
+use crate::links::{Step, Token};
+use crate::live::{Live, Timer};
+use crate::node::Node;
+use crate::rows::{Conversation, GroupInfo};
+use crate::{delivery, inbox, membership, people, relays, view};
+
+/// Bytes of one answer to a sync.
+const SYNC_BYTES_MAX: usize = 2 << 20;
+/// Dials of people's devices under way at once.
+const DIALLING_MAX: usize = 16;
+/// Inbox objects that a link may bring before it has proven a device.
+const STRANGER_OBJECTS_MAX: u32 = 16;
+/// Own addresses change in bursts; the card waits for them to settle, ms.
+const CARD_MS: u64 = 1_500;
+
+/// Takes in one event of the overlay.
+pub(crate) fn on_event(node: &mut Node, now: Now, event: NetEvent) {
+    match event {
+        NetEvent::Up { link, kind: LinkKind::Peer, peer, local, path } => {
+            let nonce = node.nonce();
+            let live = node.live();
+            if let Some((device, _)) = live.directory.get(&peer)
+                && let Some(dial) = live.dials.get_mut(device)
+            {
+                dial.dialling = false;
+            }
+            live.links.up(link, (peer, local, path), nonce, &mut live.net);
+        }
+        NetEvent::Up { link, kind: LinkKind::Log, peer, local, .. } => {
+            let live = node.live();
+            live.relays.up(link, peer, local, &mut live.net);
+        }
+        NetEvent::Frame { link, frame } => {
+            if node.live().relays.is_link(link) {
+                relay_frame(node, now, link, &frame);
+            } else {
+                peer_frame(node, now, link, &frame);
+            }
+        }
+        NetEvent::Down { link, reason } => down(node, now, link, &reason),
+        NetEvent::DialFailed { kind, peer, reason } => {
+            let (live, _, rng) = node.parts();
+            let jitter = rng.next_u32().to_be_bytes()[0];
+            match kind {
+                LinkKind::Log => {
+                    live.relays.dial_failed(&peer, &reason, now.mono_ms, jitter);
+                    live.network_changed = true;
+                    relays::schedule(live);
+                }
+                LinkKind::Peer => {
+                    if let Some((device, _)) = live.directory.get(&peer).copied()
+                        && let Some(dial) = live.dials.get_mut(&device)
+                    {
+                        dial.failed(now.mono_ms, jitter);
+                        let at = dial.next_at;
+                        live.at(at, Timer::Dials);
+                    }
+                }
+            }
+        }
+        NetEvent::Addresses { addrs } => {
+            let live = node.live();
+            if live.addrs != addrs {
+                live.addrs = addrs;
+                live.network_changed = true;
+                live.at(now.mono_ms + CARD_MS, Timer::Card);
+            }
+        }
+        NetEvent::Reservation { .. } => node.live().network_changed = true,
+    }
+}
+
+fn down(node: &mut Node, now: Now, link: LinkId, reason: &str) {
+    let (live, _, rng) = node.parts();
+    let jitter = rng.next_u32().to_be_bytes()[0];
+    live.network_changed = true;
+    if let Some(relay) = live.relays.down(link, reason, now.mono_ms, jitter) {
+        live.outbox.relay_lost(&relay);
+        relays::schedule(live);
+    } else if let Some(gone) = live.links.down(link)
+        && let Some((device, _)) = gone.device
+    {
+        // What was on its way over this link goes to the relays now.
+        live.outbox.link_lost(&device);
+        if let Some(dial) = live.dials.get_mut(&device) {
+            dial.lost(now.mono_ms, jitter);
+            let at = dial.next_at;
+            live.at(at, Timer::Dials);
+        }
+    }
+}
+
+fn relay_frame(node: &mut Node, now: Now, link: LinkId, frame: &[u8]) {
+    for work in relays::frame(node.live(), link, frame, now.wall_ms) {
+        let done = node.apply(now, |ctx, live| relays::work(ctx, live, &work));
+        if let relays::Work::Entry { relay, topic, index, bytes } = &work {
+            if done.is_err() {
+                // The entry is bad or not for us; what comes behind it is not.
+                let _failed = node.apply(now, |ctx, _| {
+                    relays::skip(ctx, *relay, *topic, *index);
+                    Ok::<_, Reject>(())
+                });
+            }
+            relays::consumed(node.live(), *relay, bytes.len());
+        }
+    }
+}
+
+fn peer_frame(node: &mut Node, now: Now, link: LinkId, bytes: &[u8]) {
+    let Ok(frame) = Frame::from_bytes(bytes) else {
+        node.live().net.push(NetCommand::Close { link });
+        return;
+    };
+    match frame {
+        Frame::Hello { lowest, highest, nonce } => {
+            let (live, me, _) = node.parts();
+            let Some(peer) = live.links.get(link).map(|l| l.peer) else { return };
+            let expected = live.directory.get(&peer).copied();
+            let step = live.links.hello(link, (lowest, highest), nonce, expected, me, &mut live.net);
+            if let Some((device, _)) = expected {
+                // What is sealed to its inbox needs no proof.
+                let _failed = node.apply(now, |ctx, live| {
+                    Ok::<_, Reject>(delivery::offer_inbox(ctx, live, &device)?)
+                });
+            }
+            let live = node.live();
+            if step == Step::OtherVersion {
+                live.net.push(NetCommand::Close { link });
+                live.notice(
+                    None,
+                    "peer_version",
+                    "A person's device speaks another version of Kith. One of you needs to update before you can connect directly.".into(),
+                );
+            }
+        }
+        Frame::Proof { device, sig } => {
+            let account = people::account_of(&node.reader(), &device).ok().flatten();
+            let blocked = account
+                .is_some_and(|a| people::is_blocked(&node.reader(), &a).unwrap_or(false));
+            let (live, me, _) = node.parts();
+            if blocked {
+                live.net.push(NetCommand::Close { link });
+                return;
+            }
+            if let Step::Proven(device) = live.links.proof(link, device, &sig, account, me, &mut live.net) {
+                live.network_changed = true;
+                let _failed = node.apply(now, |ctx, live| proven(ctx, live, link, device));
+            }
+        }
+        Frame::Object { number, group, object } => {
+            let Some((device, _)) = node.live().links.get(link).and_then(|l| l.device) else {
+                return reply(node, link, &Frame::Nack { number, code: nack::NOT_MEMBER });
+            };
+            let result = node.apply(now, |ctx, live| {
+                if !is_member(&ctx.tx, &group, &device)? {
+                    return Err(Reject::TooEarly);
+                }
+                groups::ingest(ctx, live, group, &object)
+            });
+            reply(node, link, &answer(number, result));
+        }
+        Frame::Inbox { number, sealed } => {
+            let live = node.live();
+            let Some(l) = live.links.get_mut(link) else { return };
+            if l.device.is_none() {
+                l.stranger_objects += 1;
+                if l.stranger_objects > STRANGER_OBJECTS_MAX {
+                    live.net.push(NetCommand::Close { link });
+                    return;
+                }
+            }
+            let result = node.apply(now, |ctx, live| inbox::receive(ctx, live, &sealed));
+            reply(node, link, &answer(number, result));
+        }
+        Frame::Ack { number } => {
+            let live = node.live();
+            let Some((device, _)) = live.links.get(link).and_then(|l| l.device.or(l.expected)) else {
+                return;
+            };
+            let Some(token) = live.links.answered(link, number, &mut live.net) else { return };
+            let _failed = node.apply(now, |ctx, live| {
+                delivery::answered(ctx, live, device, token)?;
+                if let Token::Synced { group, more: true, .. } = token {
+                    hello(ctx, live, link, group, true)?;
+                }
+                Ok::<_, Reject>(())
+            });
+        }
+        Frame::Nack { number, .. } => {
+            let live = node.live();
+            if let Some(Token::Item(item)) = live.links.answered(link, number, &mut live.net) {
+                live.outbox.want_relay(item);
+            }
+        }
+        Frame::Sync { group, hello: theirs, reply } => {
+            let _failed = node.apply(now, |ctx, live| {
+                let Some((device, _)) = live.links.get(link).and_then(|l| l.device) else { return Ok(()) };
+                if !is_member(&ctx.tx, &group, &device)? {
+                    return Ok(());
+                }
+                if reply {
+                    hello(ctx, live, link, group, false)?;
+                }
+                sync_answer(ctx, live, link, (group, device), &theirs)
+            });
+        }
+        Frame::PackageRequest => {
+            let _failed = node.apply(now, |ctx, live| {
+                let Some(l) = live.links.get_mut(link) else { return Ok(()) };
+                l.packages_given += 1;
+                if l.device.is_none() || l.packages_given > STRANGER_OBJECTS_MAX {
+                    return Ok(());
+                }
+                let package = ctx.engine.key_package(&mut ctx.tx, false)?;
+                let frame = Frame::Package { package }.to_bytes();
+                live.net.push(NetCommand::Send { link, frame });
+                Ok::<_, Reject>(())
+            });
+        }
+        Frame::Package { package } => {
+            let Some((_, account)) = node.live().links.get(link).and_then(|l| l.device) else { return };
+            let _failed = node.apply(now, |ctx, live| {
+                membership::package(ctx, live, account, package);
+                Ok::<_, Reject>(())
+            });
+        }
+        Frame::Typing { group } => {
+            let Some((device, account)) = node.live().links.get(link).and_then(|l| l.device) else { return };
+            let home = {
+                let r = node.reader();
+                if !is_member(&r, &group, &device).unwrap_or(false) {
+                    return;
+                }
+                crate::rows::home(&r, &group).ok().flatten()
+            };
+            if let Some(conversation) = home {
+                node.live().events.push(Event::Typing {
+                    conversation: conversation.hex(),
+                    account: account.to_text(),
+                });
+            }
+        }
+    }
+}
+
+fn reply(node: &mut Node, link: LinkId, frame: &Frame) {
+    node.live().net.push(NetCommand::Send { link, frame: frame.to_bytes() });
+}
+
+fn answer(number: u64, result: Result<(), Reject>) -> Frame {
+    match result {
+        Ok(()) => Frame::Ack { number },
+        Err(Reject::TooEarly) => Frame::Nack { number, code: nack::NOT_MEMBER },
+        Err(Reject::Invalid(_)) => Frame::Nack { number, code: nack::INVALID },
+        Err(Reject::Store(_)) => Frame::Nack { number, code: nack::BUSY },
+    }
+}
+
+fn is_member(r: &dyn Read, group: &GroupId, device: &DeviceId) -> Result<bool, StoreError> {
+    Ok(GroupInfo::load(r, group)?.is_some_and(|i| i.members.iter().any(|m| m.device == *device)))
+}
+
+/// Both sides of a link have proven themselves: what waits goes out, and
+/// notes are compared in every group that both are in.
+fn proven(ctx: &mut Ctx<'_>, live: &mut Live, link: LinkId, device: DeviceId) -> Result<(), Reject> {
+    for c in Conversation::all(&ctx.tx)? {
+        for group in &c.groups {
+            if is_member(&ctx.tx, group, &device)? {
+                hello(ctx, live, link, *group, false)?;
+            }
+        }
+    }
+    if !live.adds.missing().is_empty() {
+        live.at(ctx.now.mono_ms, Timer::Adds);
+    }
+    Ok(())
+}
+
+fn hello(
+    ctx: &mut Ctx<'_>,
+    live: &mut Live,
+    link: LinkId,
+    group: GroupId,
+    reply: bool,
+) -> Result<(), Reject> {
+    let hello = ctx.engine.sync_hello(&ctx.tx, group)?;
+    live.net.push(NetCommand::Send { link, frame: Frame::Sync { group, hello, reply }.to_bytes() });
+    Ok(())
+}
+
+fn sync_answer(
+    ctx: &mut Ctx<'_>,
+    live: &mut Live,
+    link: LinkId,
+    (group, device): (GroupId, DeviceId),
+    hello: &[u8],
+) -> Result<(), Reject> {
+    let answer = ctx.engine.sync_answer(&ctx.tx, group, device, hello, SYNC_BYTES_MAX)?;
+    let token = Token::Synced { group, below: live.outbox.next_number(), more: answer.more };
+    if let Some(l) = live.links.get_mut(link) {
+        l.synced.insert(group);
+    }
+    let Some((last, rest)) = answer.objects.split_last() else {
+        return Ok(delivery::answered(ctx, live, device, token)?);
+    };
+    for object in rest {
+        live.links.send_object(link, group, object.clone(), Token::Part, &mut live.net);
+    }
+    live.links.send_object(link, group, last.clone(), token, &mut live.net);
+    Ok(())
+}
+
+/// Compares notes with every linked member of a group.
+pub(crate) fn sync_all(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<(), Reject> {
+    let links: Vec<LinkId> =
+        live.links.iter().filter(|(_, l)| l.synced.contains(&group)).map(|(id, _)| id).collect();
+    for link in links {
+        hello(ctx, live, link, group, true)?;
+    }
+    Ok(())
+}
+
+/// Dials the devices of people whose time has come.
+pub(crate) fn dial_people(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), Reject> {
+    if !live.direct() {
+        return Ok(());
+    }
+    let now = ctx.now.mono_ms;
+    let mut dialling = live.dials.values().filter(|d| d.dialling).count();
+    let due: Vec<DeviceId> = live
+        .dials
+        .iter()
+        .filter(|(device, d)| !d.dialling && d.next_at <= now && live.links.of_device(device).is_none())
+        .map(|(device, _)| *device)
+        .collect();
+    for device in due {
+        if dialling >= DIALLING_MAX {
+            live.at(now + 500, Timer::Dials);
+            return Ok(());
+        }
+        let card = people::card(&ctx.tx, &device)?;
+        let blocked = match &card {
+            Some(card) => people::is_blocked(&ctx.tx, &card.account)?,
+            None => true,
+        };
+        let Some(card) = card.filter(|c| !blocked && !c.addrs.is_empty()) else {
+            // Dialled again when a card with an address comes.
+            live.dials.remove(&device);
+            continue;
+        };
+        if live.links.of_peer(&card.transport).is_some() {
+            continue;
+        }
+        if let Some(dial) = live.dials.get_mut(&device) {
+            dial.dialling = true;
+        }
+        dialling += 1;
+        live.net.push(NetCommand::Dial { kind: LinkKind::Peer, peer: card.transport, addrs: card.addrs });
+    }
+    if let Some(next) = live
+        .dials
+        .iter()
+        .filter(|(device, d)| !d.dialling && d.next_at > now && live.links.of_device(device).is_none())
+        .map(|(_, d)| d.next_at)
+        .min()
+    {
+        live.at(next, Timer::Dials);
+    }
+    Ok(())
+}
+
+/// Gives everybody the own card if addresses or relays have changed.
+pub(crate) fn publish_card(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), Reject> {
+    let addrs = if live.direct() { live.addrs.clone() } else { Vec::new() };
+    if !people::update_own_card(ctx, &live.relays.hints(), &addrs)? {
+        return Ok(());
+    }
+    let (_, card) = people::introduction(ctx)?;
+    for c in Conversation::all(&ctx.tx)? {
+        if c.standing == crate::rows::STANDING_ACTIVE {
+            groups::send(ctx, live, c.write_group(), content::TYPE_CARD, &card)?;
+        }
+    }
+    Ok(())
+}
+
+/// The network in one view.
+pub(crate) fn view(r: &dyn Read, live: &Live) -> view::Network {
+    let peers = live
+        .links
+        .iter()
+        .filter_map(|(_, l)| {
+            let (_, account) = l.device?;
+            Some(view::PeerLink {
+                account: Some(account.to_text()),
+                name: people::display_name(r, &account).unwrap_or_default(),
+                path: match l.path {
+                    Path::DirectQuic => "direct_quic",
+                    Path::DirectTcp => "direct_tcp",
+                    Path::Circuit => "circuit",
+                }
+                .into(),
+            })
+        })
+        .collect();
+    view::Network {
+        relays: live.relays.views(),
+        peers,
+        addrs: live.addrs.clone(),
+        waiting: u32::try_from(live.outbox.len()).unwrap_or(u32::MAX),
+    }
+}
