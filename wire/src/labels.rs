@@ -38,6 +38,10 @@ labels! {
     INVITE_PROOF = "kith/invite/proof/v1";
     /// Seed of an invite's delivery token key.
     INVITE_TOKEN = "kith/invite/token/v1";
+    /// Proof of work of a contact request without a token.
+    ID_WORK = "kith/id/work/v1";
+    /// Checksum of a community link.
+    ID_COMMUNITY_LINK = "kith/id/community-link/v1";
     /// MLS exporter label of a group's topic secret.
     TOPIC = "kith/topic/v1";
     /// Seed of a topic's read key.

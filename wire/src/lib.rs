@@ -5,6 +5,7 @@
 //! the peer protocol, links, and the types of the network port. Must never
 //! read a clock, draw randomness, or do I/O: those are arguments.
 
+pub mod blob;
 pub mod cbor;
 pub mod contact;
 pub mod content;
@@ -17,4 +18,6 @@ pub mod limits;
 pub mod link;
 pub mod net;
 pub mod peer;
+pub mod relay;
 pub mod signed;
+pub mod topic;
