@@ -239,8 +239,7 @@ mod tests {
             }),
             any::<u64>().prop_map(|number| Frame::Ack { number }),
             Just(Frame::PackageRequest),
-            (id, any::<u64>(), any::<u64>(), bytes)
-                .prop_map(|(blob, offset, total, bytes)| { Frame::BlobPart { blob, offset, total, bytes } }),
+            (any::<u64>(), bytes).prop_map(|(number, sealed)| Frame::Inbox { number, sealed }),
         ]
     }
 
