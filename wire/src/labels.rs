@@ -50,6 +50,8 @@ labels! {
     TOPIC_WRITE = "kith/topic/write/v1";
     /// Outer seal key of a topic.
     TOPIC_SEAL = "kith/topic/seal/v1";
+    /// Nonce of a group entry, from topic secret and object.
+    TOPIC_NONCE = "kith/topic/nonce/v1";
     /// Associated data of an entry.
     AD_ENTRY = "kith/ad/entry/v1";
     /// Associated data of a blob chunk.
@@ -78,6 +80,10 @@ labels! {
     VAULT_AUDIT = "kith/vault/audit/v1";
     /// Session key of the web UI.
     VAULT_SESSION = "kith/vault/session/v1";
+    /// The group engine's generator, from the seed of the process.
+    LOCAL_MLS_RAND = "kith/local/mls-rand/v1";
+    /// The group engine's HPKE ephemeral keys, from the seed of the process.
+    LOCAL_MLS_HPKE = "kith/local/mls-hpke/v1";
     /// Safety number.
     SAFETY = "kith/safety/v1";
     /// Seed of the throw-away transport key towards one relay in one week.

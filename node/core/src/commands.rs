@@ -126,7 +126,7 @@ fn active(ctx: &Ctx<'_>, id: &GroupId) -> Result<Conversation, Refusal> {
 }
 
 fn set_settings(ctx: &mut Ctx<'_>, live: &mut Live, settings: view::Settings) -> Result<(), Refusal> {
-    people::save_settings(&mut ctx.tx, &settings);
+    rows::set_settings(&mut ctx.tx, &settings);
     let was = live.direct();
     live.settings = settings;
     if was && !live.direct() {
@@ -215,7 +215,7 @@ fn create_group(
     let title = clean_title(title)?;
     check_contacts(ctx, members)?;
     let ext = GroupExt::group(ctx.me.account(), &title, live.relays.hints());
-    let group = ctx.engine.create(&mut ctx.tx, ctx.now.wall_ms, ext).map_err(groups::refusal)?;
+    let group = ctx.engine.create(&mut ctx.tx, ctx.now.wall_ms, &ext).map_err(groups::refusal)?;
     groups::open_conversation(ctx, live, group, rows::KIND_GROUP, None).map_err(store)?;
     groups::refresh(ctx, live, group)?;
     let me = ctx.me.account();

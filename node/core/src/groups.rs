@@ -1,11 +1,11 @@
 //! What the group engine's outcomes mean for a person: rows, marks, notices,
 //! topics. The engine decides what a group is; this file only shows it.
 
-use kith_mls::{EngineError, Outcome};
+use kith_mls::{EngineError, Outcome, Resealed};
 use kith_store::StoreError;
 use kith_wire::content::{self, ReadUpTo, Text};
-use kith_wire::group::{ConversationKind, Role};
-use kith_wire::ids::{AccountId, EventId, GroupId, TopicId};
+use kith_wire::group::{ConversationKind, OrderKind, Role};
+use kith_wire::ids::{AccountId, EventId, GroupId};
 
 use crate::api::{Event, Refusal};
 use crate::ctx::Ctx;
@@ -70,9 +70,11 @@ pub(crate) fn send(
     content: &[u8],
 ) -> Result<(EventId, u64, kith_wire::ids::StateId), EngineError> {
     let sent = ctx.engine.send(&mut ctx.tx, ctx.now.wall_ms, group, event_type, content)?;
-    let topic = ctx.engine.topics(&ctx.tx, group)?.current.id();
-    delivery::enqueue_group(ctx, live, (group, sent.at, topic), Some(sent.seq), sent.envelope)
-        .map_err(EngineError::Store)?;
+    let topic = live.relays.current_topic(&group);
+    if let Some(mark) = sent.mark {
+        delivery::enqueue_group(ctx, live, (group, sent.at, topic), None, mark)?;
+    }
+    delivery::enqueue_group(ctx, live, (group, sent.at, topic), Some(sent.seq), sent.envelope)?;
     Ok((sent.id, sent.seq, sent.at))
 }
 
@@ -99,7 +101,7 @@ pub(crate) fn send_text(
         args: Vec::new(),
         reply_to,
     };
-    let position = timeline::append(ctx, live, &conversation.id, new).map_err(EngineError::Store)?;
+    let position = timeline::append(ctx, live, &conversation.id, new)?;
     Ok((id, position))
 }
 
@@ -117,7 +119,8 @@ pub(crate) fn ingest(
     Ok(())
 }
 
-fn apply(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, outcome: Outcome) -> Result<(), Reject> {
+/// Shows what an outcome means.
+pub(crate) fn apply(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, outcome: Outcome) -> Result<(), Reject> {
     match outcome {
         Outcome::Event(e) => {
             on_event(ctx, live, group, e)?;
@@ -145,14 +148,19 @@ fn apply(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, outcome: Outcome) -
             });
             timeline::notice(ctx, live, &group, ctx.me.account(), "not_applied", Vec::new())?;
         }
-        Outcome::LeaveRequested { account } => {
-            live.adds.leavers.insert((group, account));
+        Outcome::Order { kind: OrderKind::Leave, target, .. } => {
+            live.adds.leavers.insert((group, target));
             crate::membership::schedule(ctx, live);
         }
-        Outcome::Buffered | Outcome::NeedCommits => {
+        Outcome::Seen { .. } => {
+            refresh_info(ctx, live, group)?;
+        }
+        Outcome::Buffered | Outcome::NeedCommits | Outcome::Unreadable => {
             live.at(ctx.now.mono_ms + SYNC_MS, Timer::Sync(group));
         }
-        Outcome::Known => {}
+        // Other orders are carried out by the commit that names them; two
+        // objects under one number are the engine's to judge.
+        Outcome::Known | Outcome::Order { .. } | Outcome::Equivocation { .. } => {}
         Outcome::Rejected(why) => return Err(Reject::Invalid(why.to_string())),
     }
     Ok(())
@@ -238,9 +246,9 @@ fn show(
 /// An own event of a branch that lost is encrypted again for the tip, or, if
 /// the tip holds accounts that it was not written for, marked as failed.
 fn resend(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, event: EventId) -> Result<(), Reject> {
-    match ctx.engine.reseal(&mut ctx.tx, group, event) {
-        Ok(again) => {
-            let topic = ctx.engine.topics(&ctx.tx, group)?.current.id();
+    match ctx.engine.reseal(&mut ctx.tx, ctx.now.wall_ms, group, event) {
+        Ok(Resealed::Envelope(again)) => {
+            let topic = live.relays.current_topic(&group);
             delivery::enqueue_group(ctx, live, (group, again.at, topic), Some(again.seq), again.envelope)?;
             if let Some(mut sent) = Sent::load(&ctx.tx, &group, again.seq)? {
                 sent.state = again.at;
@@ -249,16 +257,17 @@ fn resend(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, event: EventId) ->
             }
             Ok(())
         }
-        Err(EngineError::Audience { seq }) => {
-            if let Some(mut sent) = Sent::load(&ctx.tx, &group, seq)? {
+        // Members who may read it get it by sync; the tip's others never do.
+        Ok(Resealed::Only(_)) => {
+            let Some((home, position)) = Entry::place(&ctx.tx, &event)? else { return Ok(()) };
+            let Some(entry) = Entry::load(&ctx.tx, &home, position)? else { return Ok(()) };
+            if let Some(mut sent) = Sent::load(&ctx.tx, &group, entry.seq)? {
                 sent.problem = Some(
                     "The group's members changed at the same moment, and this message was not written for the new ones. Send it again if they may read it.".into(),
                 );
-                sent.save(&mut ctx.tx, &group, seq);
-                if let Some(place) = Entry::place(&ctx.tx, &event)? {
-                    live.touched.insert(place);
-                    live.changed.insert(place.0);
-                }
+                sent.save(&mut ctx.tx, &group, entry.seq);
+                live.touched.insert((home, position));
+                live.changed.insert(home);
             }
             Ok(())
         }
@@ -274,8 +283,7 @@ fn on_tip(
 ) -> Result<(), Reject> {
     let old = Conversation::load(&ctx.tx, &rows::home(&ctx.tx, &group)?.unwrap_or(group))?;
     refresh(ctx, live, group)?;
-    let me = ctx.me.account();
-    let by = tip.by.unwrap_or(me);
+    let by = tip.by;
     for account in &tip.added {
         people::learn_account(ctx, account)?;
         timeline::notice(ctx, live, &group, by, "added", vec![by.to_text(), account.to_text()])?;
@@ -358,7 +366,7 @@ fn refresh_info(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<Gr
 
 /// Sends own mark if it has something new to say.
 pub(crate) fn send_mark(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<(), Reject> {
-    if let Some(mark) = ctx.engine.mark(&mut ctx.tx, group)? {
+    if let Some(mark) = ctx.engine.mark(&mut ctx.tx, ctx.now.wall_ms, group)? {
         publish(ctx, live, group, mark)?;
     }
     Ok(())
@@ -372,7 +380,7 @@ pub(crate) fn publish(
     object: Vec<u8>,
 ) -> Result<(), Reject> {
     let tip = ctx.engine.view(&ctx.tx, group)?.tip;
-    let topic: TopicId = ctx.engine.topics(&ctx.tx, group)?.current.id();
+    let topic = live.relays.current_topic(&group);
     delivery::enqueue_group(ctx, live, (group, tip, topic), None, object)?;
     Ok(())
 }

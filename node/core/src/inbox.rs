@@ -2,7 +2,7 @@
 //! its box key; and the same towards others.
 
 use kith_store::StoreError;
-use kith_wire::group::kinds as group_kinds;
+use kith_wire::group::{BundleRef, kinds as group_kinds};
 use kith_wire::ids::{AccountId, DeviceId, GroupId};
 use kith_wire::signed::Raw;
 
@@ -21,10 +21,10 @@ pub(crate) fn send(
     device: DeviceId,
     object: &[u8],
 ) -> Result<(), Reject> {
-    let Some((inbox, box_key)) = people::inbox_of(&ctx.tx, &device)? else {
+    let Some(reach) = people::reach(&ctx.tx, &device)? else {
         return Err(Reject::Invalid("no card of that device is known, so nothing can be sent to it".into()));
     };
-    let sealed = ctx.engine.seal_to(&inbox, &device, &box_key, object)?;
+    let sealed = ctx.engine.seal_inbox(&reach.box_key, reach.inbox.topic(), device, object)?;
     delivery::enqueue_inbox(ctx, live, account, device, sealed);
     live.want_dial(&device, ctx.now.mono_ms);
     Ok(())
@@ -32,7 +32,7 @@ pub(crate) fn send(
 
 /// Takes in a sealed entry of the own inbox, from a relay or a link.
 pub(crate) fn receive(ctx: &mut Ctx<'_>, live: &mut Live, sealed: &[u8]) -> Result<(), Reject> {
-    let object = ctx.engine.open_inbox(&ctx.me.inbox_topic(), sealed)?;
+    let object = ctx.engine.open_inbox(ctx.me.inbox_topic().id(), sealed)?;
     let raw = Raw::from_bytes(&object)?;
     match raw.kind()? {
         group_kinds::WELCOME => join(ctx, live, &object),
@@ -49,35 +49,49 @@ pub(crate) fn receive(ctx: &mut Ctx<'_>, live: &mut Live, sealed: &[u8]) -> Resu
 
 /// Joins a group by its Welcome, if it comes from somebody we know.
 fn join(ctx: &mut Ctx<'_>, live: &mut Live, welcome: &[u8]) -> Result<(), Reject> {
-    let invitation = ctx.engine.peek_welcome(welcome)?;
+    let invitation = ctx.engine.welcome_info(welcome)?;
+    if invitation.inbox != ctx.me.inbox_topic().id() {
+        return Err(Reject::Invalid("the Welcome names another inbox".into()));
+    }
+    let BundleRef::Inline(bundle) = &invitation.bundle else {
+        return Err(Reject::Invalid("the Welcome's bundle is a blob, which needs a newer Kith".into()));
+    };
     let asked = Conversation::load(&ctx.tx, &invitation.gid)?
         .is_some_and(|c| c.standing == rows::STANDING_JOINING);
     if !asked && !people::may_invite(&ctx.tx, &invitation.inviter)? {
         return Err(Reject::Invalid("the Welcome comes from somebody who is no contact".into()));
     }
-    let joined = match ctx.engine.join(&mut ctx.tx, ctx.now.wall_ms, welcome) {
+    let joined = match ctx.engine.join(&mut ctx.tx, ctx.now.wall_ms, welcome, bundle) {
         Ok(joined) => joined,
-        // A Welcome that came twice.
-        Err(kith_mls::EngineError::AlreadyMember) => return Ok(()),
+        // One that came twice, or that a member already stands behind.
+        Err(kith_mls::EngineError::Welcome(_)) if ctx.engine.view(&ctx.tx, invitation.gid).is_ok() => {
+            return Ok(());
+        }
         Err(e) => return Err(e.into()),
     };
     let group = joined.gid;
     people::learn_introductions(ctx, &joined.cards)?;
     live.relearn_all(ctx)?;
     let (kind, peer) = match joined.kind {
-        ConversationKind::Direct => (rows::KIND_DIRECT, Some(joined.inviter)),
+        ConversationKind::Direct => (rows::KIND_DIRECT, Some(joined.inviter.0)),
         ConversationKind::Group => (rows::KIND_GROUP, None),
         // Channels do not exist yet; groups of own devices are never shown.
-        _ => return Ok(()),
+        ConversationKind::Channel | ConversationKind::Own => return Ok(()),
     };
     groups::open_conversation(ctx, live, group, kind, peer)?;
     groups::refresh(ctx, live, group)?;
     if kind == rows::KIND_GROUP {
-        let args = vec![joined.inviter.to_text()];
-        timeline::notice(ctx, live, &group, joined.inviter, "joined", args)?;
+        let args = vec![joined.inviter.0.to_text()];
+        timeline::notice(ctx, live, &group, joined.inviter.0, "joined", args)?;
+    }
+    for account in &joined.accounts {
+        people::learn_account(ctx, account)?;
+    }
+    groups::publish(ctx, live, group, joined.mark)?;
+    for outcome in joined.outcomes {
+        groups::apply(ctx, live, group, outcome)?;
     }
     introduce(ctx, live, group)?;
-    live.at(ctx.now.mono_ms + 100, Timer::Mark(group));
     live.at(ctx.now.mono_ms + 300, Timer::Sync(group));
     Ok(())
 }
@@ -98,11 +112,11 @@ pub(crate) fn create_direct(
     key_package: Vec<u8>,
 ) -> Result<GroupId, Reject> {
     let ext = kith_wire::group::GroupExt::direct(live.relays.hints());
-    let group = ctx.engine.create(&mut ctx.tx, ctx.now.wall_ms, ext)?;
+    let group = ctx.engine.create(&mut ctx.tx, ctx.now.wall_ms, &ext)?;
     groups::open_conversation(ctx, live, group, rows::KIND_DIRECT, Some(account))?;
     groups::refresh(ctx, live, group)?;
-    ctx.engine.check_package(&key_package, &account)?;
-    let change = kith_mls::Change { adds: vec![key_package], ..Default::default() };
+    let add = crate::membership::to_add(ctx, &account, key_package)?;
+    let change = kith_mls::Change { adds: vec![add], ..Default::default() };
     crate::membership::commit(ctx, live, group, change)?;
     introduce(ctx, live, group)?;
     Ok(group)

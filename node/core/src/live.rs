@@ -14,7 +14,7 @@ use crate::identity::Identity;
 use crate::links::Links;
 use crate::outbox::Outbox;
 use crate::relays::Relays;
-use crate::{people, view};
+use crate::{people, rows, view};
 
 /// Back-off of a dial, in ms: first and longest wait.
 const DIAL_BACKOFF_MS: (u64, u64) = (2_000, 600_000);
@@ -120,7 +120,7 @@ impl Live {
             people_changed: BTreeSet::new(),
             me_changed: false,
             adds: crate::membership::Adds::load(r)?,
-            settings: people::read_settings(r)?,
+            settings: rows::settings(r)?,
             direct_allowed,
         };
         live.reserve();

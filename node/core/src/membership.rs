@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kith_mls::Change;
+use kith_mls::{Add, Change};
 use kith_store::{Key, Read as _, StoreError, Table};
+use kith_wire::group::BundleRef;
 use kith_wire::ids::{AccountId, DeviceId, GroupId};
 use kith_wire::peer::Frame;
 
@@ -135,12 +136,12 @@ fn ask(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), Reject> {
             continue;
         }
         live.adds.asked_at.insert(account, now);
-        for card in people::cards_of(&ctx.tx, &account)? {
-            if let Some(link) = live.links.of_device(&card.device) {
+        for reach in people::reaches_of(&ctx.tx, &account)? {
+            if let Some(link) = live.links.of_device(&reach.device) {
                 let frame = Frame::PackageRequest.to_bytes();
                 live.net.push(kith_wire::net::NetCommand::Send { link, frame });
             } else {
-                crate::relays::take_package(ctx, live, account, &card)?;
+                crate::relays::take_package(ctx, live, account, &reach)?;
             }
         }
     }
@@ -152,11 +153,10 @@ fn add(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, ready: &[Pair]) -> Re
     for wanted in ready {
         live.adds.wanted.remove(wanted);
         let Some(package) = live.adds.packages.remove(wanted) else { continue };
-        if let Err(e) = ctx.engine.check_package(&package, &wanted.1) {
-            live.notice(None, "bad_package", format!("A person could not be added: {e}."));
-            continue;
+        match to_add(ctx, &wanted.1, package) {
+            Ok(add) => adds.push(add),
+            Err(e) => live.notice(None, "bad_package", format!("A person could not be added: {e}.")),
         }
-        adds.push(package);
     }
     live.adds.first_package_at.remove(&group);
     save(ctx, live);
@@ -173,27 +173,53 @@ fn add(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, ready: &[Pair]) -> Re
     }
 }
 
+/// A key package with the inbox that its Welcome goes to.
+pub(crate) fn to_add(ctx: &Ctx<'_>, account: &AccountId, package: Vec<u8>) -> Result<Add, Reject> {
+    let (owner, device) = kith_mls::package_owner(&package)?;
+    if owner != *account {
+        return Err(Reject::Invalid("the key package is of somebody else".into()));
+    }
+    let reach = people::reach(&ctx.tx, &device)?
+        .ok_or_else(|| Reject::Invalid("it is not known how to reach the device".into()))?;
+    Ok(Add { package, inbox: reach.inbox.topic() })
+}
+
 /// Makes a commit, stores it, sends it to those who leave or stay, and its
 /// Welcomes when they may go.
 pub(crate) fn commit(
     ctx: &mut Ctx<'_>,
     live: &mut Live,
     group: GroupId,
-    change: Change,
+    mut change: Change,
 ) -> Result<(), Reject> {
-    let parent_topic = ctx.engine.topics(&ctx.tx, group)?.current.id();
-    let cards = people::introductions(ctx, group)?;
+    let parent_topic = live.relays.current_topic(&group);
     let title_before = ctx.engine.view(&ctx.tx, group)?.ext.policy.title;
-    let done = ctx.engine.commit(&mut ctx.tx, ctx.now.wall_ms, group, change, cards)?;
+    if !change.adds.is_empty() {
+        change.cards = people::introductions(ctx, group)?;
+    }
+    let done = ctx.engine.commit(&mut ctx.tx, ctx.now.wall_ms, group, &change)?;
     let alone = rows::audience(&ctx.tx, &group, &done.parent)?.is_empty();
-    delivery::enqueue_group(ctx, live, (group, done.parent, parent_topic), None, done.envelope)?;
+    let at_parent = (group, done.parent, parent_topic);
+    let (own_mark, marks_before) = done.marks.split_last().map_or((None, &[][..]), |(l, r)| (Some(l), r));
+    for object in done.orders.iter().chain(marks_before) {
+        delivery::enqueue_group(ctx, live, at_parent, None, object.clone())?;
+    }
+    delivery::enqueue_group(ctx, live, at_parent, None, done.envelope.clone())?;
     groups::refresh(ctx, live, group)?;
+    if let Some(mark) = own_mark {
+        let topic = live.relays.current_topic(&group);
+        delivery::enqueue_group(ctx, live, (group, done.state, topic), None, mark.clone())?;
+    }
+    if done.rotated {
+        hand_on(ctx, live, group, &done.envelope)?;
+    }
     let me = ctx.me.account();
-    for account in &done.added {
+    let (added, removed) = (accounts(&done.intent.added), accounts(&done.intent.removed));
+    for account in &added {
         people::learn_account(ctx, account)?;
         timeline::notice(ctx, live, &group, me, "added", vec![me.to_text(), account.to_text()])?;
     }
-    for account in &done.removed {
+    for account in &removed {
         let code = if live.adds.leavers.remove(&(group, *account)) { "left" } else { "removed" };
         timeline::notice(ctx, live, &group, me, code, vec![me.to_text(), account.to_text()])?;
     }
@@ -203,8 +229,11 @@ pub(crate) fn commit(
     }
     let parked = done
         .joiners
-        .into_iter()
-        .map(|j| (group, j.account, j.device, minicbor::bytes::ByteVec::from(j.welcome)))
+        .iter()
+        .map(|j| {
+            let welcome = ctx.engine.welcome(j, BundleRef::Inline(done.bundle.clone()));
+            (group, j.account, j.device, minicbor::bytes::ByteVec::from(welcome))
+        })
         .collect::<Vec<Parked>>();
     if !parked.is_empty() {
         let mut all: Vec<Parked> = rows::get(&ctx.tx, Key::of(Table::State, WELCOMES))?.unwrap_or_default();
@@ -217,6 +246,22 @@ pub(crate) fn commit(
         }
     }
     live.at(ctx.now.mono_ms + 200, Timer::Mark(group));
+    Ok(())
+}
+
+fn accounts(devices: &[(AccountId, DeviceId)]) -> BTreeSet<AccountId> {
+    devices.iter().map(|(account, _)| *account).collect()
+}
+
+/// A commit that begins a new topic also goes to the members' inboxes: who
+/// cannot read the old topic any more finds the way there.
+fn hand_on(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, envelope: &[u8]) -> Result<(), Reject> {
+    let mine = ctx.me.device();
+    for member in ctx.engine.view(&ctx.tx, group)?.members {
+        if member.device != mine && people::reach(&ctx.tx, &member.device)?.is_some() {
+            crate::inbox::send(ctx, live, member.account, member.device, envelope)?;
+        }
+    }
     Ok(())
 }
 
@@ -253,7 +298,7 @@ fn see_off(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), Reject> {
             live.adds.leavers.remove(&(group, account));
             continue;
         }
-        match commit(ctx, live, group, Change { remove: vec![account], ..Change::default() }) {
+        match commit(ctx, live, group, Change { remove_accounts: vec![account], ..Change::default() }) {
             Err(Reject::Invalid(_)) => {
                 live.adds.leavers.remove(&(group, account));
             }
@@ -265,8 +310,10 @@ fn see_off(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), Reject> {
 
 /// Leaves a group: tells the members, who commit the removal.
 pub(crate) fn leave(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<(), Reject> {
-    let order = ctx.engine.leave(&mut ctx.tx, ctx.now.wall_ms, group)?;
-    groups::publish(ctx, live, group, order)
+    for object in ctx.engine.leave(&mut ctx.tx, ctx.now.wall_ms, group)? {
+        groups::publish(ctx, live, group, object)?;
+    }
+    Ok(())
 }
 
 /// An engine error as the reason why a membership change is refused.

@@ -308,12 +308,13 @@ fn sync_answer(
     (group, device): (GroupId, DeviceId),
     hello: &[u8],
 ) -> Result<(), Reject> {
-    let answer = ctx.engine.sync_answer(&ctx.tx, group, device, hello, SYNC_BYTES_MAX)?;
-    let token = Token::Synced { group, below: live.outbox.next_number(), more: answer.more };
+    let objects = ctx.engine.sync_answer(&ctx.tx, group, device, hello, SYNC_BYTES_MAX)?;
+    let more = objects.iter().map(Vec::len).sum::<usize>() >= SYNC_BYTES_MAX / 2;
+    let token = Token::Synced { group, below: live.outbox.next_number(), more };
     if let Some(l) = live.links.get_mut(link) {
         l.synced.insert(group);
     }
-    let Some((last, rest)) = answer.objects.split_last() else {
+    let Some((last, rest)) = objects.split_last() else {
         return Ok(delivery::answered(ctx, live, device, token)?);
     };
     for object in rest {
@@ -351,12 +352,12 @@ pub(crate) fn dial_people(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), Reje
             live.at(now + 500, Timer::Dials);
             return Ok(());
         }
-        let card = people::card(&ctx.tx, &device)?;
-        let blocked = match &card {
-            Some(card) => people::is_blocked(&ctx.tx, &card.account)?,
+        let reach = people::reach(&ctx.tx, &device)?;
+        let blocked = match &reach {
+            Some(reach) => people::is_blocked(&ctx.tx, &reach.account)?,
             None => true,
         };
-        let Some(card) = card.filter(|c| !blocked && !c.addrs.is_empty()) else {
+        let Some(card) = reach.filter(|c| !blocked && !c.addrs.is_empty()) else {
             // Dialled again when a card with an address comes.
             live.dials.remove(&device);
             continue;

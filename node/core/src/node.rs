@@ -89,7 +89,7 @@ impl Node {
         let mut engine = Engine::new(me.device_keys(), seed(&mut rng));
         // The group of own devices; linking joins it first.
         engine
-            .create(&mut tx, now.wall_ms, kith_wire::group::GroupExt::own(Vec::new()))
+            .create(&mut tx, now.wall_ms, &kith_wire::group::GroupExt::own(Vec::new()))
             .map_err(|e| OpenError::Damaged(e.to_string()))?;
         let changes = tx.finish();
         store.write(&changes)?;

@@ -302,3 +302,8 @@ pub fn delivery(r: &dyn Read, id: &GroupId, event: &EventId) -> Result<Option<vi
         problem: sent.problem,
     }))
 }
+
+/// Settings of the person.
+pub fn settings(r: &dyn Read) -> Result<view::Settings> {
+    rows::settings(r)
+}

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kith_store::{Read as _, StoreError, Table};
 use kith_wire::crypto;
-use kith_wire::identity::{DeviceCard, RelayHint};
+use kith_wire::identity::{Inbox, RelayHint};
 use kith_wire::ids::{AccountId, DeviceId, EntryId, GroupId, PeerKey, RelayId, TopicId};
 use kith_wire::labels;
 use kith_wire::net::{LinkId, LinkKind, NetCommand};
@@ -224,6 +224,12 @@ impl Relays {
             self.topics.remove(gone);
         }
         self.groups.insert(group, GroupTopics { relays, topics: ids });
+    }
+
+    /// The topic that new objects of a group go to. Before the group's first
+    /// refresh: none that any relay knows.
+    pub(crate) fn current_topic(&self, group: &GroupId) -> TopicId {
+        self.groups.get(group).and_then(|g| g.topics.first().copied()).unwrap_or_default()
     }
 
     fn relays_of(&self, group: &GroupId) -> BTreeSet<RelayId> {
@@ -684,8 +690,8 @@ fn deliver(
     number: u64,
     sealed: &[u8],
 ) -> Result<bool, Reject> {
-    let Some(card) = people::card(&ctx.tx, device)? else { return Ok(false) };
-    let descriptor = descriptor(&card);
+    let Some(reach) = people::reach(&ctx.tx, device)? else { return Ok(false) };
+    let descriptor = descriptor(&reach.inbox);
     let token = people::token_for(&ctx.tx, device)?;
     let Some(s) = live.relays.sessions.get_mut(relay) else { return Ok(false) };
     let keep_s = s.keep_s();
@@ -701,8 +707,8 @@ fn deliver(
     Ok(true)
 }
 
-fn descriptor(card: &DeviceCard) -> Descriptor {
-    Descriptor { read_pub: card.inbox.read_pub, write_pub: card.inbox.write_pub, mode: Mode::Inbox }
+fn descriptor(inbox: &Inbox) -> Descriptor {
+    Descriptor { read_pub: inbox.read_pub, write_pub: inbox.write_pub, mode: Mode::Inbox }
 }
 
 /// Asks the relays of a device for one of its key packages.
@@ -710,15 +716,15 @@ pub(crate) fn take_package(
     ctx: &mut Ctx<'_>,
     live: &mut Live,
     account: AccountId,
-    card: &DeviceCard,
+    reach: &people::Reach,
 ) -> Result<(), Reject> {
-    let Some(token) = people::token_for(&ctx.tx, &card.device)? else { return Ok(()) };
-    for hint in &card.relays {
+    let Some(token) = people::token_for(&ctx.tx, &reach.device)? else { return Ok(()) };
+    for hint in &reach.relays {
         let mut request = [0; 32];
         ctx.rng.fill_bytes(&mut request);
         if let Some(s) = live.relays.sessions.get_mut(&hint.id).filter(|s| s.ready) {
-            let call = Call::take_package(&token, descriptor(card), &hint.id, EntryId(request));
-            s.call(call, Pending::TakePackage { account, device: card.device }, &mut live.net);
+            let call = Call::take_package(&token, descriptor(&reach.inbox), &hint.id, EntryId(request));
+            s.call(call, Pending::TakePackage { account, device: reach.device }, &mut live.net);
             return Ok(());
         }
     }

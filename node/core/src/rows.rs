@@ -6,7 +6,7 @@ use kith_store::{Key, Range, Read, StoreError, Table, Tx};
 use kith_wire::ids::{AccountId, DeviceId, EventId, GroupId, RelayId, StateId, TopicId};
 use minicbor::{Decode, Encode};
 
-use crate::view::Role;
+use crate::view::{self, Role};
 
 /// Encodes a stored row.
 pub(crate) fn encode<T: Encode<()>>(row: &T) -> Vec<u8> {
@@ -447,4 +447,19 @@ pub(crate) fn set_cursor(tx: &mut Tx<'_>, relay: &RelayId, topic: &TopicId, next
         Key::of(Table::State, &state_key("cursor", &[relay.0, topic.0].concat())),
         next.to_be_bytes().to_vec(),
     );
+}
+
+/// The person's settings.
+pub(crate) fn settings(r: &dyn Read) -> Result<view::Settings, StoreError> {
+    let row: Option<(bool, bool, bool)> = get(r, Key::of(Table::Settings, b"settings"))?;
+    Ok(row.map_or_else(view::Settings::default, |(read_receipts, typing, direct)| view::Settings {
+        read_receipts,
+        typing,
+        direct,
+    }))
+}
+
+/// Keeps the person's settings.
+pub(crate) fn set_settings(tx: &mut Tx<'_>, s: &view::Settings) {
+    tx.put(Key::of(Table::Settings, b"settings"), encode(&(s.read_receipts, s.typing, s.direct)));
 }
