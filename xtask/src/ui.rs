@@ -23,19 +23,20 @@ pub(crate) fn npm(folder: &Path, args: &[&str]) -> Command {
     command
 }
 
-/// Installs what the lock file of `folder` names, unless that was done since
-/// the lock file changed.
+/// Installs what the lock file of `folder` names, unless that was done for
+/// this very lock file.
 pub(crate) fn install(folder: &Path) -> Result<()> {
     let lock = folder.join("package-lock.json");
     if !lock.is_file() {
         bail!("{} is missing; run `npm install` there once and commit it", lock.display());
     }
+    let wanted = std::fs::read(&lock)?;
     let stamp = folder.join("node_modules/.kith-installed");
-    if !newer(modified(&lock)?, &stamp) {
+    if std::fs::read(&stamp).is_ok_and(|held| held == wanted) {
         return Ok(());
     }
     succeed(&mut npm(folder, &["ci", "--no-audit", "--no-fund", "--loglevel=error"]))?;
-    std::fs::write(&stamp, "").context("marking npm's folder as complete")
+    std::fs::write(&stamp, wanted).context("marking npm's folder as complete")
 }
 
 /// Builds the app into `web-ui/app/dist`. Does nothing when that is newer than
