@@ -1,0 +1,350 @@
+//! The thread that owns the state machine: it feeds inputs in bursts, makes
+//! each burst durable with one write, and only then lets outputs out.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use kith_core::api::{Command, Event, Input, Output, Refusal, Reply};
+use kith_core::node::{Node, OpenError};
+use kith_core::view;
+use kith_store::StoreError;
+use kith_web::EventHub;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::network::Net;
+use crate::system;
+
+/// Inputs that share one write.
+const BURST_MAX: usize = 256;
+/// Commands that wait for the thread; further callers wait to put theirs in.
+const COMMANDS_MAX: usize = 1024;
+/// Wait before another try to open the node after a failed write.
+const REOPEN_AFTER: Duration = Duration::from_secs(2);
+/// How often a busy overlay is tried again.
+const NET_RETRY: Duration = Duration::from_millis(1);
+
+type Answer = oneshot::Sender<Result<Reply, Refusal>>;
+
+/// A command and where its answer goes.
+struct Asked {
+    command: Command,
+    answer: Answer,
+}
+
+/// Opens the node again after a failed write.
+pub(crate) type Reopen = Box<dyn FnMut() -> Result<(Node, Net), String> + Send>;
+
+/// What the thread tells others without being asked.
+#[derive(Default)]
+pub(crate) struct Latest {
+    network: Mutex<Option<view::Network>>,
+}
+
+impl Latest {
+    pub(crate) fn network(&self) -> Option<view::Network> {
+        self.network.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The handle of a running driver.
+pub(crate) struct Driver {
+    commands: mpsc::Sender<Asked>,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+    latest: Arc<Latest>,
+}
+
+/// Asks the driver things; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Asker(mpsc::Sender<Asked>);
+
+impl Asker {
+    pub(crate) async fn ask(&self, command: Command) -> Result<Reply, Refusal> {
+        let (answer, reply) = oneshot::channel();
+        let stopping =
+            || Refusal::new("stopping", "The node is stopping. Nothing was changed; try again later.");
+        self.0.send(Asked { command, answer }).await.map_err(|_| stopping())?;
+        reply.await.unwrap_or_else(|_| Err(stopping()))
+    }
+}
+
+impl Driver {
+    /// Starts the thread.
+    pub(crate) fn spawn(
+        node: Node,
+        net: Net,
+        reopen: Reopen,
+        hub: Arc<EventHub>,
+        runtime: Handle,
+    ) -> Result<Self, std::io::Error> {
+        let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
+        let (stop, stopped) = oneshot::channel();
+        let latest = Arc::new(Latest::default());
+        let worker = Worker {
+            node,
+            net,
+            reopen,
+            hub,
+            latest: Arc::clone(&latest),
+            commands: inbox,
+            stopped,
+            answers: BTreeMap::new(),
+            next_id: 0,
+            runtime,
+        };
+        let thread = std::thread::Builder::new().name("node".into()).spawn(move || worker.run())?;
+        Ok(Self { commands, stop, thread, latest })
+    }
+    pub(crate) fn asker(&self) -> Asker {
+        Asker(self.commands.clone())
+    }
+    pub(crate) fn latest(&self) -> &Latest {
+        &self.latest
+    }
+    /// Finishes the burst in progress, closes the network and ends the thread.
+    /// Waits for it: not to be called where waiting is not allowed.
+    pub(crate) fn stop(self) {
+        let _gone_already = self.stop.send(());
+        drop(self.commands);
+        if self.thread.join().is_err() {
+            tracing::error!("the node's thread ended with a fault");
+        }
+    }
+}
+
+/// What ended a wait.
+enum Wake {
+    Input(Incoming),
+    Tick,
+    NetGone,
+    Stop,
+}
+
+enum Incoming {
+    Command(Asked),
+    Net(kith_wire::net::NetEvent),
+}
+
+/// An answer that is owed, and the setting that takes effect with it.
+struct Owed {
+    answer: Answer,
+    direct: Option<bool>,
+}
+
+struct Worker {
+    node: Node,
+    net: Net,
+    reopen: Reopen,
+    hub: Arc<EventHub>,
+    latest: Arc<Latest>,
+    commands: mpsc::Receiver<Asked>,
+    stopped: oneshot::Receiver<()>,
+    answers: BTreeMap<u64, Owed>,
+    next_id: u64,
+    runtime: Handle,
+}
+
+impl Worker {
+    fn run(mut self) {
+        // What opening led to.
+        let mut usable = self.settle();
+        loop {
+            if !usable && !self.start_again() {
+                break;
+            }
+            let runtime = self.runtime.clone();
+            usable = match runtime.block_on(self.wait()) {
+                Wake::Stop => break,
+                Wake::NetGone => {
+                    tracing::error!("the network part ended; it is started again");
+                    false
+                }
+                Wake::Tick => {
+                    self.node.handle(system::now(), Input::Tick);
+                    self.settle()
+                }
+                Wake::Input(first) => {
+                    self.burst(first);
+                    self.settle()
+                }
+            };
+        }
+        self.refuse_all(&Refusal::new(
+            "stopping",
+            "The node is stopping. Nothing was changed; try again later.",
+        ));
+        self.runtime.block_on(self.net.shutdown());
+    }
+
+    async fn wait(&mut self) -> Wake {
+        let deadline = self.node.poll_timeout().map(|at| tokio::time::Instant::from_std(system::instant(at)));
+        let tick = async {
+            match deadline {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(tick);
+        loop {
+            let waiting = self.net.waiting();
+            tokio::select! {
+                biased;
+                _ = &mut self.stopped => return Wake::Stop,
+                asked = self.commands.recv() => {
+                    return asked.map_or(Wake::Stop, |asked| Wake::Input(Incoming::Command(asked)));
+                }
+                event = self.net.next() => {
+                    return event.map_or(Wake::NetGone, |event| Wake::Input(Incoming::Net(event)));
+                }
+                () = &mut tick => return Wake::Tick,
+                () = tokio::time::sleep(NET_RETRY), if waiting => self.net.flush(),
+            }
+        }
+    }
+
+    /// Feeds everything that is there by now, commands and network in turn.
+    fn burst(&mut self, first: Incoming) {
+        self.feed(first);
+        let mut fed = 1;
+        while fed < BURST_MAX {
+            let command = self.commands.try_recv().ok().map(Incoming::Command);
+            let event = self.net.try_next().map(Incoming::Net);
+            if command.is_none() && event.is_none() {
+                break;
+            }
+            for incoming in command.into_iter().chain(event) {
+                self.feed(incoming);
+                fed += 1;
+            }
+        }
+    }
+
+    fn feed(&mut self, incoming: Incoming) {
+        let input = match incoming {
+            Incoming::Net(event) => Input::Net(event),
+            Incoming::Command(Asked { command, answer }) => {
+                let id = self.next_id;
+                self.next_id += 1;
+                let direct =
+                    if let Command::SetSettings(settings) = &command { Some(settings.direct) } else { None };
+                self.answers.insert(id, Owed { answer, direct });
+                Input::Command { id, command }
+            }
+        };
+        self.node.handle(system::now(), input);
+    }
+
+    /// Makes the burst durable, then lets its outputs out. `false`: it could
+    /// not be written, and the node must be opened again.
+    fn settle(&mut self) -> bool {
+        if cfg!(feature = "test-early-send") {
+            self.let_out();
+        }
+        match self.node.commit() {
+            Ok(()) => {
+                self.let_out();
+                true
+            }
+            Err(error) => {
+                self.refuse_all(&not_written(&error));
+                false
+            }
+        }
+    }
+
+    fn let_out(&mut self) {
+        while let Some(output) = self.node.poll_output() {
+            match output {
+                Output::Net(command) => self.net.push(command),
+                Output::Reply { id, result } => self.answer(id, result),
+                Output::Event(event) => {
+                    if let Event::Network { network } = &event {
+                        let mut latest = self.latest.network.lock().unwrap_or_else(PoisonError::into_inner);
+                        *latest = Some((**network).clone());
+                    }
+                    self.hub.publish(&event);
+                }
+            }
+        }
+        self.net.flush();
+    }
+
+    fn answer(&mut self, id: u64, result: Result<Reply, Refusal>) {
+        let Some(owed) = self.answers.remove(&id) else { return };
+        if let (Ok(_), Some(direct)) = (&result, owed.direct) {
+            self.net.set_direct(direct);
+        }
+        // Whoever asked may have gone.
+        let _gone = owed.answer.send(result);
+    }
+
+    fn refuse_all(&mut self, refusal: &Refusal) {
+        for (_, owed) in std::mem::take(&mut self.answers) {
+            let _gone = owed.answer.send(Err(refusal.clone()));
+        }
+    }
+
+    /// After a failed write memory and disk differ: opens the node anew, and
+    /// the network with it, as often as it takes. `false`: asked to stop.
+    fn start_again(&mut self) -> bool {
+        let runtime = self.runtime.clone();
+        runtime.block_on(self.net.shutdown());
+        loop {
+            match (self.reopen)() {
+                Ok((node, net)) => {
+                    (self.node, self.net) = (node, net);
+                    if self.settle() {
+                        tracing::info!("the node was opened again after a failed write");
+                        return true;
+                    }
+                    runtime.block_on(self.net.shutdown());
+                }
+                Err(_) => tracing::error!("the node could not be opened again; next try in two seconds"),
+            }
+            if !runtime.block_on(self.refuse_for(REOPEN_AFTER)) {
+                return false;
+            }
+        }
+    }
+
+    /// Answers commands with a refusal for a while. `false`: asked to stop.
+    async fn refuse_for(&mut self, time: Duration) -> bool {
+        let end = tokio::time::sleep(time);
+        tokio::pin!(end);
+        loop {
+            tokio::select! {
+                _ = &mut self.stopped => return false,
+                () = &mut end => return true,
+                asked = self.commands.recv() => {
+                    let Some(asked) = asked else { return false };
+                    let _gone = asked.answer.send(Err(not_written(&StoreError::Io("it failed before".into()))));
+                }
+            }
+        }
+    }
+}
+
+fn not_written(error: &StoreError) -> Refusal {
+    Refusal::new("disk", format!("Nothing was changed, because the data could not be written: {error}."))
+}
+
+/// Why a node could not be opened, as an answer to a person.
+pub(crate) fn open_refusal(error: &OpenError) -> Refusal {
+    match error {
+        OpenError::Store(error) => crate::vault::store_refusal(error),
+        OpenError::Empty | OpenError::Damaged(_) => Refusal::new("damaged", sentence(error)),
+        OpenError::Name(_) => Refusal::new("invalid_name", sentence(error)),
+    }
+}
+
+/// An error's words as a sentence.
+pub(crate) fn sentence(error: &impl ToString) -> String {
+    let text = error.to_string();
+    let mut chars = text.chars();
+    let first = chars.next().map(|c| c.to_uppercase().collect::<String>()).unwrap_or_default();
+    let end = if text.ends_with('.') { "" } else { "." };
+    format!("{first}{}{end}", chars.as_str())
+}
