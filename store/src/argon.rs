@@ -109,7 +109,7 @@ fn scaled(from: Argon2Params, target_ms: f64, took_ms: f64) -> Argon2Params {
     let budget = f64::from(from.memory_kib) * f64::from(from.passes) * factor.clamp(0.001, 1000.0);
     // Casts saturate, and both values are clamped to their bounds.
     let memory_kib =
-        ((budget / f64::from(PASSES_MIN)) as u32).clamp(MEMORY_KIB_MIN, MEMORY_KIB_MAX) >> 10 << 10;
+        ((budget / f64::from(PASSES_MIN)).round() as u32).clamp(MEMORY_KIB_MIN, MEMORY_KIB_MAX) >> 10 << 10;
     let passes = ((budget / f64::from(memory_kib)) as u32).clamp(PASSES_MIN, PASSES_MAX);
     Argon2Params { memory_kib, passes, lanes: 1 }
 }

@@ -11,6 +11,8 @@ mod layout;
 mod lock;
 mod memory;
 mod migrate;
+#[cfg(feature = "rocksdb")]
+mod rocks;
 mod sealed;
 mod table;
 mod tx;
@@ -21,6 +23,8 @@ pub use file::write_atomic;
 pub use lock::{DataLock, LockError};
 pub use memory::{MemoryStore, WriteHook};
 pub use migrate::{Migrated, Migration, SCHEMA, migrate, open_schema};
+#[cfg(feature = "rocksdb")]
+pub use rocks::{RocksOptions, RocksStore};
 pub use sealed::{Sealed, UNSEALED};
 pub use table::{Key, Table};
 pub use tx::{Overlay, Tx};

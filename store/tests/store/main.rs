@@ -2,5 +2,9 @@
 //! each part promises beyond it.
 
 mod contract;
+mod migrate;
 mod model;
+#[cfg(feature = "rocksdb")]
+mod rocks;
 mod sealed;
+mod vault;

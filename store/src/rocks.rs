@@ -1,0 +1,394 @@
+//! The store on disk: RocksDB with one column family per table.
+//!
+//! Owns the database folder, how a write becomes one synchronous batch, and
+//! what RocksDB's errors mean to a person. Knows rows as bytes only; values
+//! arrive sealed, or belong to a relay that has nothing to seal.
+
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rocksdb::checkpoint::Checkpoint;
+use rocksdb::properties::{CUR_SIZE_ALL_MEM_TABLES, LIVE_SST_FILES_SIZE};
+use rocksdb::{
+    BlockBasedOptions, BottommostLevelCompaction, Cache, ColumnFamily, ColumnFamilyDescriptor,
+    CompactOptions, DB, DBCompressionType, DBRecoveryMode, FlushOptions, IteratorMode, LogLevel, Options,
+    ReadOptions, SnapshotWithThreadMode, WriteBatch, WriteOptions,
+};
+
+use crate::file::io_error;
+use crate::{Backend, Key, Overlay, Range, RawRead, Read, Row, Store, StoreError, Table, layout};
+
+/// Destroyed keys after which their table is compacted, so that they leave
+/// the disk.
+const SHREDS_PER_PURGE: usize = 64;
+const DEFAULT_FAMILY: &str = "default";
+
+/// How much memory and how many files the database may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RocksOptions {
+    /// Bytes of all write buffers together.
+    pub write_buffer_bytes: usize,
+    /// Bytes of the block cache, indexes and filters included.
+    pub block_cache_bytes: usize,
+    /// Files open at once.
+    pub open_files_max: i32,
+    /// Flushes and compactions at once.
+    pub background_jobs: i32,
+}
+
+impl Default for RocksOptions {
+    /// A node at rest: a few megabytes.
+    fn default() -> Self {
+        Self {
+            write_buffer_bytes: 16 << 20,
+            block_cache_bytes: 8 << 20,
+            open_files_max: 256,
+            background_jobs: 2,
+        }
+    }
+}
+
+/// A store on disk. One process at a time; RocksDB's own lock file sees to it.
+pub struct RocksStore {
+    db: DB,
+    path: PathBuf,
+    shreds: AtomicUsize,
+}
+
+impl core::fmt::Debug for RocksStore {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("RocksStore").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl RocksStore {
+    /// Opens the database in a folder of its own, and makes it if the folder
+    /// is missing or empty.
+    ///
+    /// # Errors
+    /// `Foreign` if the folder holds something else, `InUse`, `Permission`,
+    /// `Full`, `Corrupt`, else `Io`.
+    pub fn open(path: &Path, options: RocksOptions) -> Result<Self, StoreError> {
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|e| io_error(path, &e))?;
+        let existing = families(path)?;
+        let cache = Cache::new_lru_cache(options.block_cache_bytes);
+        let mut names: Vec<&str> = Table::ALL.iter().map(|t| t.label()).collect();
+        names.push(DEFAULT_FAMILY);
+        // A newer Kith's tables must be opened too; the schema's version, which
+        // its caller checks next, says the sentence.
+        names.extend(existing.iter().map(String::as_str).filter(|n| !is_ours(n)));
+        let descriptors =
+            names.iter().map(|name| ColumnFamilyDescriptor::new(*name, family_options(&options, &cache)));
+        let db = DB::open_cf_descriptors(&database_options(&options), path, descriptors)
+            .map_err(|e| error(path, &e))?;
+        let store = Self { db, path: path.to_owned(), shreds: AtomicUsize::new(0) };
+        store.check_default_family()?;
+        if existing.iter().any(|name| name == Table::ShredKeys.label()) {
+            store.purge_shredded()?;
+        }
+        Ok(store)
+    }
+    /// Bytes on disk and in write buffers, roughly.
+    pub fn approximate_bytes(&self) -> Result<u64, StoreError> {
+        let mut sum = 0;
+        for table in Table::ALL {
+            let family = self.family(*table)?;
+            for property in [LIVE_SST_FILES_SIZE, CUR_SIZE_ALL_MEM_TABLES] {
+                let bytes =
+                    self.db.property_int_value_cf(family, property).map_err(|e| error(&self.path, &e))?;
+                sum += bytes.unwrap_or(0);
+            }
+        }
+        Ok(sum)
+    }
+    /// Rewrites a table so that deleted rows leave the disk. Takes as long as
+    /// reading and writing the table once.
+    pub fn compact(&self, table: Table) -> Result<(), StoreError> {
+        let mut options = CompactOptions::default();
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        let family = self.family(table)?;
+        self.db.flush_cf(family).map_err(|e| error(&self.path, &e))?;
+        self.db.compact_range_cf_opt(family, None::<&[u8]>, None::<&[u8]>, &options);
+        Ok(())
+    }
+    /// Makes a consistent copy in a folder that does not exist yet. On the
+    /// same file system it shares the files and costs next to nothing.
+    pub fn checkpoint(&self, folder: &Path) -> Result<(), StoreError> {
+        Checkpoint::new(&self.db)
+            .and_then(|checkpoint| checkpoint.create_checkpoint(folder))
+            .map_err(|e| error(folder, &e))
+    }
+
+    fn family(&self, table: Table) -> Result<&ColumnFamily, StoreError> {
+        // `open` has opened them all.
+        self.db.cf_handle(table.label()).ok_or_else(|| {
+            StoreError::Corrupt(format!(
+                "{}: the table \"{}\" is missing",
+                self.path.display(),
+                table.label()
+            ))
+        })
+    }
+    /// Nothing of ours is ever in the family that every RocksDB database has.
+    fn check_default_family(&self) -> Result<(), StoreError> {
+        match self.db.iterator(IteratorMode::Start).next() {
+            None => Ok(()),
+            Some(Ok(_)) => Err(foreign(&self.path)),
+            Some(Err(e)) => Err(error(&self.path, &e)),
+        }
+    }
+    /// Drops destroyed keys from the disk: compacts their table, and flushes
+    /// the others so that the log that still has the keys goes too.
+    fn purge_shredded(&self) -> Result<(), StoreError> {
+        self.compact(Table::ShredKeys)?;
+        let families = Table::ALL.iter().map(|t| self.family(*t)).collect::<Result<Vec<_>, _>>()?;
+        let mut options = FlushOptions::default();
+        options.set_wait(false);
+        self.db.flush_cfs_opt(&families, &options).map_err(|e| error(&self.path, &e))
+    }
+    fn get_with(&self, key: Key<'_>, options: &ReadOptions) -> Result<Option<Vec<u8>>, StoreError> {
+        let family = self.family(key.table)?;
+        self.db.get_cf_opt(family, layout::row_key(key), options).map_err(|e| error(&self.path, &e))
+    }
+    fn scan_with(&self, range: &Range<'_>, mut options: ReadOptions) -> Result<Vec<Row>, StoreError> {
+        let Some((from, to)) = layout::bounds(range) else { return Ok(Vec::new()) };
+        let skip = layout::prefix(range.name).len();
+        options.set_iterate_lower_bound(from);
+        options.set_iterate_upper_bound(to);
+        let mode = if range.reverse { IteratorMode::End } else { IteratorMode::Start };
+        let mut rows = Vec::new();
+        for row in self.db.iterator_cf_opt(self.family(range.table)?, options, mode).take(range.limit) {
+            let (key, value) = row.map_err(|e| error(&self.path, &e))?;
+            rows.push((key.get(skip..).unwrap_or_default().to_vec(), value.into_vec()));
+        }
+        Ok(rows)
+    }
+    fn rows_with(&self, table: Table, mut options: ReadOptions) -> Result<Vec<Row>, StoreError> {
+        options.fill_cache(false);
+        self.db
+            .iterator_cf_opt(self.family(table)?, options, IteratorMode::Start)
+            .map(|row| match row {
+                Ok((key, value)) => Ok((key.into_vec(), value.into_vec())),
+                Err(e) => Err(error(&self.path, &e)),
+            })
+            .collect()
+    }
+    fn view(&self) -> View<'_> {
+        View { store: self, snapshot: self.db.snapshot() }
+    }
+}
+
+impl Read for RocksStore {
+    fn get(&self, key: Key<'_>) -> Result<Option<Vec<u8>>, StoreError> {
+        self.get_with(key, &ReadOptions::default())
+    }
+    fn scan(&self, range: Range<'_>) -> Result<Vec<Row>, StoreError> {
+        self.scan_with(&range, ReadOptions::default())
+    }
+    fn scan_table(&self, table: Table) -> Result<Vec<Vec<u8>>, StoreError> {
+        Ok(self.raw_rows(table)?.into_iter().map(|(_, value)| value).collect())
+    }
+}
+
+impl RawRead for RocksStore {
+    fn raw_rows(&self, table: Table) -> Result<Vec<Row>, StoreError> {
+        self.rows_with(table, ReadOptions::default())
+    }
+}
+
+impl Store for RocksStore {
+    fn write(&self, changes: &Overlay) -> Result<(), StoreError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let mut batch = WriteBatch::default();
+        let mut destroyed = 0;
+        for (table, name) in changes.shredded() {
+            let (from, to) = layout::name_bounds(name);
+            batch.delete_range_cf(self.family(*table)?, from, to);
+        }
+        for (key, value) in changes.changes() {
+            let family = self.family(key.table)?;
+            match value {
+                Some(value) => batch.put_cf(family, layout::row_key(key), value),
+                None => batch.delete_cf(family, layout::row_key(key)),
+            }
+            // A key that is replaced is destroyed as well; only new names
+            // count without need, which costs no more than a purge too early.
+            destroyed += usize::from(key.table == Table::ShredKeys);
+        }
+        let mut options = WriteOptions::default();
+        options.set_sync(true);
+        self.db.write_opt(batch, &options).map_err(|e| error(&self.path, &e))?;
+        if destroyed > 0
+            && self.shreds.fetch_add(destroyed, Ordering::Relaxed) + destroyed >= SHREDS_PER_PURGE
+        {
+            self.shreds.store(0, Ordering::Relaxed);
+            // The write itself is durable; what the disk refuses now it will
+            // refuse the next write too, which then says so.
+            let _later = self.purge_shredded();
+        }
+        Ok(())
+    }
+    fn snapshot(&self) -> Box<dyn Read + Send + '_> {
+        Box::new(self.view())
+    }
+}
+
+impl Backend for RocksStore {
+    fn raw_snapshot(&self) -> Box<dyn RawRead + Send + '_> {
+        Box::new(self.view())
+    }
+}
+
+/// The database at one moment.
+struct View<'a> {
+    store: &'a RocksStore,
+    snapshot: SnapshotWithThreadMode<'a, DB>,
+}
+
+impl View<'_> {
+    fn options(&self) -> ReadOptions {
+        let mut options = ReadOptions::default();
+        options.set_snapshot(&self.snapshot);
+        options
+    }
+}
+
+impl Read for View<'_> {
+    fn get(&self, key: Key<'_>) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.get_with(key, &self.options())
+    }
+    fn scan(&self, range: Range<'_>) -> Result<Vec<Row>, StoreError> {
+        self.store.scan_with(&range, self.options())
+    }
+    fn scan_table(&self, table: Table) -> Result<Vec<Vec<u8>>, StoreError> {
+        Ok(self.raw_rows(table)?.into_iter().map(|(_, value)| value).collect())
+    }
+}
+
+impl RawRead for View<'_> {
+    fn raw_rows(&self, table: Table) -> Result<Vec<Row>, StoreError> {
+        self.store.rows_with(table, self.options())
+    }
+}
+
+fn database_options(options: &RocksOptions) -> Options {
+    let mut o = Options::default();
+    o.create_if_missing(true);
+    o.create_missing_column_families(true);
+    o.set_db_write_buffer_size(options.write_buffer_bytes);
+    o.set_max_total_wal_size(2 * options.write_buffer_bytes as u64);
+    o.set_max_open_files(options.open_files_max);
+    o.set_max_background_jobs(options.background_jobs);
+    // Every write is synced before it counts, so a log may end in half a record
+    // after a crash, but a damaged record before its end is damage: to cut the
+    // log there would silently lose messages and turn ratchets back.
+    o.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    o.set_log_level(LogLevel::Warn);
+    o.set_keep_log_file_num(2);
+    o.set_max_log_file_size(1 << 20);
+    o.set_max_manifest_file_size(4 << 20);
+    o.set_stats_dump_period_sec(0);
+    o.set_stats_persist_period_sec(0);
+    o
+}
+
+fn family_options(options: &RocksOptions, cache: &Cache) -> Options {
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(cache);
+    blocks.set_cache_index_and_filter_blocks(true);
+    blocks.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    blocks.set_bloom_filter(10.0, false);
+    let mut o = Options::default();
+    o.set_block_based_table_factory(&blocks);
+    o.set_write_buffer_size(options.write_buffer_bytes / 4);
+    o.set_arena_block_size(64 << 10);
+    // Sealed values do not compress.
+    o.set_compression_type(DBCompressionType::None);
+    o
+}
+
+fn is_ours(family: &str) -> bool {
+    family == DEFAULT_FAMILY || Table::ALL.iter().any(|t| t.label() == family)
+}
+
+/// The column families of an existing database, none in an empty folder. A
+/// folder that was never a Kith database is refused before it is touched.
+fn families(path: &Path) -> Result<Vec<String>, StoreError> {
+    if !path.join("CURRENT").exists() {
+        for entry in fs::read_dir(path).map_err(|e| io_error(path, &e))? {
+            let name = entry.map_err(|e| io_error(path, &e))?.file_name();
+            if !half_made(&name.to_string_lossy()) {
+                return Err(foreign(path));
+            }
+        }
+        return Ok(Vec::new());
+    }
+    let names = DB::list_cf(&Options::default(), path).map_err(|e| error(path, &e))?;
+    // Creation may have been cut short before its first table.
+    if names.iter().any(|n| n == Table::Meta.label()) || names == [DEFAULT_FAMILY] {
+        Ok(names)
+    } else {
+        Err(foreign(path))
+    }
+}
+
+/// Files that RocksDB writes before a database exists: what is left if the
+/// very first start is cut short.
+fn half_made(name: &str) -> bool {
+    ["IDENTITY", "LOCK", "LOG"].contains(&name)
+        || ["LOG.old.", "MANIFEST-", "OPTIONS-"].iter().any(|start| name.starts_with(start))
+        || [".log", ".dbtmp"].iter().any(|end| name.ends_with(end))
+}
+
+fn foreign(path: &Path) -> StoreError {
+    StoreError::Foreign(path.display().to_string())
+}
+
+fn error(path: &Path, e: &rocksdb::Error) -> StoreError {
+    sentence(path, e.as_ref())
+}
+
+/// RocksDB hands its errors over as text, its own kind in front and the
+/// system's words behind.
+fn sentence(path: &Path, text: &str) -> StoreError {
+    let has = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
+    let full = format!("{}: {text}", path.display());
+    if has(&["No space left on device", "Disk quota exceeded", "NoSpace", "Space limit reached"]) {
+        StoreError::Full(full)
+    } else if has(&["Permission denied", "Read-only file system", "Operation not permitted"]) {
+        StoreError::Permission(full)
+    } else if has(&["LOCK: Resource temporarily unavailable", "lock hold by current process"]) {
+        StoreError::InUse(path.display().to_string())
+    } else if text.starts_with("Corruption") || has(&[".sst: No such file", "MANIFEST"]) {
+        StoreError::Corrupt(full)
+    } else {
+        StoreError::Io(full)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(text: &str) -> StoreError {
+        sentence(Path::new("/data"), text)
+    }
+
+    #[test]
+    fn errors_of_the_disk_become_sentences() {
+        let full = said(
+            "IO error: No space left on device: While appending to file: /data/000004.log: No space left on device",
+        );
+        assert!(matches!(full, StoreError::Full(_)) && full.to_string().contains("free some space"));
+        assert!(matches!(
+            said("IO error: While open a file: /data/1: Permission denied"),
+            StoreError::Permission(_)
+        ));
+        assert!(matches!(said("Corruption: block checksum mismatch"), StoreError::Corrupt(_)));
+        assert!(matches!(said("IO error: While pread: /data/1.sst: Input/output error"), StoreError::Io(_)));
+    }
+}
