@@ -49,6 +49,8 @@ pub(crate) struct PeerLink {
     my_nonce: [u8; 32],
     their_nonce: Option<[u8; 32]>,
     proved: bool,
+    /// A device key that was proven before we knew whose it is.
+    claimed: Option<DeviceId>,
     /// The far end, once it has proven its device key.
     pub device: Option<(DeviceId, AccountId)>,
     /// Whom its transport key belongs to by a card or invite that we hold.
@@ -113,6 +115,7 @@ impl Links {
                 my_nonce: nonce,
                 their_nonce: None,
                 proved: false,
+                claimed: None,
                 device: None,
                 expected: None,
                 stranger_objects: 0,
@@ -217,14 +220,40 @@ impl Links {
             prover_nonce: &their_nonce,
             verifier_nonce: &l.my_nonce,
         };
-        let Some(account) = account else { return Step::Wait };
         if l.device.is_some() || context.verify(&device, sig).is_err() {
             return Step::Wait;
         }
+        let Some(account) = account else {
+            l.claimed = Some(device);
+            return Step::Wait;
+        };
         l.device = Some((device, account));
         l.prove(link, me, net);
         self.by_device.insert(device, link);
         Step::Proven(device)
+    }
+
+    /// A transport key is known to be this device's now: its links are proven
+    /// to, and proofs that came too early count. Answers links whose far end
+    /// is proven by that.
+    pub(crate) fn expect(
+        &mut self,
+        peer: &PeerKey,
+        (device, account): (DeviceId, AccountId),
+        me: &Identity,
+        net: &mut Vec<NetCommand>,
+    ) -> Vec<LinkId> {
+        let mut proven = Vec::new();
+        for (link, l) in self.links.iter_mut().filter(|(_, l)| l.peer == *peer && l.device.is_none()) {
+            l.expected = Some((device, account));
+            l.prove(*link, me, net);
+            if l.claimed == Some(device) {
+                l.device = Some((device, account));
+                self.by_device.insert(device, *link);
+                proven.push(*link);
+            }
+        }
+        proven
     }
 
     /// Sends an object of a group, or queues it for room on the link. `false`:
@@ -260,6 +289,12 @@ impl Links {
         net: &mut Vec<NetCommand>,
     ) -> bool {
         let Some(l) = self.links.get_mut(&link) else { return false };
+        // Inbox objects are offered at the greeting and at the proof.
+        if matches!(to, GroupOrInbox::Inbox)
+            && (l.in_flight.values().any(|(t, _)| *t == token) || l.waiting.iter().any(|w| w.0 == token))
+        {
+            return true;
+        }
         if l.waiting.len() >= WAITING_MAX || l.waiting_bytes + object.len() > WAITING_BYTES_MAX {
             net.push(NetCommand::Close { link });
             return false;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kith_store::{Read, StoreError};
 use kith_wire::ids::{AccountId, DeviceId, GroupId, PeerKey, RelayId};
-use kith_wire::net::NetCommand;
+use kith_wire::net::{LinkId, NetCommand};
 
 use crate::api::Event;
 use crate::ctx::Ctx;
@@ -48,6 +48,8 @@ pub(crate) struct Live {
     pub network_changed: bool,
     /// People that changed; each is shown once per burst.
     pub people_changed: BTreeSet<AccountId>,
+    /// Links whose far end became proven by something learnt.
+    pub newly_proven: Vec<(LinkId, DeviceId)>,
     /// Own keys or profile changed.
     pub me_changed: bool,
     /// Adds that wait for a key package or for their moment.
@@ -118,6 +120,7 @@ impl Live {
             changed: BTreeSet::new(),
             network_changed: false,
             people_changed: BTreeSet::new(),
+            newly_proven: Vec::new(),
             me_changed: false,
             adds: crate::membership::Adds::load(r)?,
             settings: rows::settings(r)?,
@@ -137,7 +140,7 @@ impl Live {
     /// Reads the cards of an account again and dials its devices.
     pub(crate) fn relearn(&mut self, ctx: &Ctx<'_>, account: &AccountId) -> Result<(), Reject> {
         for reach in people::reaches_of(&ctx.tx, account)? {
-            self.learn(reach, ctx.now.mono_ms);
+            self.learn(ctx, reach);
         }
         Ok(())
     }
@@ -145,17 +148,21 @@ impl Live {
     /// Reads all cards again.
     pub(crate) fn relearn_all(&mut self, ctx: &Ctx<'_>) -> Result<(), Reject> {
         for reach in people::reaches(&ctx.tx)? {
-            self.learn(reach, ctx.now.mono_ms);
+            self.learn(ctx, reach);
         }
         Ok(())
     }
 
-    fn learn(&mut self, reach: people::Reach, mono_ms: u64) {
+    fn learn(&mut self, ctx: &Ctx<'_>, reach: people::Reach) {
         self.directory.retain(|_, (device, _)| *device != reach.device);
         self.directory.insert(reach.transport, (reach.device, reach.account));
         self.card_relays.insert(reach.device, reach.relays.iter().map(|r| r.id).collect());
+        let whom = (reach.device, reach.account);
+        for link in self.links.expect(&reach.transport, whom, ctx.me, &mut self.net) {
+            self.newly_proven.push((link, reach.device));
+        }
         if !reach.addrs.is_empty() {
-            self.want_dial(&reach.device, mono_ms);
+            self.want_dial(&reach.device, ctx.now.mono_ms);
         }
     }
 

@@ -275,7 +275,8 @@ fn is_member(r: &dyn Read, group: &GroupId, device: &DeviceId) -> Result<bool, S
 
 /// Both sides of a link have proven themselves: what waits goes out, and
 /// notes are compared in every group that both are in.
-fn proven(ctx: &mut Ctx<'_>, live: &mut Live, link: LinkId, device: DeviceId) -> Result<(), Reject> {
+pub(crate) fn proven(ctx: &mut Ctx<'_>, live: &mut Live, link: LinkId, device: DeviceId) -> Result<(), Reject> {
+    delivery::offer_inbox(ctx, live, &device)?;
     for c in Conversation::all(&ctx.tx)? {
         for group in &c.groups {
             if is_member(&ctx.tx, group, &device)? {

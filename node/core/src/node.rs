@@ -156,6 +156,10 @@ impl Node {
             Input::Tick => {}
         }
         self.run_timers(now);
+        for (link, device) in core::mem::take(&mut self.live.newly_proven) {
+            self.live.network_changed = true;
+            let _failed = self.apply(now, |ctx, live| network::proven(ctx, live, link, device));
+        }
         self.after_input(now);
     }
 

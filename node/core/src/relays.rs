@@ -84,6 +84,8 @@ pub(crate) struct Relays {
     by_link: BTreeMap<LinkId, RelayId>,
     topics: BTreeMap<TopicId, Topic>,
     groups: BTreeMap<GroupId, GroupTopics>,
+    /// What is to be watched may have changed.
+    dirty: bool,
 }
 
 #[derive(Debug, Default)]
@@ -186,6 +188,7 @@ impl Relays {
     /// Watches the own inbox.
     pub(crate) fn set_inbox(&mut self, keys: &TopicKeys) {
         self.topics.insert(keys.id(), Topic { keys: keys.clone(), group: None });
+        self.dirty = true;
     }
 
     /// A group's relays and topics as they are now.
@@ -224,6 +227,7 @@ impl Relays {
             self.topics.remove(gone);
         }
         self.groups.insert(group, GroupTopics { relays, topics: ids });
+        self.dirty = true;
     }
 
     /// The topic that new objects of a group go to. Before the group's first
@@ -262,6 +266,7 @@ impl Relays {
     }
 
     pub(crate) fn add(&mut self, link: CommunityLink) -> view::Relay {
+        self.dirty = true;
         let session = self
             .sessions
             .entry(link.key)
@@ -285,6 +290,7 @@ impl Relays {
     pub(crate) fn remove(&mut self, relay: &RelayId, net: &mut Vec<NetCommand>) {
         if let Some(s) = self.sessions.get_mut(relay) {
             s.own = false;
+            self.dirty = true;
             let used = self.groups.values().any(|g| g.relays.iter().any(|r| r.id == *relay));
             if !used && let Some((link, _)) = s.link {
                 net.push(NetCommand::Close { link });
@@ -451,6 +457,7 @@ fn answered(live: &mut Live, relay: RelayId, number: u64, answer: Answer) -> Vec
         (Pending::Hello, Answer::Hello { .. }) => {
             s.ready = true;
             s.dial = Dial::now(0);
+            live.relays.dirty = true;
             live.outbox.relay_lost(&relay);
             live.network_changed = true;
             Vec::new()
@@ -584,8 +591,10 @@ pub(crate) fn pump(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), Reject> {
     if ready.is_empty() {
         return Ok(());
     }
-    for relay in &ready {
-        watch(ctx, live, relay)?;
+    if core::mem::take(&mut live.relays.dirty) {
+        for relay in &ready {
+            watch(ctx, live, relay)?;
+        }
     }
     let wanted: Vec<u64> = live.outbox.wanted_at_relays().collect();
     for number in wanted {
