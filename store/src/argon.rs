@@ -97,9 +97,8 @@ pub fn calibrate(target_ms: f64, mut measure: impl FnMut(Argon2Params) -> f64) -
     if guess == floor {
         return floor;
     }
-    // Large memory misses the caches, so the first guess may be too slow.
-    let took = measure(guess);
-    if took > target_ms { scaled(guess, target_ms, took) } else { guess }
+    // Large memory misses the caches, and the first run warmed the machine up.
+    scaled(guess, target_ms, measure(guess))
 }
 
 /// The cost that takes `target_ms` if `from` takes `took_ms` and time grows

@@ -8,6 +8,8 @@ use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::properties::{CUR_SIZE_ALL_MEM_TABLES, LIVE_SST_FILES_SIZE};
@@ -52,14 +54,20 @@ impl Default for RocksOptions {
 
 /// A store on disk. One process at a time; RocksDB's own lock file sees to it.
 pub struct RocksStore {
+    database: Arc<Database>,
+    shreds: AtomicUsize,
+    /// The purge that runs or ran last, on a thread of its own.
+    purge: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Database {
     db: DB,
     path: PathBuf,
-    shreds: AtomicUsize,
 }
 
 impl core::fmt::Debug for RocksStore {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("RocksStore").field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("RocksStore").field("path", &self.database.path).finish_non_exhaustive()
     }
 }
 
@@ -83,15 +91,60 @@ impl RocksStore {
             names.iter().map(|name| ColumnFamilyDescriptor::new(*name, family_options(&options, &cache)));
         let db = DB::open_cf_descriptors(&database_options(&options), path, descriptors)
             .map_err(|e| error(path, &e))?;
-        let store = Self { db, path: path.to_owned(), shreds: AtomicUsize::new(0) };
-        store.check_default_family()?;
+        let database = Arc::new(Database { db, path: path.to_owned() });
+        database.check_default_family()?;
+        let store = Self { database, shreds: AtomicUsize::new(0), purge: Mutex::default() };
         if existing.iter().any(|name| name == Table::ShredKeys.label()) {
-            store.purge_shredded()?;
+            store.start_purge();
         }
         Ok(store)
     }
     /// Bytes on disk and in write buffers, roughly.
     pub fn approximate_bytes(&self) -> Result<u64, StoreError> {
+        self.database.approximate_bytes()
+    }
+    /// Rewrites a table so that deleted rows leave the disk. Takes as long as
+    /// reading and writing the table once.
+    pub fn compact(&self, table: Table) -> Result<(), StoreError> {
+        self.database.compact(table)
+    }
+    /// Makes a consistent copy in a folder of its own, in place of an older
+    /// copy if there is one. On the same file system it shares the files and
+    /// costs next to nothing.
+    pub fn checkpoint(&self, folder: &Path) -> Result<(), StoreError> {
+        self.database.checkpoint(folder)
+    }
+
+    /// Purges destroyed keys beside the writes, one purge at a time.
+    fn start_purge(&self) {
+        let mut purge = self.purge.lock().unwrap_or_else(PoisonError::into_inner);
+        if purge.as_ref().is_some_and(|running| !running.is_finished()) {
+            return;
+        }
+        self.shreds.store(0, Ordering::Relaxed);
+        let database = Arc::clone(&self.database);
+        let thread = thread::Builder::new().name("purge".into()).spawn(move || {
+            // The rows are durable either way. What the disk refuses here it
+            // refuses the next write too, which then says so.
+            let _later = database.purge_shredded();
+        });
+        // Without a thread to be had, the next shred tries again.
+        *purge = thread.ok();
+    }
+}
+
+impl Drop for RocksStore {
+    /// Waits for a running purge, so that the folder is free afterwards.
+    fn drop(&mut self) {
+        let purge = self.purge.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = purge.take() {
+            let _panicked = running.join();
+        }
+    }
+}
+
+impl Database {
+    fn approximate_bytes(&self) -> Result<u64, StoreError> {
         let mut sum = 0;
         for table in Table::ALL {
             let family = self.family(*table)?;
@@ -103,9 +156,7 @@ impl RocksStore {
         }
         Ok(sum)
     }
-    /// Rewrites a table so that deleted rows leave the disk. Takes as long as
-    /// reading and writing the table once.
-    pub fn compact(&self, table: Table) -> Result<(), StoreError> {
+    fn compact(&self, table: Table) -> Result<(), StoreError> {
         let mut options = CompactOptions::default();
         options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
         let family = self.family(table)?;
@@ -113,14 +164,30 @@ impl RocksStore {
         self.db.compact_range_cf_opt(family, None::<&[u8]>, None::<&[u8]>, &options);
         Ok(())
     }
-    /// Makes a consistent copy in a folder that does not exist yet. On the
-    /// same file system it shares the files and costs next to nothing.
-    pub fn checkpoint(&self, folder: &Path) -> Result<(), StoreError> {
+    fn checkpoint(&self, folder: &Path) -> Result<(), StoreError> {
+        let failed = |e: std::io::Error| io_error(folder, &e);
+        if !folder.exists() {
+            return self.copy_to(folder);
+        }
+        // Only a copy may be replaced, and only by a whole one.
+        if !folder.join("CURRENT").exists() || families(folder)?.is_empty() {
+            return Err(foreign(folder));
+        }
+        let mut fresh = folder.as_os_str().to_owned();
+        fresh.push(".new");
+        let fresh = PathBuf::from(fresh);
+        if fresh.join("CURRENT").exists() {
+            fs::remove_dir_all(&fresh).map_err(failed)?;
+        }
+        self.copy_to(&fresh)?;
+        fs::remove_dir_all(folder).and_then(|()| fs::rename(&fresh, folder)).map_err(failed)
+    }
+
+    fn copy_to(&self, folder: &Path) -> Result<(), StoreError> {
         Checkpoint::new(&self.db)
             .and_then(|checkpoint| checkpoint.create_checkpoint(folder))
             .map_err(|e| error(folder, &e))
     }
-
     fn family(&self, table: Table) -> Result<&ColumnFamily, StoreError> {
         // `open` has opened them all.
         self.db.cf_handle(table.label()).ok_or_else(|| {
@@ -176,16 +243,16 @@ impl RocksStore {
             .collect()
     }
     fn view(&self) -> View<'_> {
-        View { store: self, snapshot: self.db.snapshot() }
+        View { database: self, snapshot: self.db.snapshot() }
     }
 }
 
 impl Read for RocksStore {
     fn get(&self, key: Key<'_>) -> Result<Option<Vec<u8>>, StoreError> {
-        self.get_with(key, &ReadOptions::default())
+        self.database.get_with(key, &ReadOptions::default())
     }
     fn scan(&self, range: Range<'_>) -> Result<Vec<Row>, StoreError> {
-        self.scan_with(&range, ReadOptions::default())
+        self.database.scan_with(&range, ReadOptions::default())
     }
     fn scan_table(&self, table: Table) -> Result<Vec<Vec<u8>>, StoreError> {
         Ok(self.raw_rows(table)?.into_iter().map(|(_, value)| value).collect())
@@ -194,7 +261,7 @@ impl Read for RocksStore {
 
 impl RawRead for RocksStore {
     fn raw_rows(&self, table: Table) -> Result<Vec<Row>, StoreError> {
-        self.rows_with(table, ReadOptions::default())
+        self.database.rows_with(table, ReadOptions::default())
     }
 }
 
@@ -207,10 +274,10 @@ impl Store for RocksStore {
         let mut destroyed = 0;
         for (table, name) in changes.shredded() {
             let (from, to) = layout::name_bounds(name);
-            batch.delete_range_cf(self.family(*table)?, from, to);
+            batch.delete_range_cf(self.database.family(*table)?, from, to);
         }
         for (key, value) in changes.changes() {
-            let family = self.family(key.table)?;
+            let family = self.database.family(key.table)?;
             match value {
                 Some(value) => batch.put_cf(family, layout::row_key(key), value),
                 None => batch.delete_cf(family, layout::row_key(key)),
@@ -221,31 +288,28 @@ impl Store for RocksStore {
         }
         let mut options = WriteOptions::default();
         options.set_sync(true);
-        self.db.write_opt(batch, &options).map_err(|e| error(&self.path, &e))?;
+        self.database.db.write_opt(batch, &options).map_err(|e| error(&self.database.path, &e))?;
         if destroyed > 0
             && self.shreds.fetch_add(destroyed, Ordering::Relaxed) + destroyed >= SHREDS_PER_PURGE
         {
-            self.shreds.store(0, Ordering::Relaxed);
-            // The write itself is durable; what the disk refuses now it will
-            // refuse the next write too, which then says so.
-            let _later = self.purge_shredded();
+            self.start_purge();
         }
         Ok(())
     }
     fn snapshot(&self) -> Box<dyn Read + Send + '_> {
-        Box::new(self.view())
+        Box::new(self.database.view())
     }
 }
 
 impl Backend for RocksStore {
     fn raw_snapshot(&self) -> Box<dyn RawRead + Send + '_> {
-        Box::new(self.view())
+        Box::new(self.database.view())
     }
 }
 
 /// The database at one moment.
 struct View<'a> {
-    store: &'a RocksStore,
+    database: &'a Database,
     snapshot: SnapshotWithThreadMode<'a, DB>,
 }
 
@@ -259,10 +323,10 @@ impl View<'_> {
 
 impl Read for View<'_> {
     fn get(&self, key: Key<'_>) -> Result<Option<Vec<u8>>, StoreError> {
-        self.store.get_with(key, &self.options())
+        self.database.get_with(key, &self.options())
     }
     fn scan(&self, range: Range<'_>) -> Result<Vec<Row>, StoreError> {
-        self.store.scan_with(&range, self.options())
+        self.database.scan_with(&range, self.options())
     }
     fn scan_table(&self, table: Table) -> Result<Vec<Vec<u8>>, StoreError> {
         Ok(self.raw_rows(table)?.into_iter().map(|(_, value)| value).collect())
@@ -271,7 +335,7 @@ impl Read for View<'_> {
 
 impl RawRead for View<'_> {
     fn raw_rows(&self, table: Table) -> Result<Vec<Row>, StoreError> {
-        self.store.rows_with(table, self.options())
+        self.database.rows_with(table, self.options())
     }
 }
 

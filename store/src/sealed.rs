@@ -127,16 +127,16 @@ impl<S: Backend> Sealed<S> {
         if let Some(key) = lock(&self.shred_keys).get(name) {
             return Ok(Some(key));
         }
-        self.stored_shred_key(name, &|key| self.inner.get(key))
+        self.stored_shred_key(name, &self.inner)
     }
 
     fn stored_shred_key(
         &self,
         name: &[u8],
-        get: &dyn Fn(Key<'_>) -> Result<Option<Vec<u8>>, StoreError>,
+        rows: &(impl Read + ?Sized),
     ) -> Result<Option<Secret>, StoreError> {
         let place = Key::of(Table::ShredKeys, name);
-        let Some(value) = get(place)? else { return Ok(None) };
+        let Some(value) = rows.get(place)? else { return Ok(None) };
         let key = self.open_row(Table::ShredKeys, &layout::row_key(place), &value)?;
         Secret::from_slice(&key).map(Some).ok_or_else(|| unreadable(Table::ShredKeys))
     }
@@ -276,7 +276,7 @@ impl<S: Backend> View<'_, S> {
             return Ok(opened);
         }
         // Not cached, or the cached key is older or newer than this view.
-        let stored = self.sealed.stored_shred_key(name, &|key| self.rows.get(key))?;
+        let stored = self.sealed.stored_shred_key(name, &*self.rows)?;
         let key = stored.ok_or_else(|| unreadable(table))?;
         let opened = open_value(&key, &ad, value).ok_or_else(|| unreadable(table))?;
         let mut cache = lock(&self.sealed.shred_keys);

@@ -44,7 +44,7 @@ pub enum Table {
     Marks = 17,
     /// Orders.
     Orders = 18,
-    /// Key packages and their private parts.
+    /// Key packages and their private parts; destroyable like images.
     Packages = 19,
     /// Topic secrets; destroyable like images.
     Topics = 20,
@@ -151,7 +151,7 @@ impl Table {
     /// Tables whose rows are sealed under a destroyable key per name.
     #[must_use]
     pub fn shreddable(self) -> bool {
-        matches!(self, Self::Images | Self::Topics)
+        matches!(self, Self::Images | Self::Packages | Self::Topics)
     }
 }
 

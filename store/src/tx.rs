@@ -168,7 +168,7 @@ impl Read for Tx<'_> {
         let mut values = self.store.scan_table(table)?;
         // Values come without their keys: what a pending change replaces is
         // looked up by its key and taken out once.
-        let mut replaced: BTreeMap<(&[u8], Vec<u8>), Option<&Vec<u8>>> = BTreeMap::new();
+        let mut replaced: BTreeMap<(&[u8], Vec<u8>), _> = BTreeMap::new();
         for layer in self.layers() {
             for (_, name) in layer.shredded.iter().filter(|(t, _)| *t == table) {
                 let all = Range { table, name, from: &[], to: None, reverse: false, limit: usize::MAX };
@@ -177,7 +177,7 @@ impl Read for Tx<'_> {
                 replaced.extend(stored.into_iter().map(|(order, _)| ((name.as_slice(), order), None)));
             }
             for ((name, order), value) in layer.rows.get(&table).into_iter().flatten() {
-                replaced.insert((name, order.clone()), value.as_ref());
+                replaced.insert((name, order.clone()), value.as_deref());
             }
         }
         for ((name, order), new) in replaced {
@@ -186,7 +186,7 @@ impl Read for Tx<'_> {
             {
                 values.swap_remove(at);
             }
-            values.extend(new.cloned());
+            values.extend(new.map(<[u8]>::to_vec));
         }
         Ok(values)
     }

@@ -1,5 +1,7 @@
 //! What every store keeps, run on each backend, sealed and not.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use kith_store::{Key, MemoryStore, Overlay, Range, Read, Row, Sealed, Store, StoreError, Table, Tx};
 use kith_wire::crypto::Secret;
 
@@ -14,7 +16,7 @@ macro_rules! contract {
             contract!(@tests $make;
                 rows_come_back, ranges_run_both_ways, names_do_not_touch, tables_are_read_whole,
                 a_write_is_one, snapshots_stand_still, layers_are_read_through, a_dropped_input_leaves_nothing,
-                shredding_takes_all_rows, rows_after_a_shred_stay, model_agrees
+                shredding_takes_all_rows, rows_after_a_shred_stay, readers_never_meet_half_a_shred, model_agrees
             );
         }
     };
@@ -299,6 +301,36 @@ fn rows_after_a_shred_stay(store: &dyn Store) {
     store.write(&under).unwrap();
     put(store, &[(key(b"d"), b"newest")]);
     assert_eq!(orders(&store.scan(all(Table::Images, b"state")).unwrap()), [&b"b"[..], b"c", b"d"]);
+}
+
+fn readers_never_meet_half_a_shred(store: &dyn Store) {
+    let row = Key::of(Table::Topics, b"topic");
+    put(store, &[(row, &[0])]);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        for _ in 0..2 {
+            threads.spawn(|| {
+                let mut last = 0;
+                while !done.load(Ordering::Relaxed) {
+                    let value = store.get(row).unwrap().unwrap()[0];
+                    let view = store.snapshot();
+                    let seen = view.get(row).unwrap().unwrap()[0];
+                    assert_eq!(view.scan(all(row.table, row.name)).unwrap(), [(vec![], vec![seen])]);
+                    assert!(last <= value && value <= seen);
+                    last = seen;
+                }
+            });
+        }
+        for n in 1..100 {
+            let mut changes = Overlay::default();
+            changes.shred(row.table, row.name);
+            changes.put(row, vec![n]);
+            store.write(&changes).unwrap();
+            put(store, &[(row, &[n])]);
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(store.get(row).unwrap().unwrap(), [99]);
 }
 
 #[test]

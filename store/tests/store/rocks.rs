@@ -214,7 +214,38 @@ fn a_checkpoint_is_a_database_of_that_moment() {
     put(&store, Table::Timeline, 2, b"row");
     assert_eq!(count(&open(&copy), Table::Timeline), Ok(1));
     assert_eq!(count(&store, Table::Timeline), Ok(2));
-    assert!(store.checkpoint(&copy).is_err());
+    // A newer copy takes an older one's place, but nothing else's.
+    store.checkpoint(&copy).unwrap();
+    assert_eq!(count(&open(&copy), Table::Timeline), Ok(2));
+    let photos = folder.path().join("photos");
+    fs::create_dir(&photos).unwrap();
+    fs::write(photos.join("holiday.jpg"), b"jpg").unwrap();
+    assert!(matches!(store.checkpoint(&photos), Err(StoreError::Foreign(_))));
+    assert!(photos.join("holiday.jpg").exists());
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+}
+
+#[test]
+fn a_migration_leaves_a_copy_and_can_be_repeated() {
+    let step = kith_store::Migration {
+        from: 1,
+        what: "nothing but the number",
+        run: |_, changes| {
+            changes.put(Key::at(Table::Timeline, b"c", b"new"), b"row".to_vec());
+            Ok(())
+        },
+    };
+    let (store, folder) = fresh();
+    migrate(&store, &[], 1, &mut |_| unreachable!()).unwrap();
+    put(&store, Table::Timeline, 1, b"row");
+    let copy = folder.path().join("copy");
+    let mut cut_short = |_| store.checkpoint(&copy).and(Err(StoreError::Io("pulled".into())));
+    migrate(&store, &[step], 2, &mut cut_short).unwrap_err();
+    migrate(&store, &[step], 2, &mut |_| store.checkpoint(&copy)).unwrap();
+    assert_eq!(count(&store, Table::Timeline), Ok(2));
+    let before = open(&copy);
+    assert_eq!(count(&before, Table::Timeline), Ok(1));
+    assert_eq!(migrate(&before, &[], 1, &mut |_| unreachable!()), Ok(kith_store::Migrated::Current));
 }
 
 #[test]
