@@ -1,0 +1,639 @@
+//! The swarm towards contacts and its owner: dials, accepts, reserves at
+//! relays, prefers direct links, watches connections.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use kith_wire::ids::PeerKey;
+use kith_wire::net::{LinkKind, NetEvent, Path};
+use libp2p::core::transport::ListenerId;
+use libp2p::identity::Keypair;
+use libp2p::multiaddr::Protocol;
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{ConnectionId, Swarm, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, identify, ping, relay};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::addr::{self, Way};
+use crate::client::Report;
+use crate::dialing::{self, Attempt, Step};
+use crate::error::OverlayError;
+use crate::keys;
+use crate::link::{self, Note, Shared};
+use crate::outbox::Outbox;
+use crate::reach::{Action, Ready, Relays};
+use crate::streams;
+use crate::swarm::{self, Contact as Behaviour, ContactEvent, PING_FAILURES_MAX};
+use crate::table::{Meta, RELAYED_GRACE};
+
+/// Contacts being dialled at once; more fail at once with the reason.
+pub(crate) const ATTEMPTS_MAX: usize = 256;
+/// Tasks of links, those being refused included; streams beyond are dropped.
+const TASKS_MAX: usize = 4096;
+/// Events that may wait for their reader before commands are left waiting.
+const EVENTS_WAITING_MAX: usize = 1024;
+/// Own listen addresses that are remembered.
+const LISTEN_ADDRS_MAX: usize = 64;
+/// How long the relays of a contact stay of interest after a dial.
+const CIRCUIT_INTEREST: Duration = Duration::from_secs(60);
+/// The owner looks around at least this often.
+const LOOK_AROUND: Duration = Duration::from_secs(60);
+
+const DIRECT_SWITCHED: &str = "direct connections were switched on or off; connecting again";
+pub(crate) const SHUTTING_DOWN: &str = "this node is shutting down";
+
+/// What the owner is asked to do.
+pub(crate) enum Command {
+    /// Reach a contact.
+    Dial(PeerKey, Vec<String>),
+    /// Keep reservations at exactly these relays.
+    Reserve(Vec<(PeerKey, Vec<String>)>),
+    /// Report a dial that failed before it began.
+    Fail(LinkKind, PeerKey, String),
+}
+
+/// What does not change.
+pub(crate) struct Config {
+    pub(crate) keypair: Keypair,
+    pub(crate) key: PeerKey,
+    pub(crate) listen: Vec<Multiaddr>,
+    pub(crate) circuits: bool,
+}
+
+struct Conn {
+    peer: PeerId,
+    key: PeerKey,
+    path: Path,
+    addr: Multiaddr,
+    /// Ours, and direct: it can carry reservations.
+    dialed: bool,
+    /// Whether it offers circuits, once it has said so.
+    hop: Option<bool>,
+    failed_pings: u32,
+    upgraded: bool,
+}
+
+struct Opening {
+    meta: Meta,
+    peer: PeerId,
+    outbox: Arc<Outbox>,
+}
+
+/// See the module.
+pub(crate) struct Contact {
+    config: Config,
+    direct: bool,
+    me: PeerId,
+    swarm: Swarm<Behaviour>,
+    shared: Shared<Report>,
+    conns: BTreeMap<ConnectionId, Conn>,
+    attempts: BTreeMap<PeerId, Attempt>,
+    opening: BTreeMap<u64, Opening>,
+    relays: Relays,
+    circuit_listeners: HashMap<ListenerId, PeerId>,
+    listening: HashMap<ListenerId, Vec<Multiaddr>>,
+    told: Option<Vec<String>>,
+    waiting: VecDeque<NetEvent>,
+    close_later: Vec<(Instant, ConnectionId)>,
+}
+
+/// Builds the swarm and listens, if direct connections are on.
+fn build(config: &Config, direct: bool) -> Result<Swarm<Behaviour>, OverlayError> {
+    let mut swarm = swarm::contact(config.keypair.clone(), direct)?;
+    if direct {
+        for addr in &config.listen {
+            swarm.listen_on(addr.clone()).map_err(|e| OverlayError::listen(addr.to_string(), &e))?;
+        }
+    }
+    Ok(swarm)
+}
+
+impl Contact {
+    /// Sets up the swarm; nothing runs before [`Contact::run`].
+    pub(crate) fn new(
+        config: Config,
+        direct: bool,
+        shared: Shared<Report>,
+        seed: u64,
+    ) -> Result<Self, OverlayError> {
+        let swarm = build(&config, direct)?;
+        Ok(Self {
+            me: *swarm.local_peer_id(),
+            config,
+            direct,
+            swarm,
+            shared,
+            conns: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            opening: BTreeMap::new(),
+            relays: Relays::new(seed),
+            circuit_listeners: HashMap::new(),
+            listening: HashMap::new(),
+            told: None,
+            waiting: VecDeque::new(),
+            close_later: Vec::new(),
+        })
+    }
+
+    /// Runs until `stop`, or until every handle is gone.
+    pub(crate) async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<Command>,
+        mut notes: mpsc::Receiver<Note>,
+        mut direct: watch::Receiver<bool>,
+        stop: CancellationToken,
+    ) {
+        let events = self.shared.events.clone();
+        loop {
+            let wake = self.step(Instant::now());
+            tokio::select! {
+                () = stop.cancelled() => break,
+                event = self.swarm.select_next_some() => self.on_swarm(event),
+                Some(note) = notes.recv() => self.on_note(note),
+                Ok(()) = direct.changed() => {
+                    let on = *direct.borrow_and_update();
+                    self.set_direct(on, Instant::now());
+                }
+                command = commands.recv(), if self.waiting.len() < EVENTS_WAITING_MAX => match command {
+                    Some(command) => self.on_command(command),
+                    None => break,
+                },
+                permit = events.reserve(), if !self.waiting.is_empty() => match permit {
+                    Ok(permit) => if let Some(event) = self.waiting.pop_front() {
+                        permit.send(event);
+                    },
+                    Err(_) => break,
+                },
+                () = tokio::time::sleep_until(wake.into()) => {}
+            }
+        }
+        self.shared.links.cut_all(LinkKind::Peer, SHUTTING_DOWN);
+    }
+
+    fn on_command(&mut self, command: Command) {
+        let now = Instant::now();
+        match command {
+            Command::Dial(key, addrs) => self.dial(key, &addrs, now),
+            Command::Fail(kind, peer, reason) => {
+                self.waiting.push_back(NetEvent::DialFailed { kind, peer, reason });
+            }
+            Command::Reserve(relays) => {
+                let known = |(key, addrs): (PeerKey, Vec<String>)| {
+                    let peer = keys::peer_id(&key)?;
+                    Some((peer, addr::direct_only(&addrs, &peer)))
+                };
+                let relays = if self.config.circuits { relays } else { Vec::new() };
+                self.relays.reserve(relays.into_iter().filter_map(known).collect(), now);
+            }
+        }
+    }
+
+    fn fail(&mut self, key: PeerKey, reason: String) {
+        self.waiting.push_back(NetEvent::DialFailed { kind: LinkKind::Peer, peer: key, reason });
+    }
+
+    fn dial(&mut self, key: PeerKey, addrs: &[String], now: Instant) {
+        let Some(peer) = keys::peer_id(&key) else {
+            return self.fail(key, "this peer’s transport key is not valid".into());
+        };
+        if key == self.config.key {
+            return self.fail(key, "this is the node itself".into());
+        }
+        if self.shared.links.best(LinkKind::Peer, key).is_some() || self.attempts.contains_key(&peer) {
+            return;
+        }
+        if self.attempts.len() >= ATTEMPTS_MAX {
+            return self.fail(key, "too many peers are being dialled at once; try again in a moment".into());
+        }
+        let (mut direct, mut circuits) = (Vec::new(), Vec::new());
+        for text in addrs.iter().take(addr::DIAL_ADDRS_MAX) {
+            match addr::way(text, &peer) {
+                Some(Way::Direct(addr)) if self.direct => direct.push(addr),
+                Some(Way::Circuit { relay, at }) if self.config.circuits && relay != self.me => {
+                    circuits.push((relay, at));
+                }
+                Some(_) | None => {}
+            }
+        }
+        let error = if self.direct { dialing::NO_ADDRESS } else { dialing::DIRECT_OFF };
+        self.attempts.insert(peer, Attempt::new(key, direct, circuits, error, now));
+    }
+
+    /// Starts the swarm anew with direct connections on or off. All state of
+    /// the old one goes with it: nothing may stay that punches or listens.
+    fn set_direct(&mut self, direct: bool, now: Instant) {
+        if direct == self.direct {
+            return;
+        }
+        let swarm = match build(&self.config, direct) {
+            Ok(swarm) => swarm,
+            Err(e) => {
+                // Reaching out still works when the port was taken meanwhile.
+                tracing::warn!(error = %e, "listening failed after direct connections were switched");
+                match swarm::contact(self.config.keypair.clone(), direct) {
+                    Ok(swarm) => swarm,
+                    Err(_) => return,
+                }
+            }
+        };
+        self.direct = direct;
+        self.shared.links.cut_all(LinkKind::Peer, DIRECT_SWITCHED);
+        self.swarm = swarm;
+        self.conns.clear();
+        self.circuit_listeners.clear();
+        self.listening.clear();
+        self.close_later.clear();
+        for (_, opening) in std::mem::take(&mut self.opening) {
+            self.shared.links.remove(opening.meta.id);
+        }
+        for (_, attempt) in std::mem::take(&mut self.attempts) {
+            self.fail(attempt.key, DIRECT_SWITCHED.into());
+        }
+        self.relays.reset(now);
+        self.tell_addresses();
+    }
+
+    /// Does everything that is due; when to look again at the latest.
+    fn step(&mut self, now: Instant) -> Instant {
+        let mut wake = now + LOOK_AROUND;
+        for peer in self.attempts.keys().copied().collect::<Vec<_>>() {
+            if let Some(at) = self.attempt(peer, now) {
+                wake = wake.min(at);
+            }
+        }
+        for action in self.relays.poll(now) {
+            self.act(action, now);
+        }
+        if let Some(at) = self.relays.next_wake(now) {
+            wake = wake.min(at);
+        }
+        let (due, rest) = std::mem::take(&mut self.close_later).into_iter().partition(|(at, _)| *at <= now);
+        self.close_later = rest;
+        let due: Vec<(Instant, ConnectionId)> = due;
+        for (_, conn) in due {
+            self.close_unused(conn);
+        }
+        self.close_later.iter().map(|(at, _)| *at).fold(wake, Instant::min)
+    }
+
+    fn close_unused(&mut self, conn: ConnectionId) {
+        let used = self.conns.get(&conn).is_some_and(|c| self.shared.links.uses(LinkKind::Peer, c.key, conn));
+        if !used {
+            self.swarm.close_connection(conn);
+        }
+    }
+
+    /// One step of one attempt; when to look again.
+    fn attempt(&mut self, peer: PeerId, now: Instant) -> Option<Instant> {
+        loop {
+            let attempt = self.attempts.get_mut(&peer)?;
+            let key = attempt.key;
+            if self.shared.links.best(LinkKind::Peer, key).is_some() {
+                self.attempts.remove(&peer);
+                return None;
+            }
+            // Each stage of opening has its own timeout.
+            if self.opening.values().any(|o| o.peer == peer) {
+                return None;
+            }
+            let theirs = self.shared.links.offered(LinkKind::Peer, key);
+            if !theirs && let Some((conn, path)) = self.usable(peer, now) {
+                self.open(peer, key, conn, path);
+                continue;
+            }
+            let attempt = self.attempts.get_mut(&peer)?;
+            match attempt.step(theirs, now) {
+                Step::Wait(at) => return Some(at),
+                Step::Fail(reason) => {
+                    self.attempts.remove(&peer);
+                    self.fail(key, reason);
+                    return None;
+                }
+                Step::Direct(addrs) => {
+                    let conn = self.start_dial(peer, addrs);
+                    self.attempts.get_mut(&peer)?.direct_dialed(conn);
+                }
+                Step::Circuit(relay, at) => {
+                    self.relays.circuits(relay, &at, now, now + CIRCUIT_INTEREST);
+                    match self.relays.ready(&relay, now) {
+                        Ready::Wait => return Some(now + Duration::from_secs(1)),
+                        Ready::No => self.attempts.get_mut(&peer)?.circuit_dialed(None),
+                        Ready::Yes => {
+                            let conn = self.start_dial(peer, vec![addr::through(relay, &at, peer)]);
+                            self.attempts.get_mut(&peer)?.circuit_dialed(conn);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The best connection on which a link may be tried.
+    fn usable(&self, peer: PeerId, now: Instant) -> Option<(ConnectionId, Path)> {
+        let attempt = self.attempts.get(&peer)?;
+        self.conns
+            .iter()
+            .filter(|(id, c)| c.peer == peer && attempt.may_use(**id, now))
+            .max_by_key(|(_, c)| c.path != Path::Circuit)
+            .map(|(id, c)| (*id, c.path))
+    }
+
+    fn start_dial(&mut self, peer: PeerId, addrs: Vec<Multiaddr>) -> Option<ConnectionId> {
+        let opts = DialOpts::peer_id(peer).addresses(addrs).condition(PeerCondition::Always).build();
+        let conn = opts.connection_id();
+        self.swarm.dial(opts).ok().map(|()| conn)
+    }
+
+    /// Asks for a stream on that connection, to become the link.
+    fn open(&mut self, peer: PeerId, key: PeerKey, conn: ConnectionId, path: Path) {
+        let ip = self.conns.get(&conn).and_then(|c| addr::ip(&c.addr));
+        let meta = Meta::new(LinkKind::Peer, key, self.config.key, path, conn, ip);
+        match self.shared.links.begin_open(&meta) {
+            Ok(outbox) => {
+                let token = meta.id.0;
+                self.opening.insert(token, Opening { meta, peer, outbox });
+                self.swarm.behaviour_mut().streams.open(peer, conn, token);
+            }
+            Err(why) => {
+                let failed = match why {
+                    crate::table::Blocked::Full => link::Failed::Full,
+                    crate::table::Blocked::Stands | crate::table::Blocked::UnderWay => {
+                        link::Failed::Duplicate
+                    }
+                };
+                self.open_failed(peer, conn, failed);
+            }
+        }
+    }
+
+    fn open_failed(&mut self, peer: PeerId, conn: ConnectionId, why: link::Failed) {
+        if why == link::Failed::Timeout {
+            // A connection that does not answer is worse than none.
+            self.swarm.close_connection(conn);
+        }
+        let Some(attempt) = self.attempts.get_mut(&peer) else { return };
+        if let Some(reason) = attempt.open_failed(conn, why, Instant::now()) {
+            let key = attempt.key;
+            if self.shared.links.best(LinkKind::Peer, key).is_none() {
+                self.fail(key, reason);
+            }
+            self.attempts.remove(&peer);
+        }
+    }
+
+    /// Opens a direct link beside a relayed one; only the smaller key does.
+    fn upgrade(&mut self, peer: PeerId) {
+        let Some(key) = keys::peer_key(&peer) else { return };
+        if self.config.key > key || self.shared.links.best(LinkKind::Peer, key) != Some(Path::Circuit) {
+            return;
+        }
+        let direct = self
+            .conns
+            .iter_mut()
+            .find(|(_, c)| c.peer == peer && c.path != Path::Circuit && !c.upgraded)
+            .map(|(id, c)| {
+                c.upgraded = true;
+                (*id, c.path)
+            });
+        if let Some((conn, path)) = direct {
+            self.open(peer, key, conn, path);
+        }
+    }
+
+    fn act(&mut self, action: Action, now: Instant) {
+        match action {
+            Action::Dial(relay, addrs) => {
+                // It may be connected from before it was of interest.
+                let known = self
+                    .conns
+                    .iter()
+                    .find_map(|(id, c)| (c.peer == relay && c.dialed).then_some((*id, c.hop)));
+                if let Some((id, hop)) = known {
+                    self.relays.connected(relay, id, now);
+                    if let Some(hop) = hop {
+                        self.relays.identified(relay, id, hop, now);
+                    }
+                } else if self.start_dial(relay, addrs).is_none() {
+                    self.relays.dial_failed(relay, now);
+                }
+            }
+            Action::Listen(relay, conn) => {
+                let listener = self
+                    .conns
+                    .get(&conn)
+                    .map(|c| addr::circuit(relay, &c.addr))
+                    .and_then(|addr| self.swarm.listen_on(addr).ok());
+                if let Some(id) = listener {
+                    self.circuit_listeners.insert(id, relay);
+                }
+                self.relays.listening(relay, listener, now);
+            }
+            Action::Close(conn) => {
+                self.swarm.close_connection(conn);
+            }
+            Action::Report(relay, active) => {
+                if let Some(relay) = keys::peer_key(&relay) {
+                    // Only the newest word about a relay matters.
+                    self.waiting
+                        .retain(|e| !matches!(e, NetEvent::Reservation { relay: r, .. } if *r == relay));
+                    self.waiting.push_back(NetEvent::Reservation { relay, active });
+                }
+            }
+        }
+    }
+
+    fn on_swarm(&mut self, event: SwarmEvent<ContactEvent>) {
+        let now = Instant::now();
+        match event {
+            SwarmEvent::Behaviour(event) => self.on_behaviour(event, now),
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
+                let Some(key) = keys::peer_key(&peer_id) else {
+                    self.swarm.close_connection(connection_id);
+                    return;
+                };
+                let path = addr::path(&endpoint);
+                let conn = Conn {
+                    peer: peer_id,
+                    key,
+                    path,
+                    addr: plain(endpoint.get_remote_address()),
+                    dialed: path != Path::Circuit && endpoint.is_dialer(),
+                    hop: None,
+                    failed_pings: 0,
+                    upgraded: false,
+                };
+                let dialed = conn.dialed;
+                self.conns.insert(connection_id, conn);
+                if let Some(attempt) = self.attempts.get_mut(&peer_id) {
+                    attempt.dial_ended(connection_id, None);
+                }
+                if dialed {
+                    self.relays.connected(peer_id, connection_id, now);
+                }
+                self.upgrade(peer_id);
+            }
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => {
+                self.conns.remove(&connection_id);
+                self.relays.disconnected(peer_id, connection_id, now);
+                let lost: Vec<u64> = self
+                    .opening
+                    .iter()
+                    .filter(|(_, o)| o.meta.conn == connection_id)
+                    .map(|(token, _)| *token)
+                    .collect();
+                for token in lost {
+                    self.stream_failed(token, link::Failed::Broken);
+                }
+            }
+            SwarmEvent::OutgoingConnectionError { connection_id, peer_id: Some(peer), error } => {
+                if let Some(attempt) = self.attempts.get_mut(&peer) {
+                    attempt.dial_ended(connection_id, Some(dialing::dial_error(&error)));
+                }
+                self.relays.dial_failed(peer, now);
+            }
+            SwarmEvent::NewListenAddr { listener_id, address } => {
+                let addrs = self.listening.entry(listener_id).or_default();
+                if addrs.len() < LISTEN_ADDRS_MAX && !addrs.contains(&address) {
+                    addrs.push(address);
+                }
+                self.tell_addresses();
+            }
+            SwarmEvent::ExpiredListenAddr { listener_id, address } => {
+                if let Some(addrs) = self.listening.get_mut(&listener_id) {
+                    addrs.retain(|a| *a != address);
+                }
+                self.tell_addresses();
+            }
+            SwarmEvent::ListenerClosed { listener_id, .. } => {
+                self.listening.remove(&listener_id);
+                self.circuit_listeners.remove(&listener_id);
+                self.relays.listener_closed(listener_id, now);
+                self.tell_addresses();
+            }
+            // Identify would tell it to everybody; only contacts get it, sealed.
+            SwarmEvent::ExternalAddrConfirmed { address } => self.swarm.remove_external_address(&address),
+            _ => {}
+        }
+    }
+
+    fn on_behaviour(&mut self, event: ContactEvent, now: Instant) {
+        match event {
+            ContactEvent::Streams(streams::Event::Inbound { conn, stream }) => {
+                let Some(c) = self.conns.get(&conn) else { return };
+                if self.shared.tasks.len() >= TASKS_MAX {
+                    return;
+                }
+                let meta = Meta::new(LinkKind::Peer, c.key, self.config.key, c.path, conn, addr::ip(&c.addr));
+                match self.shared.links.offer(&meta) {
+                    Ok(outbox) => {
+                        self.shared.spawn(link::accept(self.shared.clone(), meta, stream, outbox));
+                    }
+                    Err(why) => {
+                        self.shared.spawn(link::refuse(stream, why));
+                    }
+                }
+            }
+            ContactEvent::Streams(streams::Event::Opened { token, stream }) => {
+                // Gone if the connection was closed meanwhile; the stream drops.
+                if let Some(o) = self.opening.get(&token) {
+                    let (meta, outbox) = (o.meta.clone(), o.outbox.clone());
+                    self.shared.spawn(link::open(self.shared.clone(), meta, stream, outbox));
+                }
+            }
+            ContactEvent::Streams(streams::Event::OpenFailed { token, error }) => {
+                self.stream_failed(token, dialing::open_error(error));
+            }
+            ContactEvent::Relay(relay::client::Event::ReservationReqAccepted { relay_peer_id, .. }) => {
+                self.relays.granted(relay_peer_id, now);
+                self.tell_addresses();
+            }
+            ContactEvent::Identify(identify::Event::Received { peer_id, connection_id, info }) => {
+                let hop = info.protocols.contains(&relay::HOP_PROTOCOL_NAME);
+                if let Some(c) = self.conns.get_mut(&connection_id) {
+                    c.hop = Some(hop);
+                }
+                self.relays.identified(peer_id, connection_id, hop, now);
+            }
+            ContactEvent::Ping(ping::Event { connection, result, .. }) => {
+                let Some(c) = self.conns.get_mut(&connection) else { return };
+                match result {
+                    Ok(_) | Err(ping::Failure::Unsupported) => c.failed_pings = 0,
+                    Err(_) => c.failed_pings += 1,
+                }
+                if c.failed_pings >= PING_FAILURES_MAX {
+                    self.swarm.close_connection(connection);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A stream that was asked for will not become a link.
+    fn stream_failed(&mut self, token: u64, why: link::Failed) {
+        if let Some(o) = self.opening.remove(&token) {
+            self.shared.links.remove(o.meta.id);
+            self.open_failed(o.peer, o.meta.conn, why);
+        }
+    }
+
+    fn on_note(&mut self, note: Note) {
+        match note {
+            Note::Up(meta) => {
+                self.opening.remove(&meta.id.0);
+                let Some(peer) = keys::peer_id(&meta.peer) else { return };
+                self.attempts.remove(&peer);
+                if meta.path == Path::Circuit {
+                    self.upgrade(peer);
+                    return;
+                }
+                // dcutr keeps relayed connections open for ever.
+                let at = Instant::now() + RELAYED_GRACE + Duration::from_millis(500);
+                let relayed = self.conns.iter().filter(|(_, c)| c.peer == peer && c.path == Path::Circuit);
+                self.close_later.extend(relayed.map(|(id, _)| (at, *id)));
+            }
+            Note::Ended(meta) => {
+                self.opening.remove(&meta.id.0);
+                if meta.path == Path::Circuit {
+                    self.close_unused(meta.conn);
+                }
+            }
+            Note::Failed(meta, why) => {
+                // Of a stream of theirs nobody here waits for the outcome.
+                if self.opening.contains_key(&meta.id.0) {
+                    self.stream_failed(meta.id.0, why);
+                }
+            }
+        }
+    }
+
+    fn tell_addresses(&mut self) {
+        let (mut plain, mut circuits) = (Vec::new(), Vec::new());
+        for (listener, addrs) in &self.listening {
+            if self.circuit_listeners.contains_key(listener) {
+                circuits.extend(addrs.iter().cloned());
+            } else {
+                plain.extend(addrs.iter().cloned());
+            }
+        }
+        let addrs = addr::own(&plain, &circuits, &self.me);
+        if self.told.as_ref() == Some(&addrs) {
+            return;
+        }
+        self.told = Some(addrs.clone());
+        // Only the newest set matters.
+        self.waiting.retain(|e| !matches!(e, NetEvent::Addresses { .. }));
+        self.waiting.push_back(NetEvent::Addresses { addrs });
+    }
+}
+
+/// An address without `/p2p/…` at the end.
+fn plain(addr: &Multiaddr) -> Multiaddr {
+    let mut short = addr.clone();
+    match short.pop() {
+        Some(Protocol::P2p(_)) => short,
+        _ => addr.clone(),
+    }
+}

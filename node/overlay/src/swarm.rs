@@ -1,0 +1,203 @@
+//! The three swarms: towards contacts, towards one relay under a throw-away
+//! key, and the server. Which protocols each speaks, and its limits.
+
+use std::time::Duration;
+
+use libp2p::identity::Keypair;
+use libp2p::swarm::behaviour::toggle::Toggle;
+use libp2p::swarm::{self, NetworkBehaviour, StreamProtocol, Swarm};
+use libp2p::{
+    PeerId, SwarmBuilder, connection_limits, dcutr, identify, noise, ping, quic, relay, tcp, yamux,
+};
+
+use crate::error::OverlayError;
+use crate::ip_limit;
+use crate::streams;
+
+/// Links between nodes.
+pub(crate) const PEER_PROTOCOL: StreamProtocol = StreamProtocol::new("/kith/peer/1");
+/// Links from a node to a relay.
+pub(crate) const LOG_PROTOCOL: StreamProtocol = StreamProtocol::new("/kith/log/1");
+/// What identify says of every Kith program: nothing that tells them apart.
+const IDENTIFY_PROTOCOL: &str = "/kith/1";
+const AGENT: &str = "kith";
+
+/// Dial timeout of one connection, transport and encryption included.
+pub(crate) const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two pings of a connection.
+const PING_INTERVAL: Duration = Duration::from_secs(15);
+/// How long a ping may take.
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pings that may fail in a row before the connection is closed.
+pub(crate) const PING_FAILURES_MAX: u32 = 3;
+/// How long a connection without a link stays.
+const CONTACT_IDLE: Duration = Duration::from_secs(600);
+const LOG_IDLE: Duration = Duration::from_secs(30);
+const SERVER_IDLE: Duration = Duration::from_secs(120);
+/// Streams that the far end may have open on one connection.
+const STREAMS_MAX: usize = 128;
+/// Streams that may be agreeing on their protocol on one connection.
+const NEGOTIATING_MAX: usize = 16;
+/// Connections of a node, to contacts, relays and strangers.
+const CONNECTIONS_MAX: u32 = 512;
+/// Connections being made, per direction.
+const PENDING_MAX: u32 = 128;
+/// QUIC hole punching yields two connections besides the relayed one.
+const CONNECTIONS_PER_PEER_MAX: u32 = 8;
+/// Bytes of a QUIC connection that the server holds unread.
+const SERVER_QUIC_BYTES: u32 = 2 << 20;
+
+/// Towards contacts.
+#[derive(NetworkBehaviour)]
+pub(crate) struct Contact {
+    limits: connection_limits::Behaviour,
+    pub(crate) streams: streams::Behaviour,
+    relay: relay::client::Behaviour,
+    dcutr: Toggle<dcutr::Behaviour>,
+    identify: identify::Behaviour,
+    ping: ping::Behaviour,
+}
+
+/// Towards one relay.
+#[derive(NetworkBehaviour)]
+pub(crate) struct Log {
+    pub(crate) streams: streams::Behaviour,
+    ping: ping::Behaviour,
+}
+
+/// The server.
+#[derive(NetworkBehaviour)]
+pub(crate) struct Server {
+    limits: connection_limits::Behaviour,
+    ips: ip_limit::Behaviour,
+    pub(crate) streams: streams::Behaviour,
+    relay: relay::Behaviour,
+    identify: identify::Behaviour,
+    ping: ping::Behaviour,
+}
+
+fn identify(key: &Keypair) -> identify::Behaviour {
+    identify::Behaviour::new(
+        identify::Config::new(IDENTIFY_PROTOCOL.into(), key.public())
+            .with_agent_version(AGENT.into())
+            .with_hide_listen_addrs(true)
+            .with_cache_size(0),
+    )
+}
+
+fn ping() -> ping::Behaviour {
+    ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT))
+}
+
+fn yamux() -> yamux::Config {
+    let mut config = yamux::Config::default();
+    config.set_max_num_streams(STREAMS_MAX);
+    config
+}
+
+fn quic(mut config: quic::Config) -> quic::Config {
+    config.max_concurrent_stream_limit = u32::try_from(STREAMS_MAX).unwrap_or(u32::MAX);
+    config
+}
+
+fn swarm_config(config: swarm::Config, idle: Duration) -> swarm::Config {
+    config
+        .with_idle_connection_timeout(idle)
+        .with_max_negotiating_inbound_streams(NEGOTIATING_MAX)
+        .with_smart_dial()
+}
+
+fn setup(e: impl std::fmt::Display) -> OverlayError {
+    OverlayError::Setup(e.to_string())
+}
+
+/// The swarm towards contacts; hole punching only if `direct`.
+pub(crate) fn contact(key: Keypair, direct: bool) -> Result<Swarm<Contact>, OverlayError> {
+    let limits = connection_limits::ConnectionLimits::default()
+        .with_max_pending_incoming(Some(PENDING_MAX))
+        .with_max_pending_outgoing(Some(PENDING_MAX))
+        .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER_MAX))
+        .with_max_established(Some(CONNECTIONS_MAX));
+    let behaviour = |key: &Keypair, relay| Contact {
+        limits: connection_limits::Behaviour::new(limits),
+        streams: streams::Behaviour::new(PEER_PROTOCOL, true),
+        relay,
+        dcutr: direct.then(|| dcutr::Behaviour::new(key.public().to_peer_id())).into(),
+        identify: identify(key),
+        ping: ping(),
+    };
+    let builder = SwarmBuilder::with_existing_identity(key)
+        .with_tokio()
+        .with_tcp(tcp::Config::default(), noise::Config::new, yamux)
+        .map_err(setup)?
+        .with_quic_config(quic)
+        .with_dns()
+        .map_err(setup)?
+        .with_relay_client(noise::Config::new, yamux)
+        .map_err(setup)?;
+    Ok(builder
+        .with_behaviour(behaviour)
+        .map_err(setup)?
+        .with_swarm_config(|c| swarm_config(c, CONTACT_IDLE))
+        .with_connection_timeout(DIAL_TIMEOUT)
+        .build())
+}
+
+/// A swarm towards one relay: it only dials.
+pub(crate) fn log(key: Keypair) -> Result<Swarm<Log>, OverlayError> {
+    Ok(SwarmBuilder::with_existing_identity(key)
+        .with_tokio()
+        .with_tcp(tcp::Config::default(), noise::Config::new, yamux)
+        .map_err(setup)?
+        .with_quic_config(quic)
+        .with_dns()
+        .map_err(setup)?
+        .with_behaviour(|_| Log { streams: streams::Behaviour::new(LOG_PROTOCOL, false), ping: ping() })
+        .map_err(setup)?
+        .with_swarm_config(|c| swarm_config(c, LOG_IDLE))
+        .with_connection_timeout(DIAL_TIMEOUT)
+        .build())
+}
+
+/// What the server's swarm is limited to.
+pub(crate) struct ServerLimits {
+    pub(crate) connections: u32,
+    pub(crate) connections_per_peer: u32,
+    pub(crate) connections_per_ip: usize,
+    pub(crate) relay: relay::Config,
+}
+
+/// The server's swarm.
+pub(crate) fn server(key: Keypair, limits: ServerLimits) -> Result<Swarm<Server>, OverlayError> {
+    let connections = connection_limits::ConnectionLimits::default()
+        .with_max_pending_incoming(Some(limits.connections.max(PENDING_MAX)))
+        .with_max_established_per_peer(Some(limits.connections_per_peer))
+        .with_max_established(Some(limits.connections));
+    let quic_config = |config| {
+        let mut config = quic(config);
+        config.max_stream_data = SERVER_QUIC_BYTES;
+        config.max_connection_data = SERVER_QUIC_BYTES;
+        config
+    };
+    let behaviour = |key: &Keypair| {
+        let me: PeerId = key.public().to_peer_id();
+        Server {
+            limits: connection_limits::Behaviour::new(connections),
+            ips: ip_limit::Behaviour::new(limits.connections_per_ip),
+            streams: streams::Behaviour::new(LOG_PROTOCOL, true),
+            relay: relay::Behaviour::new(me, limits.relay),
+            identify: identify(key),
+            ping: ping(),
+        }
+    };
+    Ok(SwarmBuilder::with_existing_identity(key)
+        .with_tokio()
+        .with_tcp(tcp::Config::default().listen_backlog(4096), noise::Config::new, yamux)
+        .map_err(setup)?
+        .with_quic_config(quic_config)
+        .with_behaviour(behaviour)
+        .map_err(setup)?
+        .with_swarm_config(|c| swarm_config(c, SERVER_IDLE))
+        .with_connection_timeout(DIAL_TIMEOUT)
+        .build())
+}
