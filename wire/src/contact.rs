@@ -22,6 +22,8 @@ const PART_BYTES_MAX: usize = 32 << 10;
 const KEY_PACKAGE_BYTES_MAX: usize = 8 << 10;
 
 /// Who is speaking, as bytes: credential always, the rest where it belongs.
+/// Speaks for itself wherever it is found: in contact objects, in the profile
+/// and card events of groups, in join bundles.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
 #[cbor(map)]
 pub struct Introduction {
@@ -51,6 +53,20 @@ pub struct Introduced {
 }
 
 impl Introduction {
+    /// The introduction's bytes, where it stands alone.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        crate::cbor::encode(self)
+    }
+    /// Parses an introduction that stands alone; not verified yet.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, WireError> {
+        if bytes.len() > limits::EVENT_BODY_BYTES_MAX {
+            return Err(WireError::TooLarge("the introduction"));
+        }
+        let it: Self = crate::cbor::decode(bytes, &[0, 1, 2, 3])?;
+        it.check()?;
+        Ok(it)
+    }
     fn check(&self) -> Result<(), WireError> {
         let parts = [Some(&self.credential), self.profile.as_ref(), self.card.as_ref(), self.token.as_ref()];
         if parts.into_iter().flatten().any(|p| p.len() > PART_BYTES_MAX) {
@@ -146,6 +162,30 @@ impl Body for ContactRequest {
     }
 }
 
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Verdict {
+    /// Yes.
+    #[n(0)]
+    Accepted,
+    /// The person said no.
+    #[n(1)]
+    Refused,
+    /// The invite's uses are used up.
+    #[n(2)]
+    UsedUp,
+    /// The invite was withdrawn.
+    #[n(3)]
+    Withdrawn,
+    /// The invite's time was over.
+    #[n(4)]
+    Expired,
+    /// The inviter cannot take more requests now.
+    #[n(5)]
+    Busy,
+}
+
 /// The answer to a [`ContactRequest`].
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -168,9 +208,9 @@ pub struct ContactAnswer {
     /// [`request_id`] of the request.
     #[cbor(n(6), with = "minicbor::bytes")]
     pub request: [u8; 32],
-    /// Yes or no.
+    /// Yes, or why not.
     #[n(7)]
-    pub accepted: bool,
+    pub verdict: Verdict,
     /// When it was written, Unix milliseconds.
     #[n(8)]
     pub at_ms: u64,
@@ -310,4 +350,165 @@ pub fn invite_proof(secret: &Secret, account: &AccountId, device: &DeviceId) -> 
 #[must_use]
 pub fn invite_proof_holds(secret: &Secret, who: &Verified, proof: &[u8; 32]) -> bool {
     invite_proof(secret, &who.account, &who.device).ct_eq(proof).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::{Inbox, RelayHint, Rotation};
+    use crate::ids::{PeerKey, RelayId};
+    use proptest::prelude::*;
+
+    struct Person {
+        device: SigningKey,
+        intro: Introduction,
+        who: Verified,
+    }
+
+    fn person(seed: u8) -> Person {
+        let key = |n: u8| SigningKey::from_bytes(&[seed.wrapping_add(n); 32]);
+        let (recovery, account, device) = (key(0), key(1), key(2));
+        let rotation = Rotation::issue(&recovery, 0, account.verifying_key().to_bytes());
+        let id = DeviceId(device.verifying_key().to_bytes());
+        let credential = Credential::issue(&rotation, &account, id, [9; 32]);
+        let profile = Profile::new(rotation.account(), 0, 1, "Åsa".into(), "Hi".into());
+        let card = DeviceCard {
+            kind: DeviceCard::KIND,
+            version: 1,
+            account: rotation.account(),
+            device: id,
+            revision: 1,
+            inbox: Inbox { read_pub: [1; 32], write_pub: [2; 32] },
+            relays: vec![RelayHint {
+                id: RelayId([3; 32]),
+                name: "r".into(),
+                addrs: vec!["/ip4/1.2.3.4/tcp/1".into()],
+            }],
+            transport: PeerKey([4; 32]),
+            addrs: vec!["/ip4/1.2.3.4/udp/1/quic-v1".into()],
+            issued_ms: 1,
+            expires_ms: 2,
+            token: None,
+        };
+        let intro = Introduction {
+            credential: credential.to_bytes(),
+            profile: Some(sign(&profile, &account)),
+            card: Some(sign(&card, &device)),
+            token: None,
+        };
+        let who = credential.verify().unwrap();
+        Person { device, intro, who }
+    }
+
+    const TO: DeviceId = DeviceId([5; 32]);
+    const INBOX: TopicId = TopicId([6; 32]);
+
+    fn request(from: &Person) -> ContactRequest {
+        ContactRequest {
+            kind: ContactRequest::KIND,
+            version: 1,
+            to: TO,
+            to_inbox: INBOX,
+            from: from.intro.clone(),
+            key_package: vec![1; 300],
+            invite: InviteId([7; 32]),
+            proof: invite_proof(&Secret::new([8; 32]), &from.who.account, &from.who.device),
+            greeting: "Hello, it is me".into(),
+            group: None,
+            at_ms: 77,
+        }
+    }
+
+    #[test]
+    fn requests_answers_and_updates_round_trip() {
+        let (alice, secret) = (person(1), Secret::new([8; 32]));
+        let bytes = sign(&request(&alice), &alice.device);
+        let Contact::Request(body, from) = open(&bytes, &TO, &INBOX).unwrap() else { panic!() };
+        assert_eq!((*body).clone(), request(&alice));
+        assert_eq!(from.who, alice.who);
+        assert_eq!(from.profile.unwrap().name, "Åsa");
+        assert!(invite_proof_holds(&secret, &alice.who, &body.proof));
+        assert!(!invite_proof_holds(&Secret::new([9; 32]), &alice.who, &body.proof));
+        assert!(!invite_proof_holds(&secret, &person(50).who, &body.proof));
+        let answer = ContactAnswer {
+            kind: ContactAnswer::KIND,
+            version: 1,
+            to: TO,
+            to_inbox: INBOX,
+            from: Introduction { profile: None, card: None, ..alice.intro.clone() },
+            request: request_id(&bytes),
+            verdict: Verdict::UsedUp,
+            at_ms: 78,
+        };
+        let bytes = sign(&answer, &alice.device);
+        assert!(matches!(open(&bytes, &TO, &INBOX).unwrap(), Contact::Answer(b, _) if *b == answer));
+        let update = ContactUpdate {
+            kind: ContactUpdate::KIND,
+            version: 1,
+            to: TO,
+            to_inbox: INBOX,
+            from: alice.intro.clone(),
+            at_ms: 79,
+        };
+        let bytes = sign(&update, &alice.device);
+        assert!(matches!(open(&bytes, &TO, &INBOX).unwrap(), Contact::Update(b, _) if *b == update));
+        let value: serde_cbor::Value = serde_cbor::from_slice(&bytes).unwrap();
+        assert!(matches!(value, serde_cbor::Value::Array(parts) if parts.len() == 2));
+    }
+
+    #[test]
+    fn an_object_for_somebody_else_or_from_another_hand_is_refused() {
+        let (alice, mallory) = (person(1), person(50));
+        let bytes = sign(&request(&alice), &alice.device);
+        assert!(open(&bytes, &DeviceId([9; 32]), &INBOX).is_err());
+        assert!(open(&bytes, &TO, &TopicId([9; 32])).is_err());
+        // Signed by another device than the credential's.
+        let forged = sign(&request(&alice), &mallory.device);
+        assert_eq!(open(&forged, &TO, &INBOX), Err(WireError::Signature));
+        // Another person's profile or card put in.
+        for swap in [0, 1] {
+            let mut body = request(&alice);
+            if swap == 0 {
+                body.from.profile.clone_from(&mallory.intro.profile);
+            } else {
+                body.from.card.clone_from(&mallory.intro.card);
+            }
+            assert!(open(&sign(&body, &alice.device), &TO, &INBOX).is_err());
+        }
+        // A request without profile or card, or with too long a greeting.
+        let mut body = request(&alice);
+        body.from.card = None;
+        assert!(open(&sign(&body, &alice.device), &TO, &INBOX).is_err());
+        let mut body = request(&alice);
+        body.greeting = "x".repeat(2000);
+        assert_eq!(open(&sign(&body, &alice.device), &TO, &INBOX), Err(WireError::TooLarge("the greeting")));
+    }
+
+    #[test]
+    fn introductions_stand_alone() {
+        let alice = person(1);
+        let bytes = alice.intro.to_bytes();
+        let read = Introduction::from_bytes(&bytes).unwrap();
+        assert_eq!(read, alice.intro);
+        assert_eq!(read.verify().unwrap().who, alice.who);
+        let bare = Introduction { credential: alice.intro.credential.clone(), ..Introduction::default() };
+        assert_eq!(Introduction::from_bytes(&bare.to_bytes()).unwrap(), bare);
+    }
+
+    proptest! {
+        #[test]
+        fn any_changed_byte_is_refused(at in 0usize..2000, flip in 1u8..) {
+            let alice = person(1);
+            let mut bytes = sign(&request(&alice), &alice.device);
+            let at = at % bytes.len();
+            bytes[at] ^= flip;
+            prop_assert!(open(&bytes, &TO, &INBOX).is_err());
+        }
+
+        #[test]
+        fn noise_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            prop_assert!(open(&bytes, &TO, &INBOX).is_err());
+            let _ = Introduction::from_bytes(&bytes);
+        }
+    }
 }

@@ -8,13 +8,13 @@ use crate::cbor::{self, WireError};
 use crate::ids::{DeviceId, EventId};
 use crate::limits;
 
-/// A device card: the raw signed object (identity.rs).
+/// A device card, in an [`crate::contact::Introduction`] that proves whose it is.
 pub const TYPE_CARD: u16 = 1;
 /// Text: [`Text`].
 pub const TYPE_TEXT: u16 = 2;
 /// A read receipt: [`ReadUpTo`].
 pub const TYPE_READ: u16 = 3;
-/// A profile: the raw signed object (identity.rs).
+/// A profile, in an [`crate::contact::Introduction`] that proves whose it is.
 pub const TYPE_PROFILE: u16 = 4;
 
 /// A text message.

@@ -3,13 +3,11 @@
 use minicbor::{Decode, Encode};
 
 use super::kinds;
-use crate::cbor::{self, WireError};
-use crate::ids::{AccountId, DeviceId, PeerKey, RelayId, TopicId, hash};
+use crate::cbor::WireError;
+use crate::ids::{AccountId, DeviceId, PeerKey, RelayId, TopicId};
 use crate::signed::Body;
+use crate::topic::{DELIVERY_TOKEN_BYTES_MAX, Descriptor};
 use crate::{labels, limits};
-
-/// No token field of a card or request is longer, in bytes.
-const TOKEN_BYTES_MAX: usize = 512;
 
 /// A relay as others are told about it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -60,32 +58,10 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    /// The topic id: hash of CBOR `[1, read_pub, write_pub, 1]`.
+    /// The inbox's topic id.
     #[must_use]
     pub fn topic(&self) -> TopicId {
-        let descriptor = cbor::encode(&Descriptor { version: 1, keys: *self, mode: 1 });
-        TopicId(hash(labels::ID_TOPIC, &[&descriptor]))
-    }
-}
-
-struct Descriptor {
-    version: u8,
-    keys: Inbox,
-    mode: u8,
-}
-
-impl Encode<()> for Descriptor {
-    fn encode<W: minicbor::encode::Write>(
-        &self,
-        e: &mut minicbor::Encoder<W>,
-        _: &mut (),
-    ) -> Result<(), minicbor::encode::Error<W::Error>> {
-        e.array(4)?
-            .u8(self.version)?
-            .bytes(&self.keys.read_pub)?
-            .bytes(&self.keys.write_pub)?
-            .u8(self.mode)?
-            .ok()
+        Descriptor::from(*self).id()
     }
 }
 
@@ -145,7 +121,7 @@ impl Body for DeviceCard {
         }
         self.relays.iter().try_for_each(RelayHint::check)?;
         check_addrs(&self.addrs)?;
-        if self.token.as_ref().is_some_and(|t| t.len() > TOKEN_BYTES_MAX) {
+        if self.token.as_ref().is_some_and(|t| t.len() > DELIVERY_TOKEN_BYTES_MAX) {
             return Err(WireError::TooLarge("the delivery token"));
         }
         if self.expires_ms <= self.issued_ms {
