@@ -22,7 +22,9 @@ use x25519_dalek::{PublicKey, StaticSecret};
 use crate::api::Now;
 use crate::{rows, text};
 
-pub use phrase::{PhraseError, challenge, entropy, phrase_vault_key, phrase_vault_key_of, suggestions, words};
+pub use phrase::{
+    PhraseError, challenge, entropy, phrase_vault_key, phrase_vault_key_of, suggestions, words,
+};
 
 const KEYS: Key<'static> = Key { table: Table::Account, name: b"keys", order: b"" };
 const PROFILE: Key<'static> = Key { table: Table::Account, name: b"profile", order: b"" };
@@ -211,7 +213,12 @@ impl Identity {
     }
 
     /// Signs and stores a new profile. `false` if nothing is different.
-    pub(crate) fn set_profile(&self, tx: &mut Tx<'_>, name: &str, about: &str) -> Result<bool, IdentityError> {
+    pub(crate) fn set_profile(
+        &self,
+        tx: &mut Tx<'_>,
+        name: &str,
+        about: &str,
+    ) -> Result<bool, IdentityError> {
         let name = check_name(name)?;
         if about.len() > ABOUT_BYTES_MAX {
             return Err(IdentityError::AboutTooLong);

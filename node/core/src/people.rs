@@ -27,8 +27,10 @@ use row::{DeviceRow, Person, State};
 pub(crate) use crate::invites::{create_invite, read_invites, revoke_invite, use_invite};
 pub(crate) use learn::{learn, learn_account, learn_card, learn_introductions, learn_profile};
 pub(crate) use own::{introduction, introduction_to, introductions, own_card, update_own_card};
-pub(crate) use requests::{accept, on_contact_object, refuse};
-pub(crate) use row::{Asked, DeviceRow as KnownDevice, Person as KnownPerson, State as PersonState};
+pub(crate) use requests::{accept, may_add, on_contact_object, refuse};
+pub(crate) use row::{
+    Asked, DeviceRow as KnownDevice, Person as KnownPerson, State as PersonState, has_room,
+};
 pub(crate) use views::{display_name, read_contact, read_contacts, read_me, read_safety};
 
 /// How a device can be reached directly and through relays.
@@ -66,8 +68,9 @@ pub(crate) fn reaches_of(r: &dyn Read, account: &AccountId) -> Result<Vec<Reach>
 
 fn devices_of(r: &dyn Read, account: &AccountId) -> Result<Vec<DeviceRow>, StoreError> {
     let Some(person) = Person::load(r, account)? else { return Ok(Vec::new()) };
-    let rows = person.devices.iter().map(|d| DeviceRow::load(r, d));
-    rows.filter_map(Result::transpose).collect()
+    let rows = person.devices.iter().map(|d| DeviceRow::load(r, d)).filter_map(Result::transpose);
+    let rows = rows.collect::<Result<Vec<_>, _>>()?;
+    Ok(rows.into_iter().filter(|row| row.account == *account).collect())
 }
 
 /// The cards of an account's devices.

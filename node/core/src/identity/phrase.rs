@@ -53,11 +53,8 @@ pub fn words(entropy: &[u8; 32]) -> Vec<Zeroizing<String>> {
 /// them do not matter, nor does anything behind the first four letters.
 pub fn entropy(typed: &str) -> Result<Zeroizing<[u8; 32]>, PhraseError> {
     let typed: Zeroizing<String> = Zeroizing::new(typed.chars().take(TEXT_BYTES_MAX).collect());
-    let given: Vec<&str> = typed
-        .split(|c: char| !c.is_alphabetic())
-        .filter(|w| !w.is_empty())
-        .take(WORDS * 4)
-        .collect();
+    let given: Vec<&str> =
+        typed.split(|c: char| !c.is_alphabetic()).filter(|w| !w.is_empty()).take(WORDS * 4).collect();
     if given.len() != WORDS {
         return Err(PhraseError::Count(given.len()));
     }
@@ -70,7 +67,8 @@ pub fn entropy(typed: &str) -> Result<Zeroizing<[u8; 32]>, PhraseError> {
         })?);
     }
     let phrase = Zeroizing::new(list.join(" "));
-    let mnemonic = Mnemonic::parse_in_normalized(Language::English, &phrase).map_err(|_| PhraseError::Checksum)?;
+    let mnemonic =
+        Mnemonic::parse_in_normalized(Language::English, &phrase).map_err(|_| PhraseError::Checksum)?;
     let (bytes, len) = mnemonic.to_entropy_array();
     let bytes = Zeroizing::new(bytes);
     match bytes.first_chunk::<32>() {
@@ -192,7 +190,8 @@ mod tests {
     fn words_are_read_however_they_are_typed() {
         let phrase = joined(&[0x42; 32]);
         let short: Vec<String> = phrase.split(' ').map(|w| w.chars().take(4).collect()).collect();
-        let numbered: String = phrase.split(' ').enumerate().map(|(i, w)| format!("{}. {w},\n", i + 1)).collect();
+        let numbered: String =
+            phrase.split(' ').enumerate().map(|(i, w)| format!("{}. {w},\n", i + 1)).collect();
         for typed in [phrase.to_uppercase(), format!("  {phrase}\n"), short.join(" "), numbered] {
             assert_eq!(*entropy(&typed).unwrap(), [0x42; 32], "{typed}");
         }

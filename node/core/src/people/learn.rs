@@ -92,7 +92,10 @@ fn take_device(
     by: &Introduced,
 ) -> Result<bool, Reject> {
     let who = &by.who;
-    let old = DeviceRow::load(&ctx.tx, &who.device)?;
+    // What an invite alone said of a device of another account is no claim:
+    // the device never signed it.
+    let old = DeviceRow::load(&ctx.tx, &who.device)?
+        .filter(|row| row.credential.is_some() || row.account == who.account);
     if old.as_ref().is_some_and(|row| row.account != who.account) {
         return Err(Reject::Invalid("the device belongs to another account".into()));
     }

@@ -98,7 +98,8 @@ pub(crate) fn update_own_card(
     relays: &[RelayHint],
     addrs: &[String],
 ) -> Result<bool, Reject> {
-    let relays: Vec<RelayHint> = relays.iter().filter(|r| r.check().is_ok()).take(CARD_RELAYS_MAX).cloned().collect();
+    let relays: Vec<RelayHint> =
+        relays.iter().filter(|r| r.check().is_ok()).take(CARD_RELAYS_MAX).cloned().collect();
     let fits = |a: &&String| !a.is_empty() && a.len() <= ADDR_BYTES_MAX;
     let addrs: Vec<String> = addrs.iter().filter(fits).take(ADDRS_MAX).cloned().collect();
     let old = stored_card(&ctx.tx)?.map(|(_, card)| card);
@@ -177,11 +178,11 @@ pub(crate) fn introductions(ctx: &mut Ctx<'_>, group: GroupId) -> Result<Vec<Vec
     for member in members.iter().filter(|m| m.account != ctx.me.account()) {
         let Some(row) = DeviceRow::load(&ctx.tx, &member.device)? else { continue };
         let (Some(credential), card) = (row.credential, row.card_signed) else { continue };
-        let profile = Person::load(&ctx.tx, &member.account)?.and_then(|p| p.profile_signed);
-        let intro = Introduction { credential, profile, card, token: None };
-        // A profile of an older key does not verify beside a newer credential.
-        let intro = if intro.verify().is_ok() { intro } else { Introduction { profile: None, ..intro } };
-        out.push(intro.to_bytes());
+        // A profile of another key does not verify beside this credential.
+        let profile = Person::load(&ctx.tx, &member.account)?
+            .filter(|p| p.profile.0 == row.generation)
+            .and_then(|p| p.profile_signed);
+        out.push(Introduction { credential, profile, card, token: None }.to_bytes());
     }
     Ok(out)
 }
