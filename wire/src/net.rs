@@ -35,7 +35,7 @@ pub enum Path {
 #[derive(Debug, Clone)]
 pub enum NetCommand {
     /// Have a link of this kind to `peer`; a no-op while one is up or being
-    /// dialled. Answered by `Up` or `DialFailed`.
+    /// dialled. Otherwise answered by `Up` or `DialFailed` within 30 seconds.
     Dial {
         /// Protocol wanted.
         kind: LinkKind,
@@ -45,14 +45,15 @@ pub enum NetCommand {
         addrs: Vec<String>,
     },
     /// Send one frame (at most `limits::FRAME_BYTES_MAX`). Frames of a link
-    /// arrive in order or the link goes `Down`.
+    /// arrive in order or the link goes `Down`; so it does when too much waits
+    /// to be sent. To a link that is gone: dropped.
     Send {
         /// The link.
         link: LinkId,
         /// The frame.
         frame: Vec<u8>,
     },
-    /// Close a link.
+    /// Close a link, after what waits on it has been written. `Down` follows.
     Close {
         /// The link.
         link: LinkId,
@@ -67,7 +68,9 @@ pub enum NetCommand {
 /// What the overlay reports.
 #[derive(Debug, Clone)]
 pub enum NetEvent {
-    /// A link is up.
+    /// A link is up: the one to use for this peer from now on. It may come
+    /// before the `Down` of the one that it replaces (a direct link retires a
+    /// relayed one after two seconds; a peer that restarted comes again).
     Up {
         /// Its name from now on.
         link: LinkId,
@@ -103,7 +106,8 @@ pub enum NetEvent {
         /// Why, as a sentence.
         reason: String,
     },
-    /// Our own reachable addresses changed: those listened on and circuit ones.
+    /// Our own reachable addresses changed, best first, at most
+    /// `limits::ADDRS_MAX`: those listened on (loopback last) and circuit ones.
     Addresses {
         /// Multiaddrs in text form.
         addrs: Vec<String>,

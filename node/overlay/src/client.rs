@@ -26,12 +26,12 @@ pub const CLIENT_LINKS_MAX: usize = 1024;
 const LARGE_MIB: usize = 32;
 
 /// How a node's overlay is set up.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ClientConfig {
     /// Seed of the key that contacts know.
     pub transport_key: Secret,
     /// From this the throw-away keys towards relays are derived.
-    pub relay_keys_seed: Secret,
+    pub relay_keys_seed: [u8; 32],
     /// Multiaddrs to listen on for contacts, with port 0 for any free one.
     pub listen: Vec<String>,
     /// Whether contacts may be connected to straight. If not the node neither
@@ -40,22 +40,29 @@ pub struct ClientConfig {
     pub direct: bool,
     /// Whether circuits through relays may be used.
     pub circuits: bool,
-    /// Events that may wait for their reader. When it is full nothing more is
-    /// read from the network.
-    pub event_capacity: usize,
+    /// Events (and so frames of up to `limits::FRAME_BYTES_MAX`) that may wait
+    /// for their reader. When that many do nothing more is read from the
+    /// network.
+    pub events: usize,
+}
+
+impl std::fmt::Debug for ClientConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ClientConfig").field("direct", &self.direct).finish_non_exhaustive()
+    }
 }
 
 impl ClientConfig {
     /// Everything on, any free port on all IPv4 interfaces.
     #[must_use]
-    pub fn new(transport_key: Secret, relay_keys_seed: Secret) -> Self {
+    pub fn new(transport_key: Secret, relay_keys_seed: [u8; 32]) -> Self {
         Self {
             transport_key,
             relay_keys_seed,
             listen: vec!["/ip4/0.0.0.0/udp/0/quic-v1".into(), "/ip4/0.0.0.0/tcp/0".into()],
             direct: true,
             circuits: true,
-            event_capacity: 256,
+            events: 256,
         }
     }
 }
@@ -92,7 +99,7 @@ impl Overlay {
             listen.push(text.parse().map_err(|_| OverlayError::Address(text))?);
         }
         let seed = getrandom::u64().map_err(|e| OverlayError::Setup(e.to_string()))?;
-        let (events, events_rx) = mpsc::channel(config.event_capacity.max(1));
+        let (events, events_rx) = mpsc::channel(config.events.max(1));
         let (commands, commands_rx) = mpsc::channel(COMMANDS_WAITING_MAX);
         let (direct, direct_rx) = watch::channel(config.direct);
         let (shared, notes) = Shared::<Report>::new(Links::new(CLIENT_LINKS_MAX), events, LARGE_MIB);
@@ -104,7 +111,7 @@ impl Overlay {
             seed,
         )?;
         shared.tasks.spawn(contact.run(commands_rx, notes, direct_rx, stop.clone()));
-        let relay_seed = config.relay_keys_seed;
+        let relay_seed = Secret::new(config.relay_keys_seed);
         let inner = Inner { key, relay_seed, commands, direct, shared, stop, runtime };
         Ok((OverlayHandle(Arc::new(inner)), events_rx))
     }

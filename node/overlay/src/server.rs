@@ -86,9 +86,10 @@ pub struct ServerConfig {
     pub connections_max: u32,
     /// Connections at once from one IP address (IPv6: one /64).
     pub connections_per_ip_max: usize,
-    /// Events that may wait for their reader. When it is full nothing more is
-    /// read from the network.
-    pub event_capacity: usize,
+    /// Events (and so frames of up to `limits::FRAME_BYTES_MAX`) that may wait
+    /// for their reader. When that many do nothing more is read from the
+    /// network.
+    pub events: usize,
 }
 
 impl ServerConfig {
@@ -102,7 +103,7 @@ impl ServerConfig {
             circuits: CircuitLimits::default(),
             connections_max: 8192,
             connections_per_ip_max: 256,
-            event_capacity: 256,
+            events: 256,
         }
     }
 }
@@ -179,7 +180,7 @@ impl Server {
         for addr in &external {
             swarm.add_external_address(addr.clone());
         }
-        let (events, events_rx) = mpsc::channel(config.event_capacity.max(1));
+        let (events, events_rx) = mpsc::channel(config.events.max(1));
         let links_max = usize::try_from(config.connections_max).unwrap_or(usize::MAX);
         let (shared, notes) = Shared::<Report>::new(Links::new(links_max), events, LARGE_MIB);
         let stop = CancellationToken::new();
