@@ -38,7 +38,9 @@ pub enum StoreError {
     #[error("the disk refused: {0}. Check the disk, then start Kith again")]
     Io(String),
     /// No space left.
-    #[error("the disk is full: free some space, then start Kith again ({0})")]
+    #[error(
+        "the disk is full: free some space, then try again; if that does not help, start Kith again ({0})"
+    )]
     Full(String),
     /// The folder may not be read or written.
     #[error(

@@ -38,6 +38,11 @@ pub struct RocksOptions {
     pub open_files_max: i32,
     /// Flushes and compactions at once.
     pub background_jobs: i32,
+    /// Bytes that must be free on the disk for a write. RocksDB takes no more
+    /// writes until it is opened again once it has met a full disk, so it is
+    /// not let that far: with less room writes are refused, and with at least
+    /// half of it those that only delete are still taken.
+    pub free_bytes_min: u64,
 }
 
 impl Default for RocksOptions {
@@ -48,6 +53,7 @@ impl Default for RocksOptions {
             block_cache_bytes: 8 << 20,
             open_files_max: 256,
             background_jobs: 2,
+            free_bytes_min: 64 << 20,
         }
     }
 }
@@ -63,6 +69,7 @@ pub struct RocksStore {
 struct Database {
     db: DB,
     path: PathBuf,
+    free_bytes_min: u64,
 }
 
 impl core::fmt::Debug for RocksStore {
@@ -91,7 +98,8 @@ impl RocksStore {
             names.iter().map(|name| ColumnFamilyDescriptor::new(*name, family_options(&options, &cache)));
         let db = DB::open_cf_descriptors(&database_options(&options), path, descriptors)
             .map_err(|e| error(path, &e))?;
-        let database = Arc::new(Database { db, path: path.to_owned() });
+        let database =
+            Arc::new(Database { db, path: path.to_owned(), free_bytes_min: options.free_bytes_min });
         database.check_default_family()?;
         let store = Self { database, shreds: AtomicUsize::new(0), purge: Mutex::default() };
         if existing.iter().any(|name| name == Table::ShredKeys.label()) {
@@ -198,6 +206,23 @@ impl Database {
             ))
         })
     }
+    fn check_room(&self, changes: &Overlay) -> Result<(), StoreError> {
+        let stat = rustix::fs::statvfs(&self.path).map_err(|e| io_error(&self.path, &e.into()))?;
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        let written = changes.value_bytes() as u64;
+        let needed =
+            if written == 0 { self.free_bytes_min / 2 } else { self.free_bytes_min.saturating_add(written) };
+        if free < needed {
+            let text = format!(
+                "{}: {} MiB are free, {} MiB are needed",
+                self.path.display(),
+                free >> 20,
+                needed >> 20
+            );
+            return Err(StoreError::Full(text));
+        }
+        Ok(())
+    }
     /// Nothing of ours is ever in the family that every RocksDB database has.
     fn check_default_family(&self) -> Result<(), StoreError> {
         match self.db.iterator(IteratorMode::Start).next() {
@@ -270,6 +295,7 @@ impl Store for RocksStore {
         if changes.is_empty() {
             return Ok(());
         }
+        self.database.check_room(changes)?;
         let mut batch = WriteBatch::default();
         let mut destroyed = 0;
         for (table, name) in changes.shredded() {

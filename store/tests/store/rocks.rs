@@ -226,6 +226,30 @@ fn a_checkpoint_is_a_database_of_that_moment() {
 }
 
 #[test]
+fn with_little_room_only_deletions_are_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = folder.path().join("db");
+    put(&open(&db), Table::Timeline, 1, b"row");
+    let stat = rustix::fs::statvfs(&db).unwrap();
+    let free = stat.f_bavail * stat.f_frsize;
+    let options = RocksOptions { free_bytes_min: free + free / 2, ..RocksOptions::default() };
+    let store = RocksStore::open(&db, options).unwrap();
+    let mut changes = Overlay::default();
+    changes.put(Key::at(Table::Timeline, b"c", b"new"), b"row".to_vec());
+    let error = store.write(&changes).unwrap_err();
+    assert!(matches!(&error, StoreError::Full(_)), "{error}");
+    assert!(error.to_string().contains("free some space"), "{error}");
+    assert_eq!(count(&store, Table::Timeline), Ok(1));
+    let mut changes = Overlay::default();
+    changes.shred(Table::Timeline, b"c");
+    store.write(&changes).unwrap();
+    assert_eq!(count(&store, Table::Timeline), Ok(0));
+    drop(store);
+    let options = RocksOptions { free_bytes_min: u64::MAX, ..options };
+    assert!(matches!(RocksStore::open(&db, options).unwrap().write(&changes), Err(StoreError::Full(_))));
+}
+
+#[test]
 fn a_migration_leaves_a_copy_and_can_be_repeated() {
     let step = kith_store::Migration {
         from: 1,

@@ -197,3 +197,32 @@ fn more_names_than_the_cache_holds_stay_readable() {
     }
     assert_eq!(store.scan_table(Table::Images).unwrap().len(), 1500);
 }
+
+/// Vectors made with another implementation of the primitives, from
+/// docs/protocol.md alone: master key 32 × 7, shred key 32 × 9, nonces 24 × 5.
+#[test]
+fn the_form_of_a_row_is_fixed() {
+    let hex = |text: &str| data_encoding::HEXLOWER.decode(text.as_bytes()).unwrap();
+    let memory = MemoryStore::new();
+    let (plain, image) = (hex("de2b3f5eb33e0481af4db0e6ed1400b8"), hex("953dc0e86dceef51b7a9af1433ac48da"));
+    let rows = [
+        (
+            Key::at(Table::Account, &plain, &[0, 1]),
+            "05050505050505050505050505050505050505050505050502ada04cb18670ebe8dbeb6b102fc98e0fd9dc9245",
+        ),
+        (
+            Key::of(Table::ShredKeys, &image),
+            "0505050505050505050505050505050505050505050505057dc5c530dd15d27e3eeca3078045bcd36acb737804e2d3b9df37b39ed2ea60789d35cf7350da58d5284d66104bbb87ca",
+        ),
+        (
+            Key::at(Table::Images, &image, &[1]),
+            "050505050505050505050505050505050505050505050505b2a718e5d2c3285836170746c5e41f764f6ee1c8a9",
+        ),
+    ];
+    for (key, value) in rows {
+        write(&memory, key, &hex(value));
+    }
+    let store = sealed(memory);
+    assert_eq!(store.get(Key::at(Table::Account, b"name", &[0, 1])).unwrap().unwrap(), b"value");
+    assert_eq!(store.get(Key::at(Table::Images, b"name", &[1])).unwrap().unwrap(), b"value");
+}

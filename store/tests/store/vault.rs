@@ -143,6 +143,26 @@ fn a_hostile_cost_is_refused_before_any_memory_is_taken() {
     }
 }
 
+/// A file made with another implementation of the primitives, from
+/// docs/protocol.md alone.
+const FILE: &str = "\
+    8258d4a60018c80101025003030303030303030303030303030303030104a4008401194c000201015004040404040404\
+    040404040404040404025818050505050505050505050505050505050505050505050505035830500abd403a937f6e7b\
+    f112f746b1bde432e05c2156402e926a09faccd271b905a3996c4fe742781f55abbf84933b795105a200581806060606\
+    0606060606060606060606060606060606060606015830c4d994fab8bf6d2a68fc8611644d3dc0fe553762acbd223228\
+    462ce9b50c544ae5e3b65f38d9d47bf5b6339641b7217958209c85f666bcc60b08f7b4e60385f77221654fe3e68ae493\
+    98df0b7779f965cb7f";
+
+#[test]
+fn the_form_of_the_file_is_fixed() {
+    let bytes = data_encoding::HEXLOWER.decode(FILE.as_bytes()).unwrap();
+    let header = VaultHeader::from_bytes(&bytes).unwrap();
+    assert_eq!(header.to_bytes(), bytes);
+    assert_eq!((header.id(), header.params()), ([3; 16], Argon2Params::MIN));
+    assert_eq!(header.unlock(PASSPHRASE).unwrap(), master());
+    assert_eq!(header.recover(&words()).unwrap(), master());
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
