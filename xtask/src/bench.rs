@@ -4,14 +4,15 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
-use crate::env::{Env, Profile, number, only_flags, output};
+use crate::env::{Env, Profile, number, only_flags, output, succeed};
 use crate::lab::http::Client;
 use crate::lab::node::acquaint;
 use crate::lab::{Flags, Node, PATIENCE, Scratch, figure, median, quantile};
@@ -36,12 +37,12 @@ pub(crate) fn run(env: &Env, args: &[String]) -> Result<bool> {
     let profile = if rest.iter().any(|a| a == "--dev") { Profile::Dev } else { Profile::Release };
     tools::ensure(env, &[tools::CLANG, tools::NPM])?;
     ui::build(env, false)?;
-    let kith = env.binary("kith", "kith", &[], profile)?;
-    build_ceiling(env, profile)?;
+    let kith = env.binaries(&[], profile)?.kith;
+    let ceiling = build_ceiling(env, profile)?;
     let mut all: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();
     for round in 1..=runs {
         println!("run {round} of {runs}");
-        for (name, value) in one_run(env, &kith, profile)? {
+        for (name, value) in one_run(env, &kith, &ceiling)? {
             println!("  {name}: {value:.3}");
             all.entry(name).or_default().push(value);
         }
@@ -79,7 +80,7 @@ fn aims(values: &BTreeMap<&'static str, f64>) {
     println!("aim node.rss_idle <= 60 MiB: {}", verdict(get("node.rss_idle") <= 60.0));
 }
 
-fn one_run(env: &Env, kith: &Path, profile: Profile) -> Result<Vec<(&'static str, f64)>> {
+fn one_run(env: &Env, kith: &Path, ceiling: &Path) -> Result<Vec<(&'static str, f64)>> {
     let scratch = Scratch::new(&env.target, "bench")?;
     let before = fsync_p50(scratch.path())?;
     let mut alice = Node::create(kith, scratch.path(), "Alice", Flags::default())?;
@@ -92,7 +93,7 @@ fn one_run(env: &Env, kith: &Path, profile: Profile) -> Result<Vec<(&'static str
     times.sort_by(f64::total_cmp);
     let throughput = lanes.many(MANY)?;
     drop(lanes);
-    let ceiling = ceiling(env, profile)?;
+    let ceiling = mls_ceiling(ceiling)?;
     let after = fsync_p50(scratch.path())?;
 
     // Nothing to wait for: idle is when nothing happens.
@@ -155,26 +156,20 @@ fn rss_mib(node: &Node) -> Result<f64> {
     Ok(kib / 1024.0)
 }
 
-const CEILING: [&str; 5] = ["--quiet", "--package", "kith-mls", "--example", "ceiling"];
-
-fn build_ceiling(env: &Env, profile: Profile) -> Result<()> {
-    let mut command = env.cargo(&["build"]);
-    command.args(CEILING);
+/// Builds the engine's measure of bare openmls.
+fn build_ceiling(env: &Env, profile: Profile) -> Result<PathBuf> {
+    let mut command = env.cargo(&["build", "--quiet", "--package", "kith-mls", "--example", "ceiling"]);
     if profile == Profile::Release {
         command.arg("--release");
     }
-    output(&mut command).map(|_| ())
+    succeed(&mut command)?;
+    Ok(env.target.join(profile.folder()).join("examples/ceiling"))
 }
 
 /// Messages per second that one thread creates and processes with Kith's
 /// suite, padding and codec in memory.
-fn ceiling(env: &Env, profile: Profile) -> Result<f64> {
-    let mut command = env.cargo(&["run"]);
-    command.args(CEILING);
-    if profile == Profile::Release {
-        command.arg("--release");
-    }
-    let text = output(&mut command)?;
+fn mls_ceiling(program: &Path) -> Result<f64> {
+    let text = output(&mut Command::new(program))?;
     let line = text.lines().find_map(|line| line.trim().strip_prefix("mls.ceiling:"));
     let number = line.and_then(|rest| rest.split_whitespace().next()).context("no mls.ceiling figure")?;
     number.replace(',', "").parse().context("mls.ceiling is not a number")

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use serde_json::json;
 
 use crate::capture::Capture;
-use crate::env::{Env, Profile, no_more};
+use crate::env::{Binaries, Env, Profile, no_more};
 use crate::lab::node::{PASSPHRASE, acquaint};
 use crate::lab::{Flags, Node, PATIENCE, Relay, Scratch, figure};
 use crate::random::Random;
@@ -84,8 +84,7 @@ struct Found {
 
 /// Three people talk with the word in everything they say; then the search.
 fn scenario(env: &Env, features: &[&str]) -> Result<Found> {
-    let kith = env.binary("kith", "kith", features, Profile::Dev)?;
-    let bootstrap = env.binary("kith-bootstrap", "kith-bootstrap", &[], Profile::Dev)?;
+    let Binaries { kith, bootstrap } = env.binaries(features, Profile::Dev)?;
     let scratch = Scratch::new(&env.target, "canary")?;
     let word = format!("Quokka{:012x}", Random::new(Random::fresh_seed()).next() >> 16);
 

@@ -3,10 +3,10 @@
 
 use std::io::BufRead;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::json;
 
-use crate::env::{Env, Profile, no_more};
+use crate::env::{Binaries, Env, Profile, no_more};
 use crate::lab::node::acquaint;
 use crate::lab::{Flags, Node, PATIENCE, Relay, Scratch};
 
@@ -24,8 +24,7 @@ Type a line and Enter:
 pub(crate) fn run(env: &Env, args: &[String]) -> Result<bool> {
     no_more(args, &["--check"])?;
     println!("Building (the first time takes a while)…");
-    let kith = env.binary("kith", "kith", &[], Profile::Dev)?;
-    let bootstrap = env.binary("kith-bootstrap", "kith-bootstrap", &[], Profile::Dev)?;
+    let Binaries { kith, bootstrap } = env.binaries(&[], Profile::Dev)?;
     let scratch = Scratch::new(&env.target, "demo")?;
     let mut demo = Demo::start(&kith, &bootstrap, &scratch)?;
     if args.iter().any(|a| a == "--check") {
@@ -66,7 +65,7 @@ impl Demo {
             let (Some(host), Some(guest)) = (left.get_mut(host), right.first_mut()) else { continue };
             direct.push(acquaint(host, guest)?);
         }
-        let [alice, bob, carol] = &mut nodes[..] else { unreachable!("three names make three nodes") };
+        let [alice, bob, carol] = &mut nodes[..] else { bail!("three names make three nodes") };
         let members = [bob.account()?, carol.account()?];
         let group = alice.create_group("Kith demo", &members)?;
         alice.say(&group, "Welcome! Whatever is typed here appears in the two other browsers.", "demo-1")?;

@@ -25,6 +25,18 @@ pub(crate) struct Env {
     pub(crate) ci: bool,
 }
 
+/// What the product consists of.
+const PROGRAMS: [&str; 2] = ["kith", "kith-bootstrap"];
+
+/// Built programs.
+#[derive(Debug, Clone)]
+pub(crate) struct Binaries {
+    /// The node.
+    pub(crate) kith: PathBuf,
+    /// The relay.
+    pub(crate) bootstrap: PathBuf,
+}
+
 /// Cargo profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Profile {
@@ -35,7 +47,8 @@ pub(crate) enum Profile {
 }
 
 impl Profile {
-    fn folder(self) -> &'static str {
+    /// Cargo's name for its folder.
+    pub(crate) fn folder(self) -> &'static str {
         match self {
             Self::Dev => "debug",
             Self::Release => "release",
@@ -86,37 +99,36 @@ impl Env {
         self.target.join("xtask-bin")
     }
 
-    /// Builds the binary `bin` of `package` and returns a copy of it that later
-    /// builds with other features leave alone.
-    pub(crate) fn binary(
-        &self,
-        package: &str,
-        bin: &str,
-        features: &[&str],
-        profile: Profile,
-    ) -> Result<PathBuf> {
-        let mut command = self.cargo(&["build", "--quiet", "--package", package, "--bin", bin]);
-        let list = features.join(",");
-        if !features.is_empty() {
-            command.args(["--features", &list]);
+    /// Builds the product's two programs and returns copies of them that later
+    /// builds with other features leave alone. Both in one call: apart, cargo
+    /// would choose other features for what they share and build it twice.
+    /// `features` are those of `kith`.
+    pub(crate) fn binaries(&self, features: &[&str], profile: Profile) -> Result<Binaries> {
+        let mut command = self.cargo(&["build", "--quiet"]);
+        for name in PROGRAMS {
+            command.args(["--package", name, "--bin", name]);
+        }
+        for feature in features {
+            command.arg("--features").arg(format!("kith/{feature}"));
         }
         if profile == Profile::Release {
             command.arg("--release");
         }
         succeed(&mut command)?;
-        let built = self.target.join(profile.folder()).join(bin);
-        let mut name = format!("{bin}-{}", profile.folder());
-        for feature in features {
-            name.push('+');
-            name.push_str(&feature.replace('/', "."));
-        }
-        let copy = self.shelf().join(name);
+        let [kith, bootstrap] = PROGRAMS.map(|name| {
+            let built = self.target.join(profile.folder()).join(name);
+            let variant: String = features.iter().map(|feature| format!("+{feature}")).collect();
+            let copy = self.shelf().join(format!("{name}-{}{variant}", profile.folder()));
+            (built, copy)
+        });
         std::fs::create_dir_all(self.shelf())?;
-        // Rename over the old copy: it may still be running somewhere.
-        let fresh = copy.with_extension("fresh");
-        std::fs::copy(&built, &fresh).with_context(|| format!("copying {}", built.display()))?;
-        std::fs::rename(&fresh, &copy)?;
-        Ok(copy)
+        for (built, copy) in [&kith, &bootstrap] {
+            // Rename over the old copy: it may still be running somewhere.
+            let fresh = copy.with_extension("fresh");
+            std::fs::copy(built, &fresh).with_context(|| format!("copying {}", built.display()))?;
+            std::fs::rename(&fresh, copy)?;
+        }
+        Ok(Binaries { kith: kith.1, bootstrap: bootstrap.1 })
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{tools, ui};
 pub(crate) fn run(env: &Env, check: bool) -> Result<bool> {
     tools::ensure(env, &[tools::CLANG, tools::NPM])?;
     ui::build(env, false)?;
-    let kith = env.binary("kith", "kith", &[], Profile::Dev)?;
+    let kith = env.binaries(&[], Profile::Dev)?.kith;
     let mut document = output(std::process::Command::new(kith).arg("openapi"))?;
     if !document.ends_with('\n') {
         document.push('\n');

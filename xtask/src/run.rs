@@ -16,7 +16,7 @@ pub(crate) fn run(env: &Env, args: &[String]) -> Result<bool> {
         let rest: Vec<String> = args.iter().filter(|a| *a != "--demo").cloned().collect();
         return demo::run(env, &rest);
     }
-    let kith = env.binary("kith", "kith", &[], Profile::Dev)?;
+    let kith = env.binaries(&[], Profile::Dev)?.kith;
     let rest = args.iter().skip_while(|a| *a == "--");
     succeed(Command::new(kith).arg("run").args(rest))?;
     Ok(true)

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use serde_json::json;
 
-use crate::env::{Env, Profile, number, only_flags};
+use crate::env::{Binaries, Env, Profile, number, only_flags};
 use crate::lab::node::acquaint;
 use crate::lab::{Flags, Node, Relay, Scratch, figure};
 use crate::random::Random;
@@ -164,8 +164,7 @@ impl Outcome {
 fn soak(env: &Env, plan: Plan) -> Result<Outcome> {
     println!("soak.seed: {}", plan.seed);
     let features: &[&str] = if plan.control { &["test-trace", "test-early-send"] } else { &["test-trace"] };
-    let kith = env.binary("kith", "kith", features, Profile::Dev)?;
-    let bootstrap = env.binary("kith-bootstrap", "kith-bootstrap", &[], Profile::Dev)?;
+    let Binaries { kith, bootstrap } = env.binaries(features, Profile::Dev)?;
     let mut scratch = Scratch::new(&env.target, "soak")?;
     let begin = Instant::now();
     let result = (|| {

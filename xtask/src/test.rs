@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, bail};
 
-use crate::env::{Env, Profile, output};
+use crate::env::{Binaries, Env, Profile, output};
 use crate::steps::Steps;
 use crate::tally::Tally;
 use crate::{canary, demo, generate, layers, soak, tools, ui};
@@ -125,8 +125,7 @@ fn e2e(env: &Env, steps: &mut Steps) {
     steps.part("e2e", || {
         ui::install(&folder)?;
         ui::build(env, false)?;
-        let kith = env.binary("kith", "kith", &[], Profile::Dev)?;
-        let bootstrap = env.binary("kith-bootstrap", "kith-bootstrap", &[], Profile::Dev)?;
+        let Binaries { kith, bootstrap } = env.binaries(&[], Profile::Dev)?;
         let mut check = ui::npm(&folder, &["run", "--silent", "check"]);
         output(&mut check)?;
         let mut tests = ui::npm(&folder, &["test", "--silent"]);
