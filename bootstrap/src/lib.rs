@@ -1,1 +1,14 @@
-//! placeholder
+//! The relay's service: a blind log as a state machine.
+//!
+//! Owns topics, entries, inboxes, key packages and chunk records, and who may
+//! do what with them. Frames and time come in, frames go out after what they
+//! say is durable. Must never know what an entry means, nor read a clock,
+//! touch a socket or draw randomness of its own; it links no MLS code.
+
+mod limits;
+mod rate;
+mod rows;
+mod service;
+
+pub use limits::Limits;
+pub use service::{ChunkStore, MemoryChunks, Now, OpenError, Output, Service, Setup};

@@ -42,6 +42,12 @@ labels! {
     ID_WORK = "kith/id/work/v1";
     /// Checksum of a community link.
     ID_COMMUNITY_LINK = "kith/id/community-link/v1";
+    /// A relay's key for hashing what it charges quotas to.
+    RELAY_CHARGE = "kith/relay/charge/v1";
+    /// Address prefix of a link, hashed by its relay.
+    ID_RELAY_SOURCE = "kith/id/relay-source/v1";
+    /// Sender that a relay charges, hashed.
+    ID_RELAY_SENDER = "kith/id/relay-sender/v1";
     /// MLS exporter label of a group's topic secret.
     TOPIC = "kith/topic/v1";
     /// Seed of a topic's read key.
