@@ -7,6 +7,8 @@ import type { Locator, Page } from "playwright-core";
 
 /** More presses than any view may need to reach a control. */
 const PRESSES_MAX = 120;
+/** Nobody types a link: what is longer is pasted. */
+const TYPED_CHARS_MAX = 120;
 
 export interface Hands {
   readonly keysOnly: boolean;
@@ -43,7 +45,12 @@ export const keys: Hands = {
     const { keyboard } = target.page();
     await keyboard.press("ControlOrMeta+a");
     await keyboard.press("Delete");
-    await keyboard.type(text);
+    if (text.length <= TYPED_CHARS_MAX) {
+      await keyboard.type(text);
+      return;
+    }
+    await target.page().evaluate((long) => navigator.clipboard.writeText(long), text);
+    await keyboard.press("ControlOrMeta+v");
   },
   async pick(target) {
     await reach(target, "ArrowDown");
