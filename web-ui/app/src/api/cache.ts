@@ -1,7 +1,7 @@
 // The TanStack cache: keys, fetches that events cannot overtake, and what
 // each event of the node changes.
 
-import { QueryClient, notifyManager } from "@tanstack/react-query";
+import { MutationCache, QueryCache, QueryClient, notifyManager } from "@tanstack/react-query";
 import { ApiError, api } from "./client";
 import { applyChanges, Memory, putContact, type ConversationChange, type MessageChange } from "./patch";
 import { append, applyMessage, fromPage, PAGE, prepend, type Window } from "./window";
@@ -22,7 +22,16 @@ export const keys = {
   safety: (account: string) => ["safety", account] as const,
 };
 
-export const client = new QueryClient({
+/** The node says that the session ended or was locked: look again. */
+export function checkSession(error: unknown) {
+  if (error instanceof ApiError && (error.status === 401 || error.status === 423)) {
+    void client.invalidateQueries({ queryKey: keys.session });
+  }
+}
+
+export const client: QueryClient = new QueryClient({
+  queryCache: new QueryCache({ onError: checkSession }),
+  mutationCache: new MutationCache({ onError: checkSession }),
   defaultOptions: {
     queries: {
       staleTime: Number.POSITIVE_INFINITY,

@@ -110,7 +110,7 @@ export function openStream(handlers: StreamHandlers): () => void {
     clearTimeout(timer);
     timer = undefined;
     const scheme = location.protocol === "https:" ? "wss" : "ws";
-    const after = last === null ? "" : `?after=${last}`;
+    const after = last === null ? "" : `?${new URLSearchParams({ after: String(last), run: run ?? "" })}`;
     const mine = new WebSocket(`${scheme}://${location.host}/api/v1/events${after}`);
     socket = mine;
     mine.addEventListener("message", (message) => {

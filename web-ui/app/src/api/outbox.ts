@@ -4,7 +4,7 @@
 
 import { useSyncExternalStore } from "react";
 import { ApiError, api, sentence } from "./client";
-import { client, keys, showAccepted } from "./cache";
+import { checkSession, client, keys, showAccepted } from "./cache";
 import type { Me, Message, Quote } from "./types";
 
 export type Pending = {
@@ -60,7 +60,7 @@ function pause(ms: number): Promise<void> {
 
 /** The node answers again: what waits is tried at once. */
 export function wakeOutbox() {
-  for (const done of [...sleepers]) done();
+  for (const done of sleepers) done();
 }
 
 type Accepted = { id: string; position: number };
@@ -97,6 +97,7 @@ async function deliver(item: Pending): Promise<void> {
         update(item, { state: "failed", problem: sentence(error) });
         return;
       }
+      checkSession(error);
       update(item, { state: "waiting", problem: sentence(error) });
       const wait = error.retryAfterS === null ? PAUSE_MS_MIN * 2 ** Math.min(attempt, 6) : error.retryAfterS * 1000;
       await pause(Math.min(PAUSE_MS_MAX, wait));

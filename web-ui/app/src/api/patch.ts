@@ -12,7 +12,7 @@ export function putConversation(list: readonly Conversation[], conversation: Con
   const index = list.findIndex((c) => c.id === conversation.id);
   const before = list[index];
   if (before !== undefined && before.active_at === conversation.active_at) return list.with(index, conversation);
-  return [...list.filter((c) => c.id !== conversation.id), conversation].sort(newestFirst);
+  return [...list.filter((c) => c.id !== conversation.id), conversation].toSorted(newestFirst);
 }
 
 export function dropConversation(list: readonly Conversation[], id: string): Conversation[] {

@@ -62,11 +62,13 @@ type ActionOptions<T> = {
   done?: (result: T) => void;
   /** Errors are shown next to the control instead of as a toast. */
   quiet?: boolean;
+  /** A second request may start before the first has its answer. */
+  parallel?: boolean;
 };
 
 /** A request that changes something. A refusal becomes a toast. */
 export function useAction<T, V = void>(run: (input: V) => Promise<T>, options: ActionOptions<T> = {}): UseMutationResult<T, Error, V> {
-  return useMutation<T, Error, V>({
+  const mutation = useMutation<T, Error, V>({
     mutationFn: run,
     onSuccess: (result) => {
       options.done?.(result);
@@ -78,6 +80,9 @@ export function useAction<T, V = void>(run: (input: V) => Promise<T>, options: A
       for (const queryKey of options.refresh ?? []) void client.invalidateQueries({ queryKey });
     },
   });
+  const { mutate, isPending } = mutation;
+  if (options.parallel === true) return mutation;
+  return { ...mutation, mutate: (...input) => (isPending ? undefined : mutate(...input)) };
 }
 
 export const startConversation = (title: string, members: string[]) =>

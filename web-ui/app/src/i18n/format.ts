@@ -8,7 +8,7 @@ const DAY_MS = 86_400_000;
 const tags = typeof navigator === "undefined" ? ["en"] : navigator.languages.filter((tag) => tag.startsWith("en"));
 const tag = tags.length > 0 ? [...tags] : ["en-GB"];
 
-const timeFormat = new Intl.DateTimeFormat(tag, { hour: "2-digit", minute: "2-digit" });
+const timeFormat = new Intl.DateTimeFormat(tag, { hour: "numeric", minute: "2-digit" });
 const weekdayFormat = new Intl.DateTimeFormat(tag, { weekday: "short" });
 const longWeekday = new Intl.DateTimeFormat(tag, { weekday: "long" });
 const dayFormat = new Intl.DateTimeFormat(tag, { day: "numeric", month: "short" });

@@ -70,6 +70,15 @@ export function looksAt(conversation: string): boolean {
   return document.visibilityState === "visible" && document.hasFocus() && route.view === "chat" && route.id === conversation;
 }
 
+function show(title: string, body: string, tag: string, id: string) {
+  const shown = new Notification(title, { body, tag, icon: "/favicon.svg" });
+  shown.addEventListener("click", () => {
+    window.focus();
+    navigate(paths.chat(id));
+    shown.close();
+  });
+}
+
 function notify(events: readonly NodeEvent[]) {
   const news = events.filter((e) => e.type === "message" && !e.message.mine && e.message.content.kind === "text");
   const conversations = client.getQueryData<Conversation[]>(keys.conversations) ?? [];
@@ -86,14 +95,6 @@ function notify(events: readonly NodeEvent[]) {
     else away.push({ id, message: message.id, title: known?.kind === "group" ? `${author} · ${clean(known.title)}` : author, body });
   }
   if (away.length === 0 || !notifications.get() || !("Notification" in window) || Notification.permission !== "granted") return;
-  const show = (title: string, body: string, tag: string, id: string) => {
-    const shown = new Notification(title, { body, tag, icon: "/favicon.svg" });
-    shown.addEventListener("click", () => {
-      window.focus();
-      navigate(paths.chat(id));
-      shown.close();
-    });
-  };
   const last = away.at(-1);
   if (away.length > NOTIFICATIONS_MAX && last !== undefined) {
     show(t.app.name, t.toast.more(away.length), "kith-many", last.id);

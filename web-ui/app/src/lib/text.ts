@@ -64,16 +64,16 @@ function link(text: string): Part | null {
   return { kind: "link", text, href: url.href, host: url.host, warn };
 }
 
-function pushText(parts: Part[], text: string) {
+function pushText(out: Part[], text: string) {
   let last = 0;
   for (const match of text.matchAll(BIDI_TRICK_ALL)) {
-    if (match.index > last) parts.push({ kind: "text", text: text.slice(last, match.index) });
+    if (match.index > last) out.push({ kind: "text", text: text.slice(last, match.index) });
     const point = match[0].codePointAt(0) ?? 0;
     // Isolates balance themselves and are what well-behaved programs insert.
-    if (point < 0x2066) parts.push({ kind: "hidden", code: `U+${point.toString(16).toUpperCase()}` });
+    if (point < 0x2066) out.push({ kind: "hidden", code: `U+${point.toString(16).toUpperCase()}` });
     last = match.index + match[0].length;
   }
-  if (last < text.length) parts.push({ kind: "text", text: text.slice(last) });
+  if (last < text.length) out.push({ kind: "text", text: text.slice(last) });
 }
 
 /** Splits a message into text, links and marks for hidden characters. */
@@ -127,16 +127,17 @@ export function isFewEmoji(text: string): boolean {
   return n > 0;
 }
 
+function letter(word: string | undefined): string {
+  if (word === undefined) return "";
+  for (const { segment } of segmenter.segment(word)) if (/[\p{L}\p{N}\p{Extended_Pictographic}]/u.test(segment)) return segment;
+  return "";
+}
+
 /** One or two letters that stand for a name. */
 export function initials(name: string): string {
   const words = clean(name)
     .split(/[\s\-_.]+/u)
     .filter((word) => /[\p{L}\p{N}\p{Extended_Pictographic}]/u.test(word));
-  const letter = (word: string | undefined) => {
-    if (word === undefined) return "";
-    for (const { segment } of segmenter.segment(word)) if (/[\p{L}\p{N}\p{Extended_Pictographic}]/u.test(segment)) return segment;
-    return "";
-  };
   const first = letter(words[0]);
   const last = words.length > 1 ? letter(words[words.length - 1]) : "";
   return (first + last).toLocaleUpperCase() || "?";

@@ -18,8 +18,9 @@ type ButtonProps = Omit<AriaButtonProps, "className" | "children"> & {
 };
 
 export function Button({ look = "plain", icon, busy = false, wide = false, children, ...rest }: ButtonProps) {
+  // Busy is not disabled: the focus stays. useAction ignores a second press.
   return (
-    <AriaButton {...rest} isPending={busy} className={`button button-${look} ${wide ? "w-full" : ""}`}>
+    <AriaButton {...rest} data-busy={busy ? true : undefined} className={`button button-${look} ${wide ? "w-full" : ""}`}>
       {icon === undefined ? null : <Icon name={icon} size={16} />}
       <span className="min-w-0 truncate">{children}</span>
     </AriaButton>
@@ -209,7 +210,7 @@ export function Empty({ icon, title, children }: { icon: IconName; title: string
       <span className="grid size-14 place-items-center rounded-full bg-tint text-accent-text">
         <Icon name={icon} size={26} />
       </span>
-      <h2 className="text-lg font-semibold">{title}</h2>
+      <h1 className="text-lg font-semibold">{title}</h1>
       <div className="flex flex-col items-center gap-4 text-sm text-soft">{children}</div>
     </div>
   );

@@ -30,7 +30,7 @@ function MemberLine({ id, member, mayRemove }: { id: string; member: Member; may
       <div className="min-w-0 flex-1">
         <p className="flex items-center gap-1.5 text-sm font-medium">
           {member.me ? (
-            <bdi className="truncate">{name}</bdi>
+            <bdi className="truncate text-left">{name}</bdi>
           ) : (
             <Link href={paths.person(member.account)} className="truncate hover:underline">
               <bdi>{name}</bdi>
@@ -210,7 +210,7 @@ function Group({ conversation, details }: { conversation: Conversation; details:
           ))}
         </ul>
         {manages ? (
-          <div className="mt-2 grid grid-cols-2 gap-2">
+          <div className="mt-2 flex flex-wrap gap-2">
             <Button icon="plus" onPress={() => setAdding(true)}>
               {t.group.add}
             </Button>

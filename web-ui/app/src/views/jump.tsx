@@ -60,10 +60,12 @@ export function Jump({ onClose, onHelp }: { onClose: () => void; onHelp: () => v
               <Icon name="search" className="shrink-0 text-soft" />
               <Input placeholder={t.jump.placeholder} className="jump-input" />
             </SearchField>
+            {/* Focus stays in the field; this lets the keyboard scroll as well. */}
+            <div className="overflow-y-auto" tabIndex={0}>
             <Menu
               aria-label={t.jump.results}
               items={targets}
-              className="menu overflow-y-auto p-2"
+              className="menu p-2"
               renderEmptyState={() => <p className="p-4 text-sm text-soft">{t.jump.nothing}</p>}
               onAction={(key) => {
                 onClose();
@@ -77,11 +79,12 @@ export function Jump({ onClose, onHelp }: { onClose: () => void; onHelp: () => v
                   ) : (
                     <Avatar id={target.avatar.id} name={target.name} group={target.avatar.group} size="s" />
                   )}
-                  <bdi className="min-w-0 flex-1 truncate">{target.name}</bdi>
+                  <bdi className="min-w-0 flex-1 truncate text-left">{target.name}</bdi>
                   <span className="text-xs text-soft">{target.kind}</span>
                 </MenuItem>
               )}
             </Menu>
+            </div>
           </Autocomplete>
         </Dialog>
       </Modal>

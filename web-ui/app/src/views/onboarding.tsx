@@ -208,7 +208,7 @@ function Community({ onDone }: { onDone: () => void }) {
         />
         {add.error === null ? null : <Problem text={sentence(add.error)} />}
         <Button type="submit" look="primary" wide busy={add.isPending}>
-          {t.onboarding.useCommunity}
+          {t.onboarding.joinCommunity}
         </Button>
       </form>
       <div className="flex flex-col gap-2 border-t border-line pt-4">

@@ -71,11 +71,11 @@ export function PersonLine({ contact, note }: { contact: Contact; note?: ReactNo
   const name = clean(shownName(contact));
   return (
     <li>
-      <Link href={paths.person(contact.account)} className="list-item">
+      <Link href={paths.person(contact.account)} className="entry">
         <Avatar id={contact.account} name={name} />
         <span className="min-w-0 flex-1">
           <span className="flex items-center gap-1.5">
-            <bdi className="truncate text-sm font-medium">{name}</bdi>
+            <bdi className="truncate text-left text-sm font-medium">{name}</bdi>
             {contact.verified ? (
               <span className="text-accent-text" title={t.people.verified}>
                 <Icon name="shieldCheck" size={15} />
@@ -149,7 +149,7 @@ function InviteLine({ invite, group, now }: { invite: Invite; group: string | nu
   return (
     <li className="flex flex-wrap items-center gap-x-3 gap-y-2 rounded-lg border border-line bg-raised py-2 pr-2 pl-4">
       <span className="min-w-40 flex-1 text-sm">
-        <bdi className="block truncate font-medium">{group === null ? t.people.forContact : t.people.forGroup(group)}</bdi>
+        <bdi className="block truncate text-left font-medium">{group === null ? t.people.forContact : t.people.forGroup(group)}</bdi>
         <span className="text-xs text-soft">
           {t.people.usesLeft(invite.uses_left, invite.uses)}, {expired ? t.people.expired : t.people.expires(until(invite.expires_at, now))}
         </span>
@@ -186,8 +186,8 @@ export function People() {
   const [inviting, setInviting] = useState(false);
 
   const all = contacts.data ?? [];
-  const of = (...states: Contact["state"][]) => all.filter((c) => states.includes(c.state)).sort(byName);
-  const incoming = of("incoming").sort((a, b) => b.since - a.since);
+  const of = (...states: Contact["state"][]) => all.filter((c) => states.includes(c.state)).toSorted(byName);
+  const incoming = of("incoming").toSorted((a, b) => b.since - a.since);
   const accepted = of("accepted");
   const waiting = of("requested");
   const refused = of("refused");
@@ -216,7 +216,7 @@ export function People() {
             </Button>
           </div>
         </Section>
-        <Section title={t.people.usePanel}>
+        <Section title={t.people.pastePanel}>
           <UseInvite />
         </Section>
       </div>

@@ -61,7 +61,7 @@ function SafetyDialog({ contact, open, onClose }: { contact: Contact; open: bool
 function Nickname({ contact }: { contact: Contact }) {
   const [nickname, setNickname] = useState(contact.nickname ?? "");
   const own = nickname.trim();
-  const save = useAction(() => api.put(`/contacts/${contact.account}`, { nickname: own }), {
+  const save = useAction(() => api.put(`/contacts/${contact.account}`, { nickname: own === "" ? null : own }), {
     refresh: [keys.contacts, keys.conversations],
     done: () => toast.info(t.settings.saved),
   });

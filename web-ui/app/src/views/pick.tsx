@@ -27,9 +27,9 @@ export function PickContacts({ label, contacts, chosen, onChange }: Props) {
       {contacts.length >= FILTER_FROM ? <Input label={t.people.filter} value={filter} onChange={(event) => setFilter(event.target.value)} /> : null}
       <div className="flex max-h-[50vh] flex-col overflow-y-auto rounded-lg border border-line bg-raised p-1">
         {shown.map((contact) => (
-          <label key={contact.account} className="list-item cursor-pointer">
+          <label key={contact.account} className="entry cursor-pointer">
             <Avatar id={contact.account} name={shownName(contact)} size="s" />
-            <bdi className="min-w-0 flex-1 truncate text-sm">{clean(shownName(contact))}</bdi>
+            <bdi className="min-w-0 flex-1 truncate text-left text-sm">{clean(shownName(contact))}</bdi>
             <input type="checkbox" className="check" checked={chosen.has(contact.account)} onChange={() => toggle(contact.account)} />
           </label>
         ))}

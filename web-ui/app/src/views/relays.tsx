@@ -23,7 +23,7 @@ function RelayLine({ relay }: { relay: Relay }) {
         <Icon name={relay.up ? "relay" : "wifiOff"} />
       </span>
       <span className="min-w-0 flex-1">
-        <bdi className="block truncate text-sm font-medium">{name}</bdi>
+        <bdi className="block truncate text-left text-sm font-medium">{name}</bdi>
         <span className={`block text-xs ${relay.up ? "text-soft" : "text-bad"}`}>
           {relay.up ? t.settings.relayUp(relay.retention_s === null ? null : duration(relay.retention_s)) : (relay.problem ?? t.settings.relayDown)}
         </span>

@@ -49,7 +49,7 @@ function Profile({ me }: { me: Me }) {
 }
 
 function Privacy({ settings }: { settings: SettingsShape }) {
-  const save = useAction((body: SettingsShape) => api.put("/settings", body), { refresh: [keys.settings] });
+  const save = useAction((body: SettingsShape) => api.put("/settings", body), { refresh: [keys.settings], parallel: true });
   const now = save.isPending ? save.variables : settings;
   const set = (fields: Partial<SettingsShape>) => save.mutate({ ...now, ...fields });
   return (

@@ -60,7 +60,6 @@ function Resizer({ width, onWidth }: { width: number; onWidth: (px: number) => v
     onWidth(clampWidth(event.clientX));
   };
   return (
-    // eslint-disable-next-line jsx-a11y/no-noninteractive-element-interactions
     <div
       role="separator"
       aria-orientation="vertical"
@@ -68,7 +67,6 @@ function Resizer({ width, onWidth }: { width: number; onWidth: (px: number) => v
       aria-valuemin={LIST_WIDTH_MIN}
       aria-valuemax={LIST_WIDTH_MAX}
       aria-valuenow={width}
-      // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
       tabIndex={0}
       className="resizer"
       onPointerDown={(event) => event.currentTarget.setPointerCapture(event.pointerId)}
@@ -120,14 +118,15 @@ export function Shell() {
       <a href="#main" className="skip">
         {t.nav.skip}
       </a>
-      <Sidebar route={route} onJump={onJump} />
-      <Resizer
-        width={width}
-        onWidth={(px) => {
-          setWidth(px);
-          writeListWidth(px);
-        }}
-      />
+      <Sidebar route={route} onJump={onJump}>
+        <Resizer
+          width={width}
+          onWidth={(px) => {
+            setWidth(px);
+            writeListWidth(px);
+          }}
+        />
+      </Sidebar>
       <main id="main" ref={main} tabIndex={-1} className="flex min-h-0 min-w-0 outline-none" data-view={route.view}>
         <Suspense fallback={<Skeleton />}>
           <View route={route} />

@@ -1,7 +1,7 @@
 // The left column: who I am, where to go, the connection when it matters, and
 // the conversations.
 
-import { memo } from "react";
+import { memo, type ReactNode } from "react";
 import { Button, Menu, MenuItem, MenuTrigger, Popover } from "react-aria-components";
 import { client, windowQuery } from "../api/cache";
 import { useContacts, useConversations, useMe, useNetwork } from "../api/queries";
@@ -36,7 +36,7 @@ function NewMenu() {
             <Icon name="people" /> {t.nav.invite}
           </MenuItem>
           <MenuItem className="menu-item" onAction={() => navigate(paths.people)}>
-            <Icon name="link" /> {t.nav.useInvite}
+            <Icon name="link" /> {t.nav.pasteInvite}
           </MenuItem>
         </Menu>
       </Popover>
@@ -99,7 +99,7 @@ function PreviewLine({ conversation, open }: { conversation: Conversation; open:
           <span className="sr-only">{stateName(last.state)}. </span>
         </>
       )}
-      <bdi className="truncate">{author === null || last.state !== null ? last.text : t.list.preview(author, last.text)}</bdi>
+      <bdi className="truncate text-left">{author === null || last.state !== null ? last.text : t.list.preview(author, last.text)}</bdi>
     </>
   );
 }
@@ -112,12 +112,12 @@ const Item = memo(function Item({ conversation, open, now }: { conversation: Con
         href={paths.chat(id)}
         aria-current={open ? "page" : undefined}
         onPointerEnter={() => void client.prefetchQuery(windowQuery(id))}
-        className="list-item"
+        className="entry"
       >
         <Avatar id={conversation.peer ?? id} name={title} group={conversation.kind === "group"} />
         <span className="flex min-w-0 flex-1 flex-col">
           <span className="flex items-baseline gap-2">
-            <bdi className={`min-w-0 flex-1 truncate text-sm ${unread > 0 ? "font-semibold" : "font-medium"}`}>{clean(title)}</bdi>
+            <bdi className={`min-w-0 flex-1 truncate text-left text-sm ${unread > 0 ? "font-semibold" : "font-medium"}`}>{clean(title)}</bdi>
             <span className="sr-only">. </span>
             {last === null ? null : <time className="shrink-0 text-xs text-soft tabular-nums">{shortWhen(last.at, now)}</time>}
           </span>
@@ -137,6 +137,17 @@ const Item = memo(function Item({ conversation, open, now }: { conversation: Con
   );
 });
 
+/** Arrow keys inside of the list. */
+function move(event: React.KeyboardEvent<HTMLUListElement>) {
+  if (event.altKey || (event.key !== "ArrowDown" && event.key !== "ArrowUp" && event.key !== "Home" && event.key !== "End")) return;
+  const items = [...event.currentTarget.querySelectorAll<HTMLElement>("a")];
+  const index = items.findIndex((item) => item === document.activeElement);
+  if (index < 0) return;
+  event.preventDefault();
+  const next = { ArrowDown: index + 1, ArrowUp: index - 1, Home: 0, End: items.length - 1 }[event.key];
+  items[next]?.focus();
+}
+
 function Conversations({ openId }: { openId: string | null }) {
   const conversations = useConversations();
   const now = useNow();
@@ -153,17 +164,7 @@ function Conversations({ openId }: { openId: string | null }) {
       </div>
     );
   }
-  const move = (event: React.KeyboardEvent<HTMLUListElement>) => {
-    if (event.altKey || (event.key !== "ArrowDown" && event.key !== "ArrowUp" && event.key !== "Home" && event.key !== "End")) return;
-    const items = [...event.currentTarget.querySelectorAll<HTMLElement>("a")];
-    const index = items.findIndex((item) => item === document.activeElement);
-    if (index < 0) return;
-    event.preventDefault();
-    const next = { ArrowDown: index + 1, ArrowUp: index - 1, Home: 0, End: items.length - 1 }[event.key];
-    items[next]?.focus();
-  };
   return (
-    // eslint-disable-next-line jsx-a11y/no-noninteractive-element-interactions
     <ul aria-label={t.list.label} data-list className="list" onKeyDown={move}>
       {conversations.data.map((conversation) => (
         <Item key={conversation.id} conversation={conversation} open={conversation.id === openId} now={now} />
@@ -172,27 +173,26 @@ function Conversations({ openId }: { openId: string | null }) {
   );
 }
 
-export function Sidebar({ route, onJump }: { route: Route; onJump: () => void }) {
+export function Sidebar({ route, onJump, children }: { route: Route; onJump: () => void; children: ReactNode }) {
   const me = useMe().data;
   const requests = (useContacts().data ?? []).filter((c) => c.state === "incoming").length;
   return (
-    <div className="sidebar">
-      <nav aria-label={t.nav.main} className="flex items-center gap-1 px-3 pt-3 pb-2">
+    <nav aria-label={t.nav.main} className="sidebar">
+      <div className="flex items-center gap-1 px-3 pt-3 pb-2">
         <span className="mr-auto flex min-w-0 items-center gap-2.5 p-1">
           <Avatar id={me?.account ?? ""} name={me?.name ?? " "} size="s" />
           <span className="truncate text-sm font-semibold">{clean(me?.name ?? "")}</span>
         </span>
         <Link
           href={paths.people}
-          aria-label={t.nav.people}
-          aria-describedby={requests > 0 ? "nav-requests" : undefined}
           title={t.nav.people}
           aria-current={route.view === "people" || route.view === "person" ? "page" : undefined}
           className="icon-button relative"
         >
           <Icon name="people" size={20} />
+          <span className="sr-only">{t.nav.people}</span>
           {requests > 0 ? (
-            <span id="nav-requests" className="dot">
+            <span className="dot">
               <span aria-hidden="true">{requests}</span>
               <span className="sr-only">{t.nav.requests(requests)}</span>
             </span>
@@ -208,9 +208,9 @@ export function Sidebar({ route, onJump }: { route: Route; onJump: () => void })
           <Icon name="settings" size={20} />
         </Link>
         <NewMenu />
-      </nav>
+      </div>
       <div className="px-3 pb-2">
-        <Button onPress={onJump} className="jump" aria-label={t.nav.jump}>
+        <Button onPress={onJump} className="jump">
           <Icon name="search" size={16} />
           <span className="flex-1 text-left">{t.nav.jump}</span>
           <kbd className="key pointer-coarse:hidden">{isMac ? "⌘ K" : "Ctrl K"}</kbd>
@@ -218,6 +218,7 @@ export function Sidebar({ route, onJump }: { route: Route; onJump: () => void })
       </div>
       <Connection />
       <Conversations openId={route.view === "chat" ? route.id : null} />
-    </div>
+      {children}
+    </nav>
   );
 }

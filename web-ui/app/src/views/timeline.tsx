@@ -79,18 +79,18 @@ function useReadMark(conversation: Conversation) {
 }
 
 export function Timeline({ conversation }: { conversation: Conversation }) {
-  const window_ = useWindow(conversation.id);
-  if (window_.data === undefined) {
-    if (window_.error === null) return <div className="min-h-0 flex-1">{<Skeleton />}</div>;
+  const held = useWindow(conversation.id);
+  if (held.data === undefined) {
+    if (held.error === null) return <div className="min-h-0 flex-1">{<Skeleton />}</div>;
     return (
       <div role="alert" className="m-auto flex max-w-sm flex-col items-center gap-3 p-6 text-center text-sm">
         <p>{t.timeline.failed}</p>
-        <p className="text-soft">{sentence(window_.error)}</p>
-        <Button onPress={() => void window_.refetch()}>{t.gate.retry}</Button>
+        <p className="text-soft">{sentence(held.error)}</p>
+        <Button onPress={() => void held.refetch()}>{t.gate.retry}</Button>
       </div>
     );
   }
-  return <Feed conversation={conversation} data={window_.data} />;
+  return <Feed conversation={conversation} data={held.data} />;
 }
 
 type FeedProps = { conversation: Conversation; data: NonNullable<ReturnType<typeof useWindow>["data"]> };
@@ -166,7 +166,7 @@ function Feed({ conversation, data }: FeedProps) {
     const distance = element.scrollHeight - element.scrollTop - element.clientHeight;
     setAtEnd(distance < END_PX);
     const bottom = element.scrollTop + element.clientHeight;
-    const seen = virtualizer.getVirtualItems().filter((item) => item.end <= bottom + 8).at(-1);
+    const seen = virtualizer.getVirtualItems().findLast((item) => item.end <= bottom + 8);
     const row = seen === undefined ? undefined : rows.slice(0, seen.index + 1).findLast((r) => r.kind === "message");
     if (row?.kind === "message") mark(row.message.position, row.message.id === newest?.id && !data.moreAfter);
     const top = virtualizer.getVirtualItemForOffset(element.scrollTop);
@@ -273,16 +273,14 @@ function Feed({ conversation, data }: FeedProps) {
         ref={scroller}
         className="timeline"
         onScroll={look}
-        // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
         tabIndex={rows.length === 0 ? 0 : -1}
       >
         {rows.length === 0 && !data.moreBefore ? <p className="m-auto max-w-xs p-8 text-center text-sm text-soft">{t.timeline.empty}</p> : null}
-        {/* eslint-disable-next-line jsx-a11y/no-noninteractive-element-interactions */}
         <div
-          role="feed"
-          aria-label={t.timeline.feed}
+          role={rows.length > 0 ? "feed" : undefined}
+          aria-label={rows.length > 0 ? t.timeline.feed : undefined}
           aria-busy={busy !== null}
-          className="relative mx-auto w-full max-w-4xl"
+          className="relative mx-auto w-full max-w-4xl flex-none"
           style={{ height: virtualizer.getTotalSize() }}
           onKeyDown={onKeyDown}
         >
