@@ -160,3 +160,42 @@ fn read_chunks(reader: &mut BufReader<TcpStream>) -> Result<Vec<u8>> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::Client;
+
+    #[test]
+    fn reads_whole_and_chunked_answers_on_one_connection() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a client");
+            for answer in [
+                "HTTP/1.1 202 Accepted\r\ncontent-length: 8\r\n\r\n{\"id\":7}",
+                "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\n[1,\r\n2\r\n2]\r\n0\r\n\r\n",
+                "HTTP/1.1 423 Locked\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+            ] {
+                let mut request = Vec::new();
+                let mut byte = [0u8; 1];
+                while !request.ends_with(b"\r\n\r\n") {
+                    stream.read_exact(&mut byte).expect("the request");
+                    request.push(byte[0]);
+                }
+                stream.write_all(answer.as_bytes()).expect("sent");
+            }
+        });
+        let mut client = Client::new(address, "token");
+        let first = client.send("GET", "/a", None).expect("an answer");
+        assert_eq!((first.status, first.body["id"].as_u64()), (202, Some(7)));
+        let second = client.send("GET", "/b", None).expect("an answer");
+        assert_eq!(second.body, serde_json::json!([1, 2]));
+        let third = client.send("GET", "/c", None).expect("an answer");
+        assert_eq!(third.status, 423);
+        assert!(client.connection.is_none(), "closed as the server said");
+        server.join().expect("the server ends well");
+    }
+}

@@ -130,3 +130,50 @@ impl Events {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::time::{Duration, Instant};
+
+    use super::Events;
+
+    #[test]
+    fn reads_cut_long_and_ping_frames() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a client");
+            let mut request = Vec::new();
+            let mut byte = [0u8; 1];
+            while !request.ends_with(b"\r\n\r\n") {
+                stream.read_exact(&mut byte).expect("the request");
+                request.push(byte[0]);
+            }
+            let long = format!("{{\"long\":\"{}\"}}", "y".repeat(300));
+            let mut bytes = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n".to_vec();
+            bytes.extend([0x81, 7]);
+            bytes.extend(b"{\"a\":1}");
+            bytes.extend([0x89, 2, b'h', b'i']);
+            bytes.extend([0x81, 126]);
+            bytes.extend(u16::try_from(long.len()).expect("short").to_be_bytes());
+            bytes.extend(long.as_bytes());
+            // In two pieces, cut inside a header.
+            let (head, tail) = bytes.split_at(bytes.len() - long.len() - 1);
+            stream.write_all(head).expect("sent");
+            stream.flush().expect("sent");
+            stream.write_all(tail).expect("sent");
+            let mut pong = [0u8; 8];
+            stream.read_exact(&mut pong).expect("a pong");
+            assert_eq!(pong, [0x8a, 0x82, 0, 0, 0, 0, b'h', b'i']);
+        });
+        let mut events = Events::open(address, "token").expect("open");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        assert_eq!(events.next(deadline).expect("an event").expect("in time")["a"], 1);
+        let long = events.next(deadline).expect("an event").expect("in time");
+        assert_eq!(long["long"].as_str().map(str::len), Some(300));
+        server.join().expect("the server ends well");
+        assert!(events.next(deadline).is_err(), "the stream ended");
+    }
+}
