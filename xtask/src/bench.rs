@@ -239,38 +239,36 @@ impl Lanes {
 
     /// At most 64 messages sent and not yet arrived; messages per second.
     fn many(&mut self, count: usize) -> Result<f64> {
-        let lanes = self.clients.len();
+        let mut lanes: Vec<(Client, bool)> = self.clients.drain(..).map(|client| (client, false)).collect();
         let begin = Instant::now();
         let (mut sent, mut arrived) = (0usize, 0usize);
-        let mut asked = vec![false; lanes];
         let mut last = begin;
         while arrived < count {
-            for lane in 0..lanes {
-                if asked[lane] {
-                    let answer = self.clients[lane].finish()?;
+            for (client, asked) in &mut lanes {
+                if std::mem::take(asked) {
+                    let answer = client.finish()?;
                     if answer.status != 202 {
                         bail!("a message was answered {}: {}", answer.status, answer.body);
                     }
-                    asked[lane] = false;
                 }
                 while let Ok((_, at)) = self.arrivals.try_recv() {
                     arrived += 1;
                     last = at;
                 }
-                if sent < count && sent - arrived.min(sent) < IN_FLIGHT {
+                if sent < count && sent.saturating_sub(arrived) < IN_FLIGHT {
                     let (_, body) = self.body();
-                    let path = self.path.clone();
-                    self.clients[lane].begin("POST", &path, Some(&body))?;
-                    asked[lane] = true;
+                    client.begin("POST", &self.path, Some(&body))?;
+                    *asked = true;
                     sent += 1;
                 }
             }
-            if arrived < count && !asked.iter().any(|a| *a) {
+            if arrived < count && lanes.iter().all(|(_, asked)| !asked) {
                 let (_, at) = self.arrivals.recv_timeout(PATIENCE).context("a message did not arrive")?;
                 arrived += 1;
                 last = at;
             }
         }
+        self.clients.extend(lanes.into_iter().map(|(client, _)| client));
         Ok(count as f64 / last.duration_since(begin).as_secs_f64())
     }
 }

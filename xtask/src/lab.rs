@@ -74,12 +74,6 @@ pub(crate) fn figure(name: &str, value: f64, unit: &str) {
 /// The value at `q` (0 to 1) of sorted values.
 pub(crate) fn quantile(sorted: &[f64], q: f64) -> f64 {
     let last = sorted.len().saturating_sub(1);
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "an index of a short list"
-    )]
     let at = (last as f64 * q).round() as usize;
     sorted.get(at.min(last)).copied().unwrap_or(f64::NAN)
 }
