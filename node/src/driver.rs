@@ -26,6 +26,9 @@ const REOPEN_AFTER: Duration = Duration::from_secs(2);
 /// How often a busy overlay is tried again.
 const NET_RETRY: Duration = Duration::from_millis(1);
 
+/// How long the control build waits between sending and writing.
+const EARLY_WINDOW: Duration = Duration::from_millis(3);
+
 type Answer = oneshot::Sender<Result<Reply, Refusal>>;
 
 /// A command and where its answer goes.
@@ -242,6 +245,9 @@ impl Worker {
     fn settle(&mut self) -> bool {
         if cfg!(feature = "test-early-send") {
             self.let_out();
+            // The control is to show what the order is for: a disk that takes
+            // its time makes the window wide enough to be hit.
+            std::thread::sleep(EARLY_WINDOW);
         }
         match self.node.commit() {
             Ok(()) => {
@@ -255,7 +261,27 @@ impl Worker {
         }
     }
 
+    /// Before the ciphertexts leave: what does not leave is not traced.
+    #[cfg(feature = "test-trace")]
+    fn write_traces(&mut self) {
+        use std::io::Write as _;
+        let lines = self.node.take_traces();
+        let Some(path) = std::env::var_os("KITH_TEST_TRACE").filter(|_| !lines.is_empty()) else { return };
+        let mut text = lines.join("\n");
+        text.push('\n');
+        let written = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(path)
+            .and_then(|mut file| file.write_all(text.as_bytes()));
+        if written.is_err() {
+            tracing::error!("the trace could not be written");
+        }
+    }
+
     fn let_out(&mut self) {
+        #[cfg(feature = "test-trace")]
+        self.write_traces();
         while let Some(output) = self.node.poll_output() {
             match output {
                 Output::Net(command) => self.net.push(command),

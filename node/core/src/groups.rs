@@ -71,6 +71,8 @@ pub(crate) fn send(
 ) -> Result<(EventId, u64, kith_wire::ids::StateId), EngineError> {
     let sent = ctx.engine.send(&mut ctx.tx, ctx.now.wall_ms, group, event_type, content)?;
     let topic = live.relays.current_topic(&group);
+    #[cfg(feature = "test-trace")]
+    live.trace(&sent);
     if let Some(mark) = sent.mark {
         delivery::enqueue_group(ctx, live, (group, sent.at, topic), None, mark)?;
     }
@@ -249,6 +251,8 @@ fn resend(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, event: EventId) ->
     match ctx.engine.reseal(&mut ctx.tx, ctx.now.wall_ms, group, event) {
         Ok(Resealed::Envelope(again)) => {
             let topic = live.relays.current_topic(&group);
+            #[cfg(feature = "test-trace")]
+            live.trace(&again);
             delivery::enqueue_group(ctx, live, (group, again.at, topic), Some(again.seq), again.envelope)?;
             if let Some(mut sent) = Sent::load(&ctx.tx, &group, again.seq)? {
                 sent.state = again.at;

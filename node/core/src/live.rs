@@ -40,6 +40,9 @@ pub(crate) struct Live {
     pub net: Vec<NetCommand>,
     /// Events for the UI, released after the commit.
     pub events: Vec<Event>,
+    /// One line per ciphertext made, released after the commit.
+    #[cfg(feature = "test-trace")]
+    pub traces: Vec<String>,
     /// Messages whose state changed; each is shown once per burst.
     pub touched: BTreeSet<(GroupId, u64)>,
     /// Conversations that changed; each is shown once per burst.
@@ -116,6 +119,8 @@ impl Live {
             timers: BTreeSet::new(),
             net: Vec::new(),
             events: Vec::new(),
+            #[cfg(feature = "test-trace")]
+            traces: Vec::new(),
             touched: BTreeSet::new(),
             changed: BTreeSet::new(),
             network_changed: false,
@@ -128,6 +133,16 @@ impl Live {
         };
         live.reserve();
         Ok(live)
+    }
+
+    /// Notes under which key a ciphertext was made: `STATE LEAF GENERATION DIGEST`.
+    #[cfg(feature = "test-trace")]
+    pub(crate) fn trace(&mut self, sent: &kith_mls::SentEvent) {
+        use sha2::Digest as _;
+        let digest: String =
+            sha2::Sha256::digest(&sent.envelope).iter().take(16).map(|b| format!("{b:02x}")).collect();
+        let trace = &sent.trace;
+        self.traces.push(format!("{} {} {} {digest}", trace.state.hex(), trace.leaf, trace.generation));
     }
 
     /// Keeps circuits at own relays, if direct links are wanted.

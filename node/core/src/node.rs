@@ -63,6 +63,8 @@ pub struct Node {
     engine: Engine,
     rng: ChaCha20Rng,
     live: Live,
+    #[cfg(feature = "test-trace")]
+    traces: Vec<String>,
 }
 
 /// A store failure as an answer to a person.
@@ -118,6 +120,8 @@ impl Node {
             engine,
             rng,
             live,
+            #[cfg(feature = "test-trace")]
+            traces: Vec::new(),
         };
         node.apply(now, start).map_err(|e| match e {
             Reject::Store(e) => OpenError::Store(e),
@@ -172,7 +176,15 @@ impl Node {
         }
         self.draw();
         self.outputs.extend(self.staged.drain(..));
+        #[cfg(feature = "test-trace")]
+        self.traces.append(&mut self.live.traces);
         Ok(())
+    }
+
+    /// The lines of the ciphertexts that may leave by now.
+    #[cfg(feature = "test-trace")]
+    pub fn take_traces(&mut self) -> Vec<String> {
+        core::mem::take(&mut self.traces)
     }
 
     /// The next thing to do in the world; `None` until there is more.
@@ -196,6 +208,8 @@ impl Node {
     ) -> Result<T, E> {
         let mut effects = Vec::new();
         let (net, events) = (self.live.net.len(), self.live.events.len());
+        #[cfg(feature = "test-trace")]
+        let traces = self.live.traces.len();
         let mut ctx = Ctx {
             tx: Tx::new(&*self.store, &self.burst),
             now,
@@ -219,6 +233,8 @@ impl Node {
                 // Groups in memory may be ahead of what is kept.
                 self.engine.forget_cached();
                 self.live.events.truncate(events);
+                #[cfg(feature = "test-trace")]
+                self.live.traces.truncate(traces);
                 // A link whose numbered objects are taken back starts anew.
                 let unsent: Vec<_> = self
                     .live
@@ -280,6 +296,8 @@ impl Node {
         self.staged.extend(self.live.net.drain(..).map(Output::Net));
         #[cfg(feature = "test-early-send")]
         self.outputs.extend(self.staged.drain(..));
+        #[cfg(all(feature = "test-early-send", feature = "test-trace"))]
+        self.traces.append(&mut self.live.traces);
     }
 
     /// Turns what changed into events for the UI, each thing once per burst.
