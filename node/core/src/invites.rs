@@ -25,6 +25,8 @@ pub(crate) const USES_MAX: u32 = 1_000;
 const VALID_S: (u64, u64) = (60, 366 * 24 * 60 * 60);
 /// Strangers that are told why an invite does not work; further ones are not.
 const TURNED_AWAY_MAX: u32 = 16;
+/// Requests of one account that are remembered per invite.
+const REQUESTS_MAX: usize = 4;
 /// Direct addresses in a link: a QR code has little room.
 const LINK_ADDRS_MAX: usize = 4;
 /// How long an invite is remembered behind its end, so that its users learn
@@ -53,7 +55,7 @@ pub(crate) struct InviteRow {
     created_ms: u64,
     #[n(8)]
     revoked: bool,
-    /// Who used it, and by which request; at most `uses` of them.
+    /// Who used it, and by which requests; at most `uses` people.
     #[n(9)]
     served: Vec<Served>,
     #[n(10)]
@@ -65,9 +67,14 @@ pub(crate) struct InviteRow {
 struct Served {
     #[n(0)]
     account: AccountId,
-    #[cbor(n(1), with = "minicbor::bytes")]
-    request: [u8; 32],
+    /// The latest requests, newest last.
+    #[n(1)]
+    requests: Vec<RequestId>,
 }
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(transparent)]
+struct RequestId(#[cbor(n(0), with = "minicbor::bytes")] [u8; 32]);
 
 impl InviteRow {
     pub(crate) fn load(r: &dyn Read, id: &InviteId) -> Result<Option<Self>, StoreError> {
@@ -91,9 +98,13 @@ impl InviteRow {
             None
         }
     }
-    /// The request by which an account used it last.
-    pub(crate) fn served(&self, account: &AccountId) -> Option<[u8; 32]> {
-        self.served.iter().find(|s| s.account == *account).map(|s| s.request)
+    /// Whether an account has used it.
+    pub(crate) fn served(&self, account: &AccountId) -> bool {
+        self.served.iter().any(|s| s.account == *account)
+    }
+    /// Whether this very request was taken before.
+    pub(crate) fn knows(&self, account: &AccountId, request: [u8; 32]) -> bool {
+        self.served.iter().any(|s| s.account == *account && s.requests.contains(&RequestId(request)))
     }
     /// Counts a use.
     pub(crate) fn serve(&mut self, account: AccountId, request: [u8; 32]) {
@@ -103,8 +114,13 @@ impl InviteRow {
     /// Notes a further request of an account without counting it.
     pub(crate) fn serve_again(&mut self, account: AccountId, request: [u8; 32]) {
         match self.served.iter_mut().find(|s| s.account == account) {
-            Some(s) => s.request = request,
-            None => self.served.push(Served { account, request }),
+            Some(s) => {
+                if s.requests.len() >= REQUESTS_MAX {
+                    s.requests.remove(0);
+                }
+                s.requests.push(RequestId(request));
+            }
+            None => self.served.push(Served { account, requests: vec![RequestId(request)] }),
         }
     }
     /// Counts somebody turned away; `false` when there were too many.
@@ -243,10 +259,10 @@ pub(crate) fn revoke_invite(ctx: &mut Ctx<'_>, invite: &InviteId) -> Result<(), 
     Ok(())
 }
 
-/// Invites that are not withdrawn, newest first.
-pub(crate) fn read_invites(r: &dyn Read) -> Result<Vec<view::Invite>, StoreError> {
+/// Invites that can still be used, newest first.
+pub(crate) fn read_invites(r: &dyn Read, now_ms: u64) -> Result<Vec<view::Invite>, StoreError> {
     let mut all = InviteRow::all(r)?;
-    all.retain(|i| !i.revoked);
+    all.retain(|i| i.closed(now_ms).is_none());
     all.sort_by(|a, b| b.created_ms.cmp(&a.created_ms).then_with(|| a.id.cmp(&b.id)));
     Ok(all.iter().map(InviteRow::view).collect())
 }

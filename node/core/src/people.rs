@@ -9,10 +9,12 @@ mod learn;
 mod own;
 mod requests;
 mod row;
+#[cfg(test)]
+mod tests;
 mod views;
 
 use kith_store::{Read, StoreError};
-use kith_wire::identity::{DeviceCard, RelayHint};
+use kith_wire::identity::{DeviceCard, Inbox, RelayHint};
 use kith_wire::ids::{AccountId, DeviceId, PeerKey, TopicId};
 use kith_wire::limits::{ADDRS_MAX, NAME_BYTES_MAX};
 use kith_wire::topic::DeliveryToken;
@@ -40,6 +42,10 @@ pub(crate) struct Reach {
     pub device: DeviceId,
     /// Its account.
     pub account: AccountId,
+    /// Its inbox.
+    pub inbox: Inbox,
+    /// X25519 key that inbox objects are sealed to.
+    pub box_key: [u8; 32],
     /// Transport key to dial.
     pub transport: PeerKey,
     /// Relays that hold its inbox.
@@ -50,15 +56,21 @@ pub(crate) struct Reach {
 
 impl From<DeviceRow> for Reach {
     fn from(row: DeviceRow) -> Self {
-        let DeviceCard { transport, relays, mut addrs, .. } = row.card;
+        let DeviceCard { inbox, transport, relays, mut addrs, .. } = row.card;
         addrs.truncate(ADDRS_MAX);
-        Self { device: row.device, account: row.account, transport, relays, addrs }
+        let (device, account, box_key) = (row.device, row.account, row.box_key);
+        Self { device, account, inbox, box_key, transport, relays, addrs }
     }
 }
 
 /// Every device whose card is known.
 pub(crate) fn reaches(r: &dyn Read) -> Result<Vec<Reach>, StoreError> {
     Ok(DeviceRow::all(r)?.into_iter().map(Reach::from).collect())
+}
+
+/// One device, if its card is known.
+pub(crate) fn reach(r: &dyn Read, device: &DeviceId) -> Result<Option<Reach>, StoreError> {
+    Ok(DeviceRow::load(r, device)?.map(Reach::from))
 }
 
 /// The devices of an account whose cards are known.

@@ -62,7 +62,7 @@ fn on_request(
     if body.group != invite.group {
         return Err(invalid("the request and the invite lead to different places"));
     }
-    if invite.served(&account) == Some(request) {
+    if invite.knows(&account, request) {
         // The same bytes, by another way.
         return Ok(());
     }
@@ -86,7 +86,7 @@ fn ask_contact(
     known: Option<Person>,
 ) -> Result<(), Reject> {
     let account = ask.from.who.account;
-    let served_before = invite.served(&account).is_some();
+    let served_before = invite.served(&account);
     let state = known.as_ref().map(|p| p.state);
     if state == Some(State::Accepted) {
         // They lost our answer, or start anew: say yes again.

@@ -8,10 +8,6 @@ use kith_wire::limits::ABOUT_BYTES_MAX;
 use super::row::{Person, State};
 use crate::{identity, rows, text, view};
 
-fn damaged() -> StoreError {
-    StoreError::Corrupt("the own account is missing".into())
-}
-
 /// An account id short enough to read.
 fn short(account: &AccountId) -> String {
     let text = account.to_text();
@@ -68,23 +64,23 @@ pub(crate) fn read_contacts(r: &dyn Read) -> Result<Vec<view::Contact>, StoreErr
     Ok(all)
 }
 
-/// Own account and profile.
-pub(crate) fn read_me(r: &dyn Read) -> Result<view::Me, StoreError> {
-    let (account, device, since) = identity::own_ids(r)?.ok_or_else(damaged)?;
+/// Own account and profile, if there is an account.
+pub(crate) fn read_me(r: &dyn Read) -> Result<Option<view::Me>, StoreError> {
+    let Some((account, device, since)) = identity::own_ids(r)? else { return Ok(None) };
     let (_, profile) = identity::own_profile(r)?;
-    Ok(view::Me {
+    Ok(Some(view::Me {
         account: account.to_text(),
         device: device.hex(),
         name: profile.name,
         about: profile.about,
         since,
-    })
+    }))
 }
 
 /// The safety number with somebody known here.
 pub(crate) fn read_safety(r: &dyn Read, account: &AccountId) -> Result<Option<view::Safety>, StoreError> {
     let Some(person) = Person::load(r, account)? else { return Ok(None) };
-    let (me, ..) = identity::own_ids(r)?.ok_or_else(damaged)?;
+    let Some((me, ..)) = identity::own_ids(r)? else { return Ok(None) };
     let number = safety_number(&me, account);
     Ok(Some(view::Safety { digits: number.groups(), qr_text: number.qr_text(), verified: person.verified }))
 }
