@@ -143,6 +143,7 @@ impl InviteRow {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn disk(e: StoreError) -> Refusal {
     node::disk(&e)
 }

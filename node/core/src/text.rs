@@ -28,7 +28,7 @@ fn cut(text: &str, bytes: usize) -> &str {
 /// white space made one space, at most `limits::NAME_BYTES_MAX` bytes. May be
 /// empty.
 #[must_use]
-pub fn clean_name(text: &str) -> String {
+pub(crate) fn clean_name(text: &str) -> String {
     let mut out = String::new();
     for word in text.split(breaks) {
         let word: String = word.chars().filter(|c| !hides(*c)).collect();
@@ -52,7 +52,7 @@ pub(crate) fn clean_text(text: &str, bytes: usize) -> String {
 
 /// An error's words as a sentence: capital first, full stop last.
 #[must_use]
-pub fn sentence(text: &str) -> String {
+pub(crate) fn sentence(text: &str) -> String {
     let text = text.trim();
     let mut chars = text.chars();
     let Some(first) = chars.next() else { return String::new() };

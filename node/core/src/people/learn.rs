@@ -24,9 +24,8 @@ pub(crate) fn learn_account(ctx: &mut Ctx<'_>, account: &AccountId) -> Result<()
             person.declined = false;
             person.save(&mut ctx.tx)
         }
-        Some(_) => Ok(()),
         None if row::has_room(&ctx.tx)? => Person::new(*account, ctx.now.wall_ms).save(&mut ctx.tx),
-        None => Ok(()),
+        Some(_) | None => Ok(()),
     }
 }
 
@@ -66,7 +65,6 @@ fn take_key(person: &mut Person, who: &Verified) -> Result<(), Reject> {
     let new = AccountKey { generation: who.generation, public: who.account_key };
     let rank = |k: &AccountKey| hash(labels::SIG_ROTATE, &[&k.public]);
     let wins = match &person.key {
-        None => true,
         Some(old) if old.generation == new.generation => {
             if *old != new && rank(old) < rank(&new) {
                 return Err(Reject::Invalid("the account has another key of this generation".into()));
@@ -76,7 +74,7 @@ fn take_key(person: &mut Person, who: &Verified) -> Result<(), Reject> {
         Some(old) if old.generation > new.generation => {
             return Err(Reject::Invalid("the account has changed its key since".into()));
         }
-        Some(_) => true,
+        Some(_) | None => true,
     };
     if wins {
         person.key = Some(new);

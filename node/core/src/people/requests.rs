@@ -69,7 +69,7 @@ fn on_request(
     let ask = Ask { body, from, request };
     match invite.group {
         Some(group) => ask_group(ctx, invite, &ask, group),
-        None => ask_contact(ctx, invite, &ask, known),
+        None => ask_contact(ctx, invite, &ask, known.as_ref()),
     }
 }
 
@@ -83,11 +83,11 @@ fn ask_contact(
     ctx: &mut Ctx<'_>,
     invite: InviteRow,
     ask: &Ask<'_>,
-    known: Option<Person>,
+    known: Option<&Person>,
 ) -> Result<(), Reject> {
     let account = ask.from.who.account;
     let served_before = invite.served(&account);
-    let state = known.as_ref().map(|p| p.state);
+    let state = known.map(|p| p.state);
     if state == Some(State::Accepted) {
         // They lost our answer, or start anew: say yes again.
         learn(ctx, &ask.body.from, ask.from)?;
@@ -99,7 +99,7 @@ fn ask_contact(
         serve_again(ctx, invite, account, ask.request);
         return wait_for_person(ctx, ask);
     }
-    if served_before && known.as_ref().is_some_and(|p| p.declined) {
+    if served_before && known.is_some_and(|p| p.declined) {
         serve_again(ctx, invite, account, ask.request);
         return answer(ctx, account, ask, Verdict::Refused);
     }
