@@ -15,7 +15,7 @@ use crate::groups::{self, Reject};
 use crate::live::{Live, Timer};
 use crate::outbox::ROWS_MAX;
 use crate::rows::{self, Conversation, Entry, Sent};
-use crate::{membership, people, text, timeline, view};
+use crate::{membership, network, people, text, timeline, view};
 
 /// Relays that a person may name.
 const OWN_RELAYS_MAX: usize = 8;
@@ -53,15 +53,20 @@ pub(crate) fn run(ctx: &mut Ctx<'_>, live: &mut Live, command: Command) -> Resul
                 Some(id) => Some(invite_group(ctx, &id)?),
                 None => None,
             };
+            network::publish_card(ctx, live)?;
             let invite = people::create_invite(ctx, group, uses, valid_s)?;
             return Ok(Reply::Invite(Box::new(invite)));
         }
         Command::RevokeInvite { invite } => people::revoke_invite(ctx, &invite)?,
         Command::UseInvite { link, greeting } => {
+            network::publish_card(ctx, live)?;
             let account = people::use_invite(ctx, &link, &greeting)?;
             return Ok(Reply::Contact(account));
         }
-        Command::AcceptContact { account } => people::accept(ctx, &account)?,
+        Command::AcceptContact { account } => {
+            network::publish_card(ctx, live)?;
+            people::accept(ctx, &account)?;
+        }
         Command::RefuseContact { account } => people::refuse(ctx, &account)?,
         Command::BlockContact { account, blocked } => {
             people::block(ctx, &account, blocked)?;
