@@ -189,6 +189,8 @@ function answer(c, text) {
   }, 2500);
 }
 
+const member = (who, i) => ({ account: who.account, name: who.nickname ?? who.name, role: i === 0 ? "admin" : "member", devices: 1 + (i % 2), seen: i !== 2, me: false, verified: who.verified });
+
 class Refusal extends Error {
   constructor(status, code, message, more = {}) {
     super(message);
@@ -272,7 +274,7 @@ function route(method, path, query, body) {
     case "DELETE invites/:id":
       return invites.splice(invites.findIndex((i) => i.id === p[1]), 1), {};
     case "GET conversations":
-      return [...conversations.values()].map((c) => c.view).sort((a, b) => b.active_at - a.active_at);
+      return [...conversations.values()].map((c) => c.view).toSorted((a, b) => b.active_at - a.active_at);
     case "POST conversations": {
       const c = conversation(body.title, "group", body.members.map((m) => must(contacts.get(m))), { active_at: Date.now() });
       put(c, null, notice("created", me.name), Date.now());
@@ -296,8 +298,7 @@ function route(method, path, query, body) {
   const rest = key.replace(/^(\w+) conversations\/:id\/?/u, "$1 ");
   switch (rest) {
     case "GET ": {
-      const role = (name, i) => ({ account: name.account, name: name.nickname ?? name.name, role: i === 0 ? "admin" : "member", devices: 1 + (i % 2), seen: i !== 2, me: false, verified: name.verified });
-      return { conversation: c.view, members: [{ account: me.account, name: me.name, role: "owner", devices: 1, seen: true, me: true, verified: false }, ...c.members.map(role)], role: "owner", relays: relays.map((r) => r.name), epoch: 7, state: hex(c.view.id) };
+      return { conversation: c.view, members: [{ account: me.account, name: me.name, role: "owner", devices: 1, seen: true, me: true, verified: false }, ...c.members.map(member)], role: "owner", relays: relays.map((r) => r.name), epoch: 7, state: hex(c.view.id) };
     }
     case "PUT ":
       c.view.title = body.title;

@@ -58,7 +58,6 @@ const views = [
   ["chat-left", [], async (page) => page.getByRole("list", { name: "Conversations" }).getByRole("link", { name: /^Old neighbours/ }).click()],
   ["chat-typing", [], async (page) => {
     await open(/^Bob Marin/)(page);
-    await page.keyboard.press("Escape");
     await page.getByRole("article").last().focus();
     await page.keyboard.press("r");
     await page.getByRole("textbox", { name: "Message" }).fill("First line of an answer\nand a second one");

@@ -48,7 +48,6 @@ function trimEnd(url: string): string {
 }
 
 function link(text: string): Part | null {
-  if (text.length > URL_CHARS_MAX) return null;
   const candidate = /^www\./iu.test(text) ? `https://${text}` : text;
   let url: URL;
   try {
@@ -81,14 +80,17 @@ export function parts(text: string): Part[] {
   const out: Part[] = [];
   let last = 0;
   let links = 0;
+  // Each character is looked at once, whatever the message is made of.
+  let scanned = 0;
   for (const match of text.matchAll(URL_START)) {
-    if (match.index < last || links >= LINKS_MAX) continue;
+    if (match.index < scanned || links >= LINKS_MAX) continue;
     let end = match.index;
-    for (const char of text.slice(match.index, match.index + URL_CHARS_MAX + 1)) {
+    for (const char of text.slice(match.index)) {
       if (isEnd(char)) break;
       end += char.length;
     }
-    const url = trimEnd(text.slice(match.index, end));
+    scanned = end;
+    const url = end - match.index > URL_CHARS_MAX ? "" : trimEnd(text.slice(match.index, end));
     const part = link(url);
     if (part === null) continue;
     if (match.index > last) pushText(out, text.slice(last, match.index));

@@ -3,7 +3,7 @@
 import { memo, type ReactNode } from "react";
 import { DialogTrigger, Button as AriaButton, Popover, Dialog } from "react-aria-components";
 import { discard, resend, type Pending } from "../api/outbox";
-import type { Conversation, Message, Quote } from "../api/types";
+import type { Message, Quote } from "../api/types";
 import { t } from "../i18n";
 import { dayName, full, time, until } from "../i18n/format";
 import { setDraft } from "../lib/drafts";
@@ -99,7 +99,11 @@ type Props = {
   row: Row;
   place: number;
   size: number;
-  conversation: Conversation;
+  conversation: string;
+  /** Several people write here: authors are named. */
+  group: boolean;
+  /** The person may write here. */
+  active: boolean;
   now: number;
   tabStop: boolean;
   flash: boolean;
@@ -179,11 +183,10 @@ function Tools({ message, onReply }: { message: Message; onReply: ((message: Mes
   );
 }
 
-function MessageBody({ message, row, conversation, now, onReply, onQuote }: Omit<Props, "row" | "place" | "size" | "tabStop" | "flash" | "onFocus"> & { message: Message; row: Row }) {
+function MessageBody({ message, row, conversation, group, active, now, onReply, onQuote }: Omit<Props, "row" | "place" | "size" | "tabStop" | "flash" | "onFocus"> & { message: Message; row: Row }) {
   const { mine, content } = message;
   const text = plainText(message);
   const large = content.kind === "text" && message.reply_to === null && isFewEmoji(text);
-  const group = conversation.kind === "group";
   return (
     <div className={`line ${mine ? "line-mine" : ""}`}>
       {group && !mine ? <span className="w-8 shrink-0 self-end">{row.last ? <Avatar id={message.author} name={message.author_name} size="s" /> : null}</span> : null}
@@ -195,11 +198,11 @@ function MessageBody({ message, row, conversation, now, onReply, onQuote }: Omit
         <div dir="auto" className={`words ${content.kind === "newer" ? "italic text-soft" : ""}`}>
           {content.kind === "text" ? <Text text={text} /> : text}
           <Meta at={message.at}>
-            <DeliveryButton conversation={conversation.id} message={message} now={now} />
+            <DeliveryButton conversation={conversation} message={message} now={now} />
           </Meta>
         </div>
       </div>
-      <Tools message={message} onReply={content.kind === "text" && conversation.standing === "active" ? onReply : null} />
+      <Tools message={message} onReply={content.kind === "text" && active ? onReply : null} />
     </div>
   );
 }
@@ -220,7 +223,7 @@ function label(row: Row): string {
   );
 }
 
-export const MessageRow = memo(function MessageRow({ row, place, size, conversation, now, tabStop, flash, onFocus, onReply, onQuote }: Props) {
+export const MessageRow = memo(function MessageRow({ row, place, size, conversation, group, active, now, tabStop, flash, onFocus, onReply, onQuote }: Props) {
   const message = row.kind === "message" ? row.message : null;
   return (
     <>
@@ -248,11 +251,11 @@ export const MessageRow = memo(function MessageRow({ row, place, size, conversat
         }}
       >
         {message === null ? null : message.content.kind === "notice" ? (
-          <p className="notice">
-            <bdi>{plainText(message)}</bdi> <time className="notice-time">{time(message.at)}</time>
+          <p className="notice" title={full(message.at)}>
+            <bdi>{plainText(message)}</bdi>
           </p>
         ) : (
-          <MessageBody message={message} row={row} conversation={conversation} now={now} onReply={onReply} onQuote={onQuote} />
+          <MessageBody message={message} row={row} conversation={conversation} group={group} active={active} now={now} onReply={onReply} onQuote={onQuote} />
         )}
         {row.kind === "pending" ? (
           <div className="line line-mine">

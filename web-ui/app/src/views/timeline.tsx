@@ -298,7 +298,9 @@ function Feed({ conversation, data }: FeedProps) {
                   row={row}
                   place={item.index + 1}
                   size={data.moreBefore || data.moreAfter ? -1 : rows.length}
-                  conversation={conversation}
+                  conversation={id}
+                  group={conversation.kind === "group"}
+                  active={conversation.standing === "active"}
                   now={now}
                   tabStop={row.key === tabStop}
                   flash={row.key === flash}
