@@ -1,1 +1,27 @@
-//! placeholder
+//! The group engine: MLS groups without a server that orders anything.
+//!
+//! Owns how a group's state follows from the commits, marks and orders that
+//! are known: validity, the choice between concurrent commits, images of MLS
+//! state per state id, events and their numbers, key packages, joining, sync.
+//! Sans-IO: a store transaction, the time and bytes come in, objects and
+//! outcomes go out. Must never read a clock, draw randomness, spawn, or keep
+//! anything that the store does not hold.
+
+mod api;
+mod crypto;
+mod engine;
+pub mod fork;
+mod image;
+pub mod inbox;
+mod rows;
+#[cfg(feature = "test-trace")]
+pub mod trace;
+mod valid;
+pub mod view;
+
+pub use api::{
+    Add, Bundle, Change, Committed, DeviceKeys, EngineError, ExtBytes, GroupView, Intent, Joined, Joiner,
+    MemberView, Outcome, ReceivedEvent, Resealed, SentEvent, TipChange, TopicSecret, Topics, WelcomeInfo,
+};
+pub use engine::{Engine, ORPHAN_BYTES_MAX, ORPHANS_MAX, PACKAGES_MAX, packages_left};
+pub use view::{delivered, event_bytes};

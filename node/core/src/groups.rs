@@ -188,7 +188,7 @@ fn on_event(
             let mine = ctx.me.device();
             for (_, seq) in read.devices.into_iter().filter(|(d, _)| *d == mine) {
                 // Nobody can have read more than was sent.
-                let seq = seq.min(ctx.engine.own_seq(&ctx.tx, group)?);
+                let seq = seq.min(Sent::last_seq(&ctx.tx, &group)?);
                 delivery::was_read(ctx, live, group, e.device, seq)?;
             }
         }

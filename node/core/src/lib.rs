@@ -1,7 +1,31 @@
 //! One participant as a state machine: no async, no sockets, no clock, no
 //! randomness of its own. Time, bytes and a seed come in as arguments; what
-//! should happen in the world comes out as [`Output`]s after the writes that
-//! they rest on are durable.
+//! should happen in the world comes out as [`api::Output`]s after the writes
+//! that they rest on are durable.
+//!
+//! [`node::Node`] takes inputs and gives outputs; [`read`] answers what a
+//! person sees, on any thread, from stored rows alone.
 
 pub mod api;
+mod commands;
+mod ctx;
+mod delivery;
+mod groups;
+pub mod identity;
+mod inbox;
+mod invites;
+mod links;
+mod live;
+mod membership;
+mod network;
+pub mod node;
+mod outbox;
+mod people;
+pub mod read;
+mod relays;
+mod rows;
+mod text;
+mod timeline;
 pub mod view;
+
+pub use node::{Config, Node, OpenError};

@@ -175,7 +175,7 @@ fn add(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, ready: &[Pair]) -> Re
 
 /// A key package with the inbox that its Welcome goes to.
 pub(crate) fn to_add(ctx: &Ctx<'_>, account: &AccountId, package: Vec<u8>) -> Result<Add, Reject> {
-    let (owner, device) = kith_mls::package_owner(&package)?;
+    let (owner, device) = ctx.engine.package_owner(&package)?;
     if owner != *account {
         return Err(Reject::Invalid("the key package is of somebody else".into()));
     }

@@ -307,3 +307,23 @@ pub fn delivery(r: &dyn Read, id: &GroupId, event: &EventId) -> Result<Option<vi
 pub fn settings(r: &dyn Read) -> Result<view::Settings> {
     rows::settings(r)
 }
+
+/// Own account and device.
+pub fn me(r: &dyn Read) -> Result<Option<view::Me>> {
+    people::read_me(r)
+}
+
+/// All people, oneself left out.
+pub fn contacts(r: &dyn Read) -> Result<Vec<view::Contact>> {
+    people::read_contacts(r)
+}
+
+/// Invites made here that still hold.
+pub fn invites(r: &dyn Read, now_ms: u64) -> Result<Vec<view::Invite>> {
+    people::read_invites(r, now_ms)
+}
+
+/// The safety number with somebody.
+pub fn safety(r: &dyn Read, account: &AccountId) -> Result<Option<view::Safety>> {
+    people::read_safety(r, account)
+}

@@ -612,8 +612,8 @@ fn watch(ctx: &mut Ctx<'_>, live: &mut Live, relay: &RelayId) -> Result<(), Reje
     let Some(s) = sessions.get_mut(relay) else { return Ok(()) };
     let first = s.watching.is_empty();
     let mut fresh = Vec::new();
-    for topic in topics.iter().filter(|t| !s.watching.contains(t)) {
-        let Some(t) = keys.get(topic) else { continue };
+    for topic in &topics {
+        let Some(t) = keys.get(topic).filter(|_| !s.watching.contains(topic)) else { continue };
         s.open(&t.keys, Right::Read, &mut live.net);
         if t.group.is_none() {
             s.open(&t.keys, Right::Write, &mut live.net);

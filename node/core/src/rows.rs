@@ -240,6 +240,21 @@ impl Sent {
     pub(crate) fn save(&self, tx: &mut Tx<'_>, group: &GroupId, seq: u64) {
         tx.put(Key::at(Table::Delivery, &group.0, &seq.to_be_bytes()), encode(self));
     }
+    /// Highest sequence number of own messages of a group.
+    pub(crate) fn last_seq(r: &dyn Read, group: &GroupId) -> Result<u64, StoreError> {
+        let range = Range {
+            table: Table::Delivery,
+            name: &group.0,
+            from: &[],
+            to: None,
+            reverse: true,
+            limit: 1,
+        };
+        Ok(r.scan(range)?
+            .first()
+            .and_then(|(order, _)| order.as_slice().try_into().ok())
+            .map_or(0, u64::from_be_bytes))
+    }
     /// Own messages of a group with seq in `(after, up_to]`.
     pub(crate) fn range(
         r: &dyn Read,

@@ -1,0 +1,278 @@
+//! One call's working set: the transaction, the group's session, and the
+//! helpers that read and write rows through both.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kith_store::{Key, Table, Tx};
+use kith_wire::group::GroupExt;
+use kith_wire::ids::{DeviceId, GroupId, StateId};
+use openmls::prelude::{
+    BasicCredential, Capabilities, Ciphersuite, CredentialType, CredentialWithKey, ExtensionType, MlsGroup,
+    MlsGroupJoinConfig, PURE_PLAINTEXT_WIRE_FORMAT_POLICY, SenderRatchetConfiguration,
+};
+use openmls_traits::signatures::{Signer, SignerError};
+use openmls_traits::types::SignatureScheme;
+
+use crate::EngineError;
+use crate::api::{DeviceKeys, Outcome};
+use crate::crypto::{Crypto, Rand, SUITE};
+use crate::image::{Image, Provider};
+use crate::rows::{self, DeviceRow, GroupRow, State};
+
+/// OpenMLS groups that a session keeps loaded.
+const LOADED_MAX: usize = 4;
+/// Resolved states and device rows that a session keeps.
+const CACHED_MAX: usize = 64;
+/// Out-of-order tolerance and forward bound of sender ratchets.
+pub(super) const RATCHET: (u32, u32) = (256, 4096);
+
+/// What is kept loaded of a group between calls.
+pub(super) struct Session {
+    pub(super) row: GroupRow,
+    pub(super) used: u64,
+    states: BTreeMap<StateId, Arc<State>>,
+    devices: BTreeMap<DeviceId, DeviceRow>,
+    loaded: Vec<Loaded>,
+}
+
+/// An OpenMLS group with its image.
+pub(super) struct Loaded {
+    pub(super) state: StateId,
+    pub(super) group: MlsGroup,
+    pub(super) image: Image,
+}
+
+impl Session {
+    pub(super) fn new(row: GroupRow) -> Self {
+        Self { row, used: 0, states: BTreeMap::new(), devices: BTreeMap::new(), loaded: Vec::new() }
+    }
+}
+
+/// One call.
+pub(super) struct Ctx<'e, 'tx> {
+    pub(super) keys: &'e DeviceKeys,
+    pub(super) crypto: &'e Crypto,
+    pub(super) rand: &'e Rand,
+    pub(super) tx: &'e mut Tx<'tx>,
+    pub(super) gid: GroupId,
+    pub(super) now: u64,
+    pub(super) out: Vec<Outcome>,
+    session: Session,
+    dirty: bool,
+}
+
+impl<'e, 'tx> Ctx<'e, 'tx> {
+    pub(super) fn new(
+        keys: &'e DeviceKeys,
+        crypto: &'e Crypto,
+        rand: &'e Rand,
+        tx: &'e mut Tx<'tx>,
+        gid: GroupId,
+        now: u64,
+        session: Session,
+    ) -> Self {
+        Self { keys, crypto, rand, tx, gid, now, out: Vec::new(), session, dirty: false }
+    }
+    /// Writes the group row if anything changed; the session may be kept.
+    pub(super) fn finish(mut self) -> Session {
+        if self.dirty {
+            self.session.row.writes += 1;
+            rows::put(self.tx, Key::of(Table::Groups, &self.gid.0), &self.session.row);
+        }
+        self.session
+    }
+    pub(super) fn row(&self) -> &GroupRow {
+        &self.session.row
+    }
+    /// The group row, to be changed: it is written at the end of the call.
+    pub(super) fn row_mut(&mut self) -> &mut GroupRow {
+        self.dirty = true;
+        &mut self.session.row
+    }
+    pub(super) fn me(&self) -> DeviceId {
+        self.session.row.me
+    }
+
+    /// A known state of this group.
+    pub(super) fn state(&mut self, id: &StateId) -> Result<Option<Arc<State>>, EngineError> {
+        if let Some(state) = self.session.states.get(id) {
+            return Ok(Some(state.clone()));
+        }
+        let Some(state) = rows::state(self.tx, &self.gid, id)? else { return Ok(None) };
+        let state = Arc::new(state);
+        if self.session.states.len() >= CACHED_MAX {
+            self.session.states.clear();
+        }
+        self.session.states.insert(*id, state.clone());
+        Ok(Some(state))
+    }
+    /// A state that must be known.
+    pub(super) fn known(&mut self, id: &StateId) -> Result<Arc<State>, EngineError> {
+        self.state(id)?.ok_or_else(|| EngineError::Broken("a state is missing".into()))
+    }
+    pub(super) fn tip(&mut self) -> Result<Arc<State>, EngineError> {
+        let tip = self.session.row.tip;
+        self.known(&tip)
+    }
+    /// The tip, if this device is a member there.
+    pub(super) fn tip_as_member(&mut self) -> Result<Arc<State>, EngineError> {
+        let tip = self.tip()?;
+        if tip.row.me_in { Ok(tip) } else { Err(EngineError::NotMember) }
+    }
+    /// Stores a state's row anew.
+    pub(super) fn put_state(&mut self, state: &State) {
+        self.dirty = true;
+        rows::put(self.tx, Key::of(Table::Public, &state.id.0), &state.row);
+        self.session.states.remove(&state.id);
+    }
+
+    pub(super) fn device(&mut self, device: &DeviceId) -> Result<DeviceRow, EngineError> {
+        if let Some(row) = self.session.devices.get(device) {
+            return Ok(row.clone());
+        }
+        let row = rows::device(self.tx, &self.gid, device)?;
+        if row.is_none() {
+            let mut all = rows::devices(self.tx, &self.gid)?;
+            if !all.contains(device) {
+                all.push(*device);
+                rows::put_devices(self.tx, &self.gid, &all);
+            }
+        }
+        Ok(row.unwrap_or_default())
+    }
+    pub(super) fn put_device(&mut self, device: DeviceId, row: DeviceRow) {
+        self.dirty = true;
+        rows::put(self.tx, Key::of(Table::Groups, &rows::pair(&self.gid, &device.0)), &row);
+        if self.session.devices.len() >= CACHED_MAX {
+            self.session.devices.clear();
+        }
+        self.session.devices.insert(device, row);
+    }
+
+    /// The OpenMLS group of a held state; `None` if its image is gone.
+    pub(super) fn load(&mut self, id: StateId) -> Result<Option<&mut Loaded>, EngineError> {
+        let at = self.session.loaded.iter().position(|l| l.state == id);
+        let loaded = match at {
+            Some(at) => self.session.loaded.remove(at),
+            None => {
+                let Some(image) = Image::load(self.tx, Table::Images, &id.0)? else { return Ok(None) };
+                let group = open_group(&image, &self.gid)?;
+                Loaded { state: id, group, image }
+            }
+        };
+        Ok(Some(self.keep(loaded)))
+    }
+    /// A copy of a held state's image, to make another state of it.
+    pub(super) fn branch(&mut self, id: StateId) -> Result<Option<(MlsGroup, Image)>, EngineError> {
+        // What is loaded is as new as what is stored: each change is saved at once.
+        let image = match self.session.loaded.iter().find(|l| l.state == id) {
+            Some(loaded) => loaded.image.branch(),
+            None => match Image::load(self.tx, Table::Images, &id.0)? {
+                Some(image) => image.branch(),
+                None => return Ok(None),
+            },
+        };
+        let group = open_group(&image, &self.gid)?;
+        Ok(Some((group, image)))
+    }
+    /// Keeps a group loaded, the last used one last.
+    pub(super) fn keep(&mut self, loaded: Loaded) -> &mut Loaded {
+        let list = &mut self.session.loaded;
+        list.retain(|l| l.state != loaded.state);
+        if list.len() >= LOADED_MAX {
+            list.remove(0);
+        }
+        list.push(loaded);
+        let last = list.len() - 1;
+        &mut list[last]
+    }
+    pub(super) fn unload(&mut self, id: &StateId) {
+        self.session.loaded.retain(|l| l.state != *id);
+    }
+    /// Writes what a message changed in a loaded group.
+    pub(super) fn save(&mut self, id: StateId) {
+        self.dirty = true;
+        if let Some(loaded) = self.session.loaded.iter().find(|l| l.state == id) {
+            loaded.image.save(self.tx, Table::Images, &id.0);
+        }
+    }
+}
+
+fn open_group(image: &Image, gid: &GroupId) -> Result<MlsGroup, EngineError> {
+    MlsGroup::load(image, &mls_gid(gid))
+        .map_err(|e| EngineError::Broken(e.to_string()))?
+        .ok_or_else(|| EngineError::Broken("a state's image is incomplete".into()))
+}
+
+pub(super) fn mls_gid(gid: &GroupId) -> openmls::prelude::GroupId {
+    openmls::prelude::GroupId::from_slice(&gid.0)
+}
+
+/// Signs for OpenMLS with the device key.
+pub(super) struct DeviceSigner<'a>(pub(super) &'a DeviceKeys);
+
+impl Signer for DeviceSigner<'_> {
+    fn sign(&self, payload: &[u8]) -> Result<Vec<u8>, SignerError> {
+        use ed25519_dalek::Signer as _;
+        Ok(self.0.signing.sign(payload).to_bytes().to_vec())
+    }
+    fn signature_scheme(&self) -> SignatureScheme {
+        SignatureScheme::ED25519
+    }
+}
+
+pub(super) fn own_credential(keys: &DeviceKeys) -> CredentialWithKey {
+    CredentialWithKey {
+        credential: BasicCredential::new(keys.credential.clone()).into(),
+        signature_key: keys.device().0.to_vec().into(),
+    }
+}
+
+pub(super) fn capabilities() -> Capabilities {
+    Capabilities::new(
+        None,
+        Some(&[Ciphersuite::from(SUITE)]),
+        Some(&[
+            ExtensionType::Unknown(kith_wire::group::EXTENSION_TYPE),
+            ExtensionType::LastResort,
+        ]),
+        None,
+        Some(&[CredentialType::Basic]),
+    )
+}
+
+pub(super) fn join_config() -> MlsGroupJoinConfig {
+    MlsGroupJoinConfig::builder()
+        .wire_format_policy(PURE_PLAINTEXT_WIRE_FORMAT_POLICY)
+        .max_past_epochs(0)
+        .use_ratchet_tree_extension(false)
+        .sender_ratchet_configuration(SenderRatchetConfiguration::new(RATCHET.0, RATCHET.1))
+        .padding_size(0)
+        .build()
+}
+
+/// The group context extensions of a group with these settings.
+pub(super) fn extensions(
+    ext: &GroupExt,
+) -> Result<openmls::prelude::Extensions<openmls::prelude::GroupContext>, EngineError> {
+    use openmls::prelude::{Extension, Extensions, RequiredCapabilitiesExtension, UnknownExtension};
+    let kind = kith_wire::group::EXTENSION_TYPE;
+    Extensions::from_vec(vec![
+        Extension::RequiredCapabilities(RequiredCapabilitiesExtension::new(
+            &[ExtensionType::Unknown(kind)],
+            &[],
+            &[CredentialType::Basic],
+        )),
+        Extension::Unknown(kind, UnknownExtension(ext.to_bytes())),
+    ])
+    .map_err(|e| EngineError::Broken(e.to_string()))
+}
+
+pub(super) fn provider<'a>(crypto: &'a Crypto, rand: &'a Rand, image: &'a Image) -> Provider<'a> {
+    Provider { crypto, rand, image }
+}
+
+pub(super) fn broken(e: impl core::fmt::Display) -> EngineError {
+    EngineError::Broken(e.to_string())
+}

@@ -1,0 +1,293 @@
+//! Events: sent once with a number of their own, received in any order.
+
+use kith_store::{Key, Read, Table};
+use kith_wire::group::{Event, EventEnvelope, SignedEvent, kinds};
+use kith_wire::ids::{EventId, StateId};
+use kith_wire::limits;
+use openmls::framing::errors::{MessageDecryptionError, SecretTreeError};
+use openmls::prelude::tls_codec::{Deserialize as _, Serialize as _};
+use openmls::prelude::{
+    MlsMessageIn, ProcessMessageError, ProcessedMessageContent, ProtocolMessage, Sender, ValidationError,
+};
+
+use super::ctx::{Ctx, DeviceSigner, broken, provider};
+use crate::EngineError;
+use crate::api::{Outcome, ReceivedEvent, Resealed, SentEvent};
+use crate::rows::{self, EventRow};
+
+/// A remote clock moves the local one by this much at most.
+const HLC_PULL_MS: u64 = 60_000;
+/// A remote clock further ahead than this is not believed.
+const HLC_AHEAD_MS: u64 = 600_000;
+/// Unix milliseconds that fit a hybrid clock.
+const HLC_MS_MAX: u64 = (1 << 48) - 1;
+
+fn hlc_at(ms: u64) -> u64 {
+    ms.min(HLC_MS_MAX) << 16
+}
+
+impl Ctx<'_, '_> {
+    /// Advances the hybrid clock for an own object.
+    pub(super) fn tick(&mut self) -> u64 {
+        let now = hlc_at(self.now);
+        let row = self.row_mut();
+        row.hlc = row.hlc.saturating_add(1).max(now);
+        row.hlc
+    }
+
+    pub(super) fn send(&mut self, event_type: u16, content: &[u8]) -> Result<SentEvent, EngineError> {
+        if content.len() > limits::EVENT_BODY_BYTES_MAX {
+            return Err(EngineError::Refused("the message is longer than 64 KiB: send it as a file"));
+        }
+        let tip = self.tip_as_member()?;
+        let mark = if self.row().mark_at == Some(tip.id) { None } else { Some(self.make_mark()?) };
+        let hlc = self.tick();
+        let me = self.me();
+        let gid = self.gid;
+        let row = self.row_mut();
+        row.seq += 1;
+        let event = Event {
+            kind: kinds::EVENT,
+            version: 1,
+            device: me,
+            seq: row.seq,
+            prev: row.last_event,
+            deps: core::mem::take(&mut row.deps),
+            hlc,
+            event_type,
+            content: content.to_vec(),
+        };
+        let signed = SignedEvent::sign(&event, gid, tip.id, &self.keys.signing);
+        let id = signed.id();
+        self.row_mut().last_event = Some(id);
+        self.put_event(&signed, id, &event, hlc);
+        let mut sent = self.encrypt(&signed, id, event.seq, hlc, tip.id)?;
+        sent.mark = mark;
+        Ok(sent)
+    }
+
+    fn put_event(&mut self, signed: &SignedEvent, id: EventId, event: &Event, hlc: u64) {
+        let name = rows::pair(&self.gid, &event.device.0);
+        let row = EventRow { bare: signed.to_bare(), id, at: signed.at, hlc };
+        rows::put(self.tx, Key::at(Table::Events, &name, &event.seq.to_be_bytes()), &row);
+        let index = rows::pair(&self.gid, &id.0);
+        rows::put(self.tx, Key::of(Table::Events, &index), &(event.device, event.seq));
+    }
+
+    /// Encrypts an event in a state that this device is in.
+    fn encrypt(
+        &mut self,
+        signed: &SignedEvent,
+        id: EventId,
+        seq: u64,
+        hlc: u64,
+        state: StateId,
+    ) -> Result<SentEvent, EngineError> {
+        let payload = signed.to_payload(state);
+        let (crypto, rand, keys) = (self.crypto, self.rand, self.keys);
+        let loaded = self.load(state)?.ok_or_else(|| broken("the tip's keys are missing"))?;
+        let message = loaded
+            .group
+            .create_message(&provider(crypto, rand, &loaded.image), &DeviceSigner(keys), &payload)
+            .map_err(broken)?
+            .tls_serialize_detached()
+            .map_err(broken)?;
+        #[cfg(feature = "test-trace")]
+        let trace = crate::trace::of(crypto, &loaded.image, state, &message)
+            .ok_or_else(|| broken("a ciphertext's sender data does not open"))?;
+        self.save(state);
+        Ok(SentEvent {
+            id,
+            seq,
+            hlc,
+            envelope: EventEnvelope::new(state, message).to_bytes(),
+            at: signed.at,
+            mark: None,
+            #[cfg(feature = "test-trace")]
+            trace,
+        })
+    }
+
+    /// An event of any device, encrypted anew under the tip, if its audience
+    /// allows.
+    pub(super) fn reseal(&mut self, id: EventId) -> Result<Resealed, EngineError> {
+        let tip = self.tip_as_member()?;
+        let (device, seq, event) =
+            rows::event(self.tx, &self.gid, &id)?.ok_or(EngineError::UnknownEvent)?;
+        let signed = SignedEvent::from_bare(&event.bare)?;
+        let audience = self.known(&signed.at)?;
+        let me = self.me();
+        if tip.members.iter().all(|m| audience.has_account(&m.account)) {
+            let mark = if self.row().mark_at == Some(tip.id) { None } else { Some(self.make_mark()?) };
+            let mut sent = self.encrypt(&signed, id, seq, event.hlc, tip.id)?;
+            sent.mark = mark;
+            return Ok(Resealed::Envelope(Box::new(sent)));
+        }
+        let only = tip
+            .members
+            .iter()
+            .filter(|m| audience.has_account(&m.account) && m.device != me && m.device != device);
+        Ok(Resealed::Only(only.map(|m| m.device).collect()))
+    }
+
+    pub(super) fn ingest_envelope(
+        &mut self,
+        envelope: &EventEnvelope,
+        bytes: &[u8],
+    ) -> Result<(), EngineError> {
+        let Some(state) = self.state(&envelope.state)? else { return self.orphan(envelope.state, bytes) };
+        let Ok(message) = MlsMessageIn::tls_deserialize_exact(envelope.message.as_slice()) else {
+            return self.reject("the message is malformed");
+        };
+        let Ok(ProtocolMessage::PrivateMessage(message)) = message.try_into_protocol_message() else {
+            return self.reject("the envelope holds something else than a message");
+        };
+        let (crypto, rand) = (self.crypto, self.rand);
+        let Some(loaded) = self.load(state.id)? else {
+            self.out.push(Outcome::Unreadable);
+            return Ok(());
+        };
+        let processed = match loaded.group.process_message(&provider(crypto, rand, &loaded.image), message) {
+            Ok(processed) => processed,
+            Err(e) => {
+                // Nothing was written; what is loaded may have moved on.
+                self.unload(&state.id);
+                self.out.push(decryption_outcome(&e));
+                return Ok(());
+            }
+        };
+        let sender = match processed.sender() {
+            Sender::Member(leaf) => leaf.u32(),
+            _ => return self.reject("the message comes from outside the group"),
+        };
+        let payload = match processed.into_content() {
+            ProcessedMessageContent::ApplicationMessage(m) => m.into_bytes(),
+            ProcessedMessageContent::OwnPrivateMessage => {
+                self.out.push(Outcome::Known);
+                return Ok(());
+            }
+            _ => {
+                self.unload(&state.id);
+                return self.reject("the message is no event");
+            }
+        };
+        self.save(state.id);
+        let Ok(signed) = SignedEvent::from_payload(&payload, self.gid, envelope.state) else {
+            return self.reject("the message holds no event");
+        };
+        // Any member that holds an event may send it again, so that the leaf
+        // that encrypted it proves membership only; the event proves its author.
+        if state.leaf(sender).is_none() {
+            return self.reject("the message comes from outside the group");
+        }
+        self.ingest_event(&signed)
+    }
+
+    /// A signed event, from an envelope or bare. The caller has made sure
+    /// that it comes from a member.
+    pub(super) fn ingest_event(&mut self, signed: &SignedEvent) -> Result<(), EngineError> {
+        if signed.gid != self.gid {
+            return self.reject("the event is for another group");
+        }
+        let Some(at) = self.state(&signed.at)? else { return self.orphan(signed.at, &signed.to_bare()) };
+        let Ok(event) = signed.raw.body::<Event>() else { return self.reject("the event is malformed") };
+        if event.device == self.me() {
+            self.out.push(Outcome::Known);
+            return Ok(());
+        }
+        let id = signed.id();
+        let name = rows::pair(&self.gid, &event.device.0);
+        let place = event.seq.to_be_bytes();
+        let stored = match self.tx.get(Key::at(Table::Events, &name, &place))? {
+            Some(bytes) => Some(rows::decode::<EventRow>(&bytes)?),
+            None => None,
+        };
+        if stored.as_ref().is_some_and(|s| s.id == id) {
+            self.out.push(Outcome::Known);
+            return Ok(());
+        }
+        let Some(member) = at.device(&event.device) else {
+            return self.reject("the event's author is not in the group");
+        };
+        if signed.verify().is_err() {
+            return self.reject("the event's signature is wrong");
+        }
+        if stored.is_some() {
+            self.out.push(Outcome::Equivocation { device: event.device, number: event.seq });
+            return Ok(());
+        }
+        if !at.row.me_in {
+            return self.reject("the event is not for this device");
+        }
+        let account = member.account;
+        let mut device = self.device(&event.device)?;
+        let before = device.events.contiguous();
+        if !device.events.insert(event.seq) {
+            return self.reject("too many events of this device are missing: sync first");
+        }
+        let now_has = device.events.contiguous();
+        let mark_n = device.mark_n;
+        self.put_device(event.device, device);
+        self.progress(event.device, before, now_has, mark_n);
+        let (hlc, ahead) = self.observe(&event)?;
+        self.put_event(signed, id, &event, hlc);
+        let latest = self.now.saturating_add(HLC_AHEAD_MS);
+        self.out.push(Outcome::Event(ReceivedEvent {
+            id,
+            device: event.device,
+            account,
+            seq: event.seq,
+            hlc,
+            wall_ms: (event.hlc >> 16).min(latest),
+            ahead,
+            event_type: event.event_type,
+            content: event.content,
+            at: signed.at,
+            deps: event.deps,
+        }));
+        Ok(())
+    }
+
+    /// Moves the hybrid clock by what was received; answers the clock to
+    /// order the event by. One far ahead comes right after what it follows.
+    fn observe(&mut self, event: &Event) -> Result<(u64, bool), EngineError> {
+        let now = self.now;
+        let remote = event.hlc;
+        if remote <= hlc_at(now.saturating_add(HLC_AHEAD_MS)) {
+            let pulled = remote.min(hlc_at(now.saturating_add(HLC_PULL_MS)));
+            if pulled > self.row().hlc {
+                self.row_mut().hlc = pulled;
+            }
+            return Ok((remote, false));
+        }
+        let mut after = 0;
+        let before = event.seq.checked_sub(1).map(|seq| (event.device, seq));
+        let deps = event.deps.iter().map(|(d, s)| (*d, *s)).take(limits::DEVICES_PER_ACCOUNT_MAX);
+        for (device, seq) in before.into_iter().chain(deps) {
+            let name = rows::pair(&self.gid, &device.0);
+            let place = seq.to_be_bytes();
+            let key = Key::at(Table::Events, &name, &place);
+            if let Some(bytes) = self.tx.get(key)? {
+                after = after.max(rows::decode::<EventRow>(&bytes)?.hlc);
+            }
+        }
+        let floor = if after == 0 { self.row().hlc.min(hlc_at(now)) } else { after };
+        Ok((floor.saturating_add(1), true))
+    }
+
+}
+
+fn decryption_outcome<E>(e: &ProcessMessageError<E>) -> Outcome {
+    use MessageDecryptionError as M;
+    use ProcessMessageError::{GroupStateError, ValidationError as V};
+    match e {
+        V(ValidationError::UnableToDecrypt(M::SecretTreeError(SecretTreeError::SecretReuseError))) => {
+            Outcome::Known
+        }
+        V(ValidationError::UnableToDecrypt(M::SecretTreeError(
+            SecretTreeError::TooDistantInThePast | SecretTreeError::TooDistantInTheFuture,
+        )))
+        | GroupStateError(_) => Outcome::Unreadable,
+        _ => Outcome::Rejected("the message does not decrypt"),
+    }
+}

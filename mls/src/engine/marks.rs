@@ -1,0 +1,320 @@
+//! Marks and orders: the one numbered chain of each device, in which it says
+//! where it stands, what it has, and what it orders.
+
+use std::collections::BTreeMap;
+
+use kith_store::{Key, Range, Read, Table};
+use kith_wire::group::{Mark, Order, OrderKind, Target, kinds, mark_id, order_id};
+use kith_wire::ids::AccountId;
+use kith_wire::limits;
+use kith_wire::signed::{self, Raw};
+
+use super::ctx::{Ctx, broken};
+use crate::EngineError;
+use crate::api::Outcome;
+use crate::rows::{self, State};
+use crate::valid;
+
+/// Marks kept of one device; the oldest go.
+const MARKS_MAX: u64 = 4096;
+/// Orders kept of one group; more are refused.
+pub const ORDERS_MAX: u64 = 4096;
+
+impl Ctx<'_, '_> {
+    /// Makes the next own mark at the tip.
+    pub(super) fn make_mark(&mut self) -> Result<Vec<u8>, EngineError> {
+        let tip = self.tip_as_member()?;
+        let me = self.me();
+        let gid = self.gid;
+        let row = self.row_mut();
+        let mut changed = core::mem::take(&mut row.unmarked);
+        while changed.len() >= limits::DEVICES_PER_GROUP_MAX {
+            if let Some((device, progress)) = changed.pop_last() {
+                row.unmarked.insert(device, progress);
+            }
+        }
+        row.mark_n += 1;
+        row.mark_due = !row.unmarked.is_empty();
+        row.mark_at = Some(tip.id);
+        let n = row.mark_n;
+        changed.insert(me, (row.seq, n));
+        let mark = Mark {
+            kind: kinds::MARK,
+            version: 1,
+            gid,
+            device: me,
+            n,
+            prev: row.mark_prev,
+            at: tip.id,
+            changed,
+            bad: core::mem::take(&mut row.bad),
+        };
+        let raw = signed::sign(&mark, &self.keys.signing, &[]);
+        self.row_mut().mark_prev = Some(mark_id(&raw).0);
+        let bytes = raw.to_bytes();
+        self.put_mark(&rows::pair(&gid, &me.0), n, bytes.clone());
+        Ok(bytes)
+    }
+
+    fn put_mark(&mut self, name: &[u8], n: u64, bytes: Vec<u8>) {
+        self.tx.put(Key::at(Table::Marks, name, &n.to_be_bytes()), bytes);
+        if let Some(old) = n.checked_sub(MARKS_MAX) {
+            self.tx.delete(Key::at(Table::Marks, name, &old.to_be_bytes()));
+        }
+    }
+
+    /// A mark, if one is due.
+    pub(super) fn due_mark(&mut self) -> Result<Option<Vec<u8>>, EngineError> {
+        let tip = self.tip()?;
+        if !tip.row.me_in || (self.row().mark_at == Some(tip.id) && !self.row().mark_due) {
+            return Ok(None);
+        }
+        self.make_mark().map(Some)
+    }
+
+    /// An order refers to the state of the mark before it.
+    pub(super) fn mark_for_order(&mut self) -> Result<Option<Vec<u8>>, EngineError> {
+        let tip = self.row().tip;
+        if self.row().mark_at == Some(tip) { Ok(None) } else { self.make_mark().map(Some) }
+    }
+
+    /// Makes and stores an own order.
+    pub(super) fn make_order(
+        &mut self,
+        at: &State,
+        kind: OrderKind,
+        target: Target,
+    ) -> Result<Vec<u8>, EngineError> {
+        let me = self.me();
+        let mut cut = BTreeMap::new();
+        for m in &at.members {
+            let meant = match target {
+                Target::Account(a) => m.account == a,
+                Target::Device(d) => m.device == d,
+            };
+            if !meant {
+                continue;
+            }
+            if m.device == me {
+                cut.insert(me, (self.row().seq, self.row().mark_n + 1));
+            } else {
+                let known = self.device(&m.device)?;
+                cut.insert(m.device, (known.events.contiguous().unwrap_or(0), known.mark_n));
+            }
+        }
+        let gid = self.gid;
+        let hlc = self.tick();
+        let issuer = self.keys.account;
+        let row = self.row_mut();
+        row.mark_n += 1;
+        let order = Order {
+            kind: kinds::ORDER,
+            version: 1,
+            gid,
+            issuer,
+            device: me,
+            n: row.mark_n,
+            prev: row.mark_prev,
+            order: kind,
+            target,
+            at: at.id,
+            lifts: Vec::new(),
+            cut,
+            hlc,
+            statement: None,
+        };
+        let raw = signed::sign(&order, &self.keys.signing, &[]);
+        self.row_mut().mark_prev = Some(order_id(&raw).0);
+        let bytes = raw.to_bytes();
+        if !self.store_order(&raw, &bytes)? {
+            return Err(EngineError::Refused("this conversation has seen too many removals: start a new one"));
+        }
+        Ok(bytes)
+    }
+
+    /// The account's own order to leave.
+    pub(super) fn leave(&mut self) -> Result<Vec<Vec<u8>>, EngineError> {
+        let tip = self.tip_as_member()?;
+        let account = self.keys.account;
+        for signed in self.stored_orders()? {
+            if valid::order(&self.gid, &tip, &signed)
+                .is_ok_and(|o| o.order == OrderKind::Leave && o.issuer == account)
+            {
+                return Ok(vec![signed]);
+            }
+        }
+        let mut out: Vec<Vec<u8>> = self.mark_for_order()?.into_iter().collect();
+        out.push(self.make_order(&tip, OrderKind::Leave, Target::Account(account))?);
+        Ok(out)
+    }
+
+    /// Orders known here, oldest first.
+    pub(super) fn stored_orders(&self) -> Result<Vec<Vec<u8>>, EngineError> {
+        rows::orders(self.tx, &self.gid)
+    }
+
+    /// Stores an order; false when there is no room.
+    fn store_order(&mut self, raw: &Raw, bytes: &[u8]) -> Result<bool, EngineError> {
+        let gid = self.gid;
+        let last = Range {
+            table: Table::Orders,
+            name: &gid.0,
+            from: &[],
+            to: None,
+            reverse: true,
+            limit: 1,
+        };
+        let next = match self.tx.scan(last)?.first() {
+            Some((order, _)) => {
+                let n: [u8; 8] =
+                    order.as_slice().try_into().map_err(|_| broken("an order has a malformed number"))?;
+                u64::from_be_bytes(n) + 1
+            }
+            None => 0,
+        };
+        if next >= ORDERS_MAX {
+            return Ok(false);
+        }
+        self.tx.put(Key::at(Table::Orders, &gid.0, &next.to_be_bytes()), bytes.to_vec());
+        self.tx.put(Key::of(Table::Orders, &rows::pair(&gid, &order_id(raw).0)), Vec::new());
+        Ok(true)
+    }
+
+    pub(super) fn ingest_order(&mut self, raw: &Raw, bytes: &[u8]) -> Result<(), EngineError> {
+        let Ok(order) = raw.body::<Order>() else {
+            return self.reject("the order is malformed");
+        };
+        if order.gid != self.gid {
+            return self.reject("the order is for another group");
+        }
+        let id = order_id(raw);
+        if self.tx.get(Key::of(Table::Orders, &rows::pair(&self.gid, &id.0)))?.is_some() {
+            self.out.push(Outcome::Known);
+            return Ok(());
+        }
+        let Some(at) = self.state(&order.at)? else { return self.orphan(order.at, bytes) };
+        if let Err(why) = valid::order(&self.gid, &at, bytes) {
+            return self.reject(why);
+        }
+        let target = match order.target {
+            Target::Account(a) => Some(a),
+            Target::Device(d) => at.device(&d).map(|m| m.account),
+        };
+        let Some(target) = target else { return self.reject("the order is about nobody in the group") };
+        let free = target == order.issuer;
+        let allowed = match order.order {
+            OrderKind::Leave => free,
+            OrderKind::Remove | OrderKind::Demote => free || at.above(&order.issuer, &target),
+            OrderKind::Add => true,
+        };
+        if !allowed {
+            return self.reject("the order's issuer does not stand above its target");
+        }
+        if !self.store_order(raw, bytes)? {
+            return self.reject("there are too many orders");
+        }
+        if order.device != self.me() {
+            let mut row = self.device(&order.device)?;
+            row.mark_n = row.mark_n.max(order.n);
+            self.put_device(order.device, row);
+        }
+        self.out.push(Outcome::Order { id, kind: order.order, issuer: order.issuer, target });
+        Ok(())
+    }
+
+    pub(super) fn ingest_mark(&mut self, raw: &Raw, bytes: &[u8]) -> Result<(), EngineError> {
+        let Ok(mark) = raw.body::<Mark>() else { return self.reject("the mark is malformed") };
+        if mark.gid != self.gid {
+            return self.reject("the mark is for another group");
+        }
+        let me = self.me();
+        if mark.device == me {
+            self.out.push(Outcome::Known);
+            return Ok(());
+        }
+        let name = rows::pair(&self.gid, &mark.device.0);
+        if let Some(stored) = self.tx.get(Key::at(Table::Marks, &name, &mark.n.to_be_bytes()))? {
+            let same = Raw::from_bytes(&stored).is_ok_and(|s| s.body == raw.body);
+            if same {
+                self.out.push(Outcome::Known);
+                return Ok(());
+            }
+        }
+        let Some(at) = self.state(&mark.at)? else { return self.orphan(mark.at, bytes) };
+        let Some(member) = at.device(&mark.device).cloned() else {
+            return self.reject("the mark comes from outside the group");
+        };
+        if raw.verify::<Mark>(&mark.device.0, &[]).is_err() {
+            return self.reject("the mark's signature is wrong");
+        }
+        if self.tx.get(Key::at(Table::Marks, &name, &mark.n.to_be_bytes()))?.is_some() {
+            self.out.push(Outcome::Equivocation { device: mark.device, number: mark.n });
+            return Ok(());
+        }
+        self.put_mark(&name, mark.n, bytes.to_vec());
+        self.accept_mark(&mark, member.account)
+    }
+
+    fn accept_mark(&mut self, mark: &Mark, account: AccountId) -> Result<(), EngineError> {
+        let me = self.me();
+        let mut row = self.device(&mark.device)?;
+        let first = row.mark_n == 0 && row.mark_at.is_none();
+        let before = row.events.contiguous();
+        // The own entry of a device's first mark in a state that we are in
+        // says from where on its events are for us.
+        let (sent, _) = mark.changed.get(&mark.device).copied().unwrap_or((0, 0));
+        row.events.floor(sent);
+        let moved = mark.n > row.mark_n && row.mark_at != Some(mark.at);
+        if mark.n > row.mark_n || row.mark_at.is_none() {
+            row.mark_n = row.mark_n.max(mark.n);
+            row.mark_at = Some(mark.at);
+            row.mark_seq = sent;
+        }
+        let acked = mark.changed.get(&me).map_or(0, |(seq, _)| *seq).min(self.row().seq);
+        let news = acked > row.acked;
+        row.acked = row.acked.max(acked);
+        let now_has = row.events.contiguous();
+        let n = row.mark_n;
+        self.put_device(mark.device, row);
+        self.progress(mark.device, before, now_has, n);
+        if first {
+            self.out.push(Outcome::Seen { account, device: mark.device });
+        }
+        if news {
+            self.out.push(Outcome::Acked { device: mark.device, up_to_seq: acked });
+        }
+        if let Some(package) = self.row().package.clone() {
+            // Somebody else stands where we joined: the join holds.
+            super::packages::forget(self.tx, &package);
+            self.row_mut().package = None;
+        }
+        if moved {
+            self.drop_past_images()?;
+        }
+        Ok(())
+    }
+
+    /// Notes a device's progress for the next own event and mark. Only new
+    /// events are worth a mark of their own, else marks would answer marks.
+    pub(super) fn progress(
+        &mut self,
+        device: kith_wire::ids::DeviceId,
+        before: Option<u64>,
+        now: Option<u64>,
+        mark_n: u64,
+    ) {
+        let Some(seq) = now else { return };
+        let grew = before.is_none_or(|b| b < seq) && seq > 0;
+        let row = self.row_mut();
+        row.unmarked.insert(device, (seq, mark_n));
+        if grew {
+            row.mark_due = true;
+            row.deps.insert(device, seq);
+        }
+    }
+
+    pub(super) fn reject(&mut self, why: &'static str) -> Result<(), EngineError> {
+        self.out.push(Outcome::Rejected(why));
+        Ok(())
+    }
+}

@@ -1,0 +1,264 @@
+//! What a proven member lacks: commits on the way to the tip, orders, marks,
+//! and the events of its audience.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kith_store::{Read, Table};
+use kith_wire::group::{Hello, kinds, order_id};
+use kith_wire::ids::{AccountId, DeviceId, GroupId, StateId};
+use kith_wire::signed::Raw;
+use sha2::{Digest, Sha256};
+
+use crate::EngineError;
+use crate::rows::{self, EventRow, State};
+
+/// Heads in a hello.
+const HEADS_MAX: usize = 64;
+/// States back from the tip that an answer starts at, at most.
+const BACK_MAX: usize = 1024;
+/// Rows looked at per device in one answer.
+const SCAN_MAX: usize = 1024;
+
+fn orders_digest(read: &dyn Read, gid: &GroupId) -> Result<[u8; 32], EngineError> {
+    let mut ids = BTreeSet::new();
+    for order in rows::orders(read, gid)? {
+        if let Ok(raw) = Raw::from_bytes(&order) {
+            ids.insert(order_id(&raw));
+        }
+    }
+    let mut hash = Sha256::new();
+    for id in ids {
+        hash.update(id.0);
+    }
+    Ok(hash.finalize().into())
+}
+
+pub(super) fn hello(read: &dyn Read, gid: GroupId) -> Result<Vec<u8>, EngineError> {
+    let row = rows::group(read, &gid)?.ok_or(EngineError::UnknownGroup)?;
+    let mut heads: Vec<StateId> =
+        row.held.iter().rev().map(|(s, _)| *s).filter(|s| *s != row.tip).take(HEADS_MAX / 2).collect();
+    // Ever sparser ancestors, so that a member far ahead finds common ground.
+    let mut at = row.tip;
+    let mut next = 1usize;
+    for step in 0..BACK_MAX {
+        if step == next {
+            next *= 2;
+            if !heads.contains(&at) {
+                heads.push(at);
+            }
+        }
+        match rows::state(read, &gid, &at)?.and_then(|s| s.row.parent) {
+            Some(parent) if heads.len() < HEADS_MAX - 1 => at = parent,
+            _ => break,
+        }
+    }
+    if at != row.tip && !heads.contains(&at) {
+        heads.push(at);
+    }
+    let (mut vv, mut marks) = (BTreeMap::new(), BTreeMap::new());
+    vv.insert(row.me, row.seq);
+    marks.insert(row.me, row.mark_n);
+    for device in rows::devices(read, &gid)?.into_iter().take(kith_wire::limits::DEVICES_PER_GROUP_MAX - 1) {
+        let Some(known) = rows::device(read, &gid, &device)? else { continue };
+        if let Some(seq) = known.events.contiguous() {
+            vv.insert(device, seq);
+        }
+        if known.mark_at.is_some() {
+            marks.insert(device, known.mark_n);
+        }
+    }
+    let hello = Hello {
+        kind: kinds::SYNC_HELLO,
+        version: 1,
+        gid,
+        anchor: row.anchor,
+        tip: row.tip,
+        heads,
+        vv,
+        orders: orders_digest(read, &gid)?,
+        marks,
+    };
+    Ok(hello.to_bytes())
+}
+
+/// Objects for one answer, until the budget is used up.
+struct Answer {
+    objects: Vec<Vec<u8>>,
+    left: usize,
+}
+
+impl Answer {
+    /// Adds an object; false when there is no room. The first always fits.
+    fn add(&mut self, object: Vec<u8>) -> bool {
+        if object.len() > self.left && !self.objects.is_empty() {
+            self.left = 0;
+            return false;
+        }
+        self.left = self.left.saturating_sub(object.len());
+        self.objects.push(object);
+        true
+    }
+}
+
+pub(super) fn answer(
+    read: &dyn Read,
+    gid: GroupId,
+    peer: DeviceId,
+    hello: &[u8],
+    max_bytes: usize,
+) -> Result<Vec<Vec<u8>>, EngineError> {
+    let hello = Hello::from_bytes(hello)?;
+    if hello.gid != gid {
+        return Err(EngineError::UnknownGroup);
+    }
+    let row = rows::group(read, &gid)?.ok_or(EngineError::UnknownGroup)?;
+    let mut states = States { read, gid, known: BTreeMap::new() };
+    let mut out = Answer { objects: Vec::new(), left: max_bytes };
+    let has: BTreeSet<StateId> = hello.heads.iter().copied().chain([hello.tip, hello.anchor]).collect();
+    let account = commits(&mut states, row.tip, peer, &has, &mut out)?;
+    let Some(account) = account else { return Ok(Vec::new()) };
+    if hello.orders != orders_digest(read, &gid)? {
+        for order in rows::orders(read, &gid)? {
+            if !out.add(order) {
+                return Ok(out.objects);
+            }
+        }
+    }
+    let mut devices = rows::devices(read, &gid)?;
+    devices.push(row.me);
+    for device in devices.iter().filter(|d| **d != peer) {
+        let from = hello.marks.get(device).map_or(0, |n| n + 1);
+        for (_, mark) in rows::numbered(read, Table::Marks, &rows::pair(&gid, &device.0), from, SCAN_MAX)? {
+            if mark_is_for(&mut states, &mark, &account)? && !out.add(mark) {
+                return Ok(out.objects);
+            }
+        }
+    }
+    for device in devices.iter().filter(|d| **d != peer) {
+        if !events(&mut states, *device, &account, hello.vv.get(device).copied(), &mut out)? {
+            break;
+        }
+    }
+    Ok(out.objects)
+}
+
+/// Resolved states of one answer.
+struct States<'a> {
+    read: &'a dyn Read,
+    gid: GroupId,
+    known: BTreeMap<StateId, Option<State>>,
+}
+
+impl States<'_> {
+    fn get(&mut self, id: &StateId) -> Result<Option<&State>, EngineError> {
+        if !self.known.contains_key(id) {
+            let state = rows::state(self.read, &self.gid, id)?;
+            self.known.insert(*id, state);
+        }
+        Ok(self.known.get(id).and_then(Option::as_ref))
+    }
+}
+
+/// Adds the commits that the peer lacks, oldest first; a device that was
+/// removed gets the way to its removal and no further. Answers the peer's
+/// account, or `None` if it is in no state of the chain looked at.
+fn commits(
+    states: &mut States<'_>,
+    tip: StateId,
+    peer: DeviceId,
+    has: &BTreeSet<StateId>,
+    out: &mut Answer,
+) -> Result<Option<AccountId>, EngineError> {
+    let mut account = None;
+    let mut way = Vec::new();
+    let mut at = tip;
+    let mut common = false;
+    for _ in 0..BACK_MAX {
+        let Some(state) = states.get(&at)? else { break };
+        if let Some(member) = state.device(&peer) {
+            account = account.or(Some(member.account));
+        }
+        let (parent, commit) = (state.row.parent, state.row.commit);
+        common = common || has.contains(&at);
+        if common && account.is_some() {
+            break;
+        }
+        let (Some(parent), Some(commit)) = (parent, commit) else { break };
+        if !common {
+            way.push((parent, commit));
+        }
+        at = parent;
+    }
+    if account.is_none() {
+        return Ok(None);
+    }
+    for (parent, commit) in way.into_iter().rev() {
+        let was_in = states.get(&parent)?.is_some_and(|s| s.device(&peer).is_some());
+        if !was_in {
+            continue;
+        }
+        if let Some(row) = rows::commit(states.read, &commit)?
+            && !out.add(row.envelope)
+        {
+            break;
+        }
+    }
+    Ok(account)
+}
+
+fn mark_is_for(states: &mut States<'_>, mark: &[u8], account: &AccountId) -> Result<bool, EngineError> {
+    let Ok(mark) = Raw::from_bytes(mark).and_then(|r| r.body::<kith_wire::group::Mark>()) else {
+        return Ok(false);
+    };
+    Ok(states.get(&mark.at)?.is_some_and(|s| s.has_account(account)))
+}
+
+/// Adds events of one device that are for the account; false when there is
+/// no more room.
+fn events(
+    states: &mut States<'_>,
+    device: DeviceId,
+    account: &AccountId,
+    has: Option<u64>,
+    out: &mut Answer,
+) -> Result<bool, EngineError> {
+    let name = rows::pair(&states.gid, &device.0);
+    let from = match has {
+        Some(seq) => seq.saturating_add(1),
+        None => first_for(states, &name, account)?,
+    };
+    for (_, value) in rows::numbered(states.read, Table::Events, &name, from, SCAN_MAX)? {
+        let event: EventRow = rows::decode(&value)?;
+        let for_peer = states.get(&event.at)?.is_some_and(|s| s.has_account(account));
+        if for_peer && !out.add(event.bare) {
+            return Ok(false);
+        }
+    }
+    Ok(out.left > 0)
+}
+
+/// The number of the first event that is for the account, by halving: an
+/// account that is in stays in for the events that follow.
+fn first_for(states: &mut States<'_>, name: &[u8; 64], account: &AccountId) -> Result<u64, EngineError> {
+    let last = rows::numbered_down(states.read, Table::Events, name, 1)?;
+    let Some((mut high, _)) = last.into_iter().next() else { return Ok(0) };
+    let mut low = 0;
+    high = high.saturating_add(1);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let row = rows::numbered(states.read, Table::Events, name, middle, 1)?;
+        let inside = match row.into_iter().next() {
+            Some((_, value)) => {
+                let event: EventRow = rows::decode(&value)?;
+                states.get(&event.at)?.is_some_and(|s| s.has_account(account))
+            }
+            None => true,
+        };
+        if inside {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    Ok(low)
+}

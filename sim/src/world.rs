@@ -1,0 +1,367 @@
+//! The world: nodes, links between them, and what is under way.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ed25519_dalek::SigningKey;
+use kith_core::api::{Command, Event, Input, Now, Output, Refusal, Reply};
+use kith_core::{Config, Node, OpenError, read, view};
+use kith_store::MemoryStore;
+use kith_wire::ids::{AccountId, GroupId, PeerKey};
+use kith_wire::net::{LinkId, LinkKind, NetCommand, NetEvent, Path};
+use rand_chacha::ChaCha20Rng;
+use rand_core::{Rng as _, SeedableRng as _};
+
+/// Start of the virtual clock, Unix ms: 2026-01-01.
+const EPOCH_MS: u64 = 1_767_225_600_000;
+/// Steps after which a run counts as never coming to rest.
+const STEPS_MAX: u64 = 5_000_000;
+
+/// Names a node of the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NodeIndex(pub usize);
+
+/// What the network does to frames and links.
+#[derive(Debug, Clone, Copy)]
+pub struct Faults {
+    /// Shortest and longest time under way, ms.
+    pub delay_ms: (u64, u64),
+    /// Of 10,000 frames, how many take their link down with them.
+    pub cut: u32,
+}
+
+impl Default for Faults {
+    fn default() -> Self {
+        Self { delay_ms: (1, 20), cut: 0 }
+    }
+}
+
+struct Party {
+    node: Option<Node>,
+    store: Arc<MemoryStore>,
+    transport: PeerKey,
+    config: Config,
+    events: Vec<Event>,
+    replies: BTreeMap<u64, Result<Reply, Refusal>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct End {
+    at: usize,
+    far: LinkId,
+}
+
+/// Everything there is.
+pub struct World {
+    rng: ChaCha20Rng,
+    now_ms: u64,
+    /// What the network does.
+    pub faults: Faults,
+    parties: Vec<Party>,
+    links: BTreeMap<LinkId, End>,
+    next: u64,
+    due: BTreeMap<(u64, u64), (usize, NetEvent)>,
+    last_arrival: BTreeMap<LinkId, u64>,
+    /// Pairs of nodes that cannot reach each other.
+    cut_pairs: Vec<(usize, usize)>,
+    steps: u64,
+}
+
+fn seed(rng: &mut ChaCha20Rng) -> [u8; 32] {
+    let mut out = [0; 32];
+    rng.fill_bytes(&mut out);
+    out
+}
+
+impl World {
+    /// An empty world.
+    #[must_use]
+    pub fn new(world_seed: u64) -> Self {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&world_seed.to_le_bytes());
+        Self {
+            rng: ChaCha20Rng::from_seed(bytes),
+            now_ms: 0,
+            faults: Faults::default(),
+            parties: Vec::new(),
+            links: BTreeMap::new(),
+            next: 1,
+            due: BTreeMap::new(),
+            last_arrival: BTreeMap::new(),
+            cut_pairs: Vec::new(),
+            steps: 0,
+        }
+    }
+
+    /// Virtual time.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        Now { wall_ms: EPOCH_MS + self.now_ms, mono_ms: self.now_ms }
+    }
+
+    /// Adds a node with a new account.
+    pub fn node(&mut self, name: &str) -> Result<NodeIndex, OpenError> {
+        let store = Arc::new(MemoryStore::new());
+        let (entropy, rng_seed) = (seed(&mut self.rng), seed(&mut self.rng));
+        let config = Config::default();
+        let node = Node::create(store.clone(), entropy, name, config.clone(), rng_seed, self.now())?;
+        let key = SigningKey::from_bytes(node.transport_seed().expose());
+        let transport = PeerKey(key.verifying_key().to_bytes());
+        let index = self.parties.len();
+        self.parties.push(Party {
+            node: Some(node),
+            store,
+            transport,
+            config,
+            events: Vec::new(),
+            replies: BTreeMap::new(),
+        });
+        let addrs = vec![format!("/sim/{index}")];
+        self.input(index, Input::Net(NetEvent::Addresses { addrs }));
+        Ok(NodeIndex(index))
+    }
+
+    /// Stops a node as `kill -9` does: what was not committed is gone.
+    pub fn stop(&mut self, node: NodeIndex) {
+        if let Some(p) = self.parties.get_mut(node.0) {
+            p.node = None;
+        }
+        let ends: Vec<LinkId> = self.links.iter().filter(|(_, e)| e.at == node.0).map(|(l, _)| *l).collect();
+        for link in ends {
+            self.close(link, "the other side stopped");
+        }
+        self.due.retain(|_, (at, _)| *at != node.0);
+    }
+
+    /// Starts a stopped node from its store.
+    pub fn start(&mut self, node: NodeIndex) -> Result<(), OpenError> {
+        let (rng_seed, now) = (seed(&mut self.rng), self.now());
+        let Some(p) = self.parties.get_mut(node.0).filter(|p| p.node.is_none()) else { return Ok(()) };
+        p.node = Some(Node::open(p.store.clone(), p.config.clone(), rng_seed, now)?);
+        let addrs = vec![format!("/sim/{}", node.0)];
+        self.input(node.0, Input::Net(NetEvent::Addresses { addrs }));
+        Ok(())
+    }
+
+    /// Cuts or heals the network between two nodes.
+    pub fn reachable(&mut self, a: NodeIndex, b: NodeIndex, yes: bool) {
+        let pair = (a.0.min(b.0), a.0.max(b.0));
+        self.cut_pairs.retain(|p| *p != pair);
+        if yes {
+            return;
+        }
+        self.cut_pairs.push(pair);
+        let between: Vec<LinkId> = self
+            .links
+            .iter()
+            .filter(|(_, e)| {
+                let far = self.links.get(&e.far).map_or(e.at, |f| f.at);
+                (e.at.min(far), e.at.max(far)) == pair
+            })
+            .map(|(l, _)| *l)
+            .collect();
+        for link in between {
+            self.close(link, "the network is cut");
+        }
+    }
+
+    /// Asks a node something and waits for the answer.
+    pub fn ask(&mut self, node: NodeIndex, command: Command) -> Result<Reply, Refusal> {
+        self.next += 1;
+        let id = self.next;
+        self.input(node.0, Input::Command { id, command });
+        self.parties
+            .get_mut(node.0)
+            .and_then(|p| p.replies.remove(&id))
+            .unwrap_or_else(|| Err(Refusal::new("stopped", "the node is stopped")))
+    }
+
+    /// Own account of a node, also while it is stopped.
+    #[must_use]
+    pub fn account(&self, node: NodeIndex) -> Option<AccountId> {
+        let me = read::me(&*self.parties.get(node.0)?.store).ok()?;
+        AccountId::from_text(&me.account)
+    }
+
+    /// The conversations of a node as its person sees them.
+    #[must_use]
+    pub fn conversations(&self, node: NodeIndex) -> Vec<view::Conversation> {
+        let Some(me) = self.account(node) else { return Vec::new() };
+        self.parties
+            .get(node.0)
+            .and_then(|p| read::conversations(&*p.store, &me).ok())
+            .unwrap_or_default()
+    }
+
+    /// The newest rows of a conversation of a node.
+    #[must_use]
+    pub fn messages(&self, node: NodeIndex, conversation: &GroupId) -> Vec<view::Message> {
+        let Some(me) = self.account(node) else { return Vec::new() };
+        self.parties
+            .get(node.0)
+            .and_then(|p| read::messages(&*p.store, &me, conversation, None, None, read::PAGE_MAX).ok())
+            .flatten()
+            .map(|page| page.messages)
+            .unwrap_or_default()
+    }
+
+    /// The texts of a conversation of a node, in its order.
+    #[must_use]
+    pub fn texts(&self, node: NodeIndex, conversation: &GroupId) -> Vec<String> {
+        self.messages(node, conversation)
+            .into_iter()
+            .filter_map(|m| match m.content {
+                view::Content::Text { text } => Some(text),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The people of a node.
+    #[must_use]
+    pub fn contacts(&self, node: NodeIndex) -> Vec<view::Contact> {
+        self.parties.get(node.0).and_then(|p| read::contacts(&*p.store).ok()).unwrap_or_default()
+    }
+
+    /// What a node told its UI since the last call.
+    pub fn take_events(&mut self, node: NodeIndex) -> Vec<Event> {
+        self.parties.get_mut(node.0).map(|p| core::mem::take(&mut p.events)).unwrap_or_default()
+    }
+
+    /// Lets time pass.
+    pub fn run(&mut self, ms: u64) {
+        let until = self.now_ms + ms;
+        while let Some(at) = self.next_at().filter(|at| *at <= until) {
+            self.now_ms = self.now_ms.max(at);
+            self.step();
+            self.steps += 1;
+            assert!(self.steps < STEPS_MAX, "the world does not come to rest");
+        }
+        self.now_ms = until;
+    }
+
+    fn next_at(&self) -> Option<u64> {
+        let arrivals = self.due.first_key_value().map(|((at, _), _)| *at);
+        let timers = self.parties.iter().filter_map(|p| p.node.as_ref()?.poll_timeout());
+        arrivals.into_iter().chain(timers).min()
+    }
+
+    fn step(&mut self) {
+        if let Some(((at, _), _)) = self.due.first_key_value()
+            && *at <= self.now_ms
+        {
+            if let Some((_, (to, event))) = self.due.pop_first() {
+                self.input(to, Input::Net(event));
+            }
+            return;
+        }
+        let ready = self
+            .parties
+            .iter()
+            .position(|p| p.node.as_ref().and_then(Node::poll_timeout).is_some_and(|at| at <= self.now_ms));
+        if let Some(index) = ready {
+            self.input(index, Input::Tick);
+        }
+    }
+
+    fn input(&mut self, index: usize, input: Input) {
+        let now = self.now();
+        let Some(p) = self.parties.get_mut(index) else { return };
+        let Some(node) = &mut p.node else { return };
+        node.handle(now, input);
+        if let Err(e) = node.commit() {
+            // The driver of the product opens the node again; so do we.
+            p.events.push(Event::Notice { conversation: None, code: "disk".into(), message: e.to_string() });
+            p.node = None;
+            return;
+        }
+        let mut out = Vec::new();
+        while let Some(output) = node.poll_output() {
+            match output {
+                Output::Reply { id, result } => {
+                    p.replies.insert(id, result);
+                }
+                Output::Event(event) => p.events.push(event),
+                Output::Net(command) => out.push(command),
+            }
+        }
+        for command in out {
+            self.command(index, command);
+        }
+    }
+
+    fn command(&mut self, from: usize, command: NetCommand) {
+        match command {
+            NetCommand::Dial { kind, peer, .. } => self.dial(from, kind, peer),
+            NetCommand::Send { link, frame } => {
+                let Some(end) = self.links.get(&link).copied() else { return };
+                let Some(far) = self.links.get(&end.far).copied() else { return };
+                if self.faults.cut > 0 && self.rng.next_u32() % 10_000 < self.faults.cut {
+                    self.close(link, "the connection broke");
+                    return;
+                }
+                let at = self.arrival(end.far);
+                self.schedule(at, far.at, NetEvent::Frame { link: end.far, frame });
+            }
+            NetCommand::Close { link } => self.close(link, "closed"),
+            NetCommand::Reserve { .. } => {}
+        }
+    }
+
+    fn dial(&mut self, from: usize, kind: LinkKind, peer: PeerKey) {
+        let to = self.parties.iter().position(|p| p.transport == peer);
+        let delay = self.delay();
+        let cut = to.is_some_and(|to| self.cut_pairs.contains(&(from.min(to), from.max(to))));
+        let up = to.and_then(|t| self.parties.get(t)).is_some_and(|p| p.node.is_some());
+        let linked = to.is_some_and(|to| {
+            self.links.values().any(|e| e.at == from && self.links.get(&e.far).is_some_and(|f| f.at == to))
+        });
+        if linked {
+            return;
+        }
+        let Some(to) = to.filter(|_| up && !cut && kind == LinkKind::Peer) else {
+            let event = NetEvent::DialFailed { kind, peer, reason: "nobody answers there".into() };
+            self.schedule(self.now_ms + delay, from, event);
+            return;
+        };
+        let (near, far) = (LinkId(self.next + 1), LinkId(self.next + 2));
+        self.next += 2;
+        self.links.insert(near, End { at: from, far });
+        self.links.insert(far, End { at: to, far: near });
+        for (link, at, other) in [(near, from, to), (far, to, from)] {
+            let key = |i: usize| self.parties.get(i).map(|p| p.transport).unwrap_or_default();
+            let (peer, local) = (key(other), key(at));
+            let when = self.now_ms + delay;
+            self.last_arrival.insert(link, when);
+            self.schedule(when, at, NetEvent::Up { link, kind, peer, local, path: Path::DirectQuic });
+        }
+    }
+
+    fn close(&mut self, link: LinkId, reason: &str) {
+        let Some(near) = self.links.remove(&link) else { return };
+        let far = self.links.remove(&near.far);
+        for (link, end) in [(link, Some(near)), (near.far, far)] {
+            if let Some(end) = end {
+                let at = self.arrival(link);
+                self.schedule(at, end.at, NetEvent::Down { link, reason: reason.into() });
+            }
+        }
+    }
+
+    fn delay(&mut self) -> u64 {
+        let (low, high) = self.faults.delay_ms;
+        low + u64::from(self.rng.next_u32()) % (high.saturating_sub(low) + 1)
+    }
+
+    fn arrival(&mut self, link: LinkId) -> u64 {
+        let at = self.now_ms + self.delay();
+        let last = self.last_arrival.entry(link).or_default();
+        *last = at.max(*last);
+        *last
+    }
+
+    fn schedule(&mut self, at: u64, to: usize, event: NetEvent) {
+        self.next += 1;
+        self.due.insert((at, self.next), (to, event));
+    }
+}

@@ -1,0 +1,110 @@
+//! Two and three people over direct links: contact, talk, restart.
+
+use kith_core::api::{Command, Reply};
+use kith_core::view::{ContactState, DeliveryState};
+use kith_sim::{Faults, NodeIndex, World};
+use kith_wire::ids::GroupId;
+
+fn invite(world: &mut World, from: NodeIndex) -> String {
+    match world.ask(from, Command::CreateInvite { group: None, uses: 5, valid_s: 3600 }).unwrap() {
+        Reply::Invite(invite) => invite.link,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn befriend(world: &mut World, a: NodeIndex, b: NodeIndex) -> GroupId {
+    world.run(3_000);
+    let link = invite(world, a);
+    world.ask(b, Command::UseInvite { link, greeting: "hello".into() }).unwrap();
+    world.run(5_000);
+    let account = world.account(b).unwrap();
+    let incoming = world.contacts(a).into_iter().find(|c| c.account == account.to_text()).unwrap();
+    assert_eq!(incoming.state, ContactState::Incoming);
+    world.ask(a, Command::AcceptContact { account }).unwrap();
+    world.run(10_000);
+    let mine = world.conversations(a).into_iter().find(|c| c.peer == Some(account.to_text())).unwrap();
+    GroupId::from_hex(&mine.id).unwrap()
+}
+
+fn say(world: &mut World, who: NodeIndex, group: GroupId, text: &str) {
+    let key = format!("{text}-{}", who.0);
+    world.ask(who, Command::SendText { group, text: text.into(), reply_to: None, key }).unwrap();
+}
+
+#[test]
+fn two_people_become_contacts_and_talk() {
+    let mut world = World::new(1);
+    let (a, b) = (world.node("Alice").unwrap(), world.node("Bob").unwrap());
+    let group = befriend(&mut world, a, b);
+    assert!(world.contacts(b).iter().all(|c| c.state == ContactState::Accepted));
+    say(&mut world, a, group, "hello Bob");
+    say(&mut world, b, group, "hello Alice");
+    world.run(5_000);
+    for node in [a, b] {
+        let mut texts = world.texts(node, &group);
+        texts.sort();
+        assert_eq!(texts, ["hello Alice", "hello Bob"]);
+    }
+    let mine = world.messages(a, &group).into_iter().find(|m| m.mine).unwrap();
+    assert_eq!(mine.delivery, Some(DeliveryState::DeliveredAll));
+    let last = world.messages(b, &group).last().unwrap().position;
+    world.ask(b, Command::MarkRead { group, position: last }).unwrap();
+    world.run(5_000);
+    let mine = world.messages(a, &group).into_iter().find(|m| m.mine).unwrap();
+    assert_eq!(mine.delivery, Some(DeliveryState::Read));
+}
+
+#[test]
+fn what_was_sent_while_apart_arrives_once() {
+    let mut world = World::new(2);
+    let (a, b) = (world.node("Alice").unwrap(), world.node("Bob").unwrap());
+    let group = befriend(&mut world, a, b);
+    world.stop(b);
+    for i in 0..20 {
+        say(&mut world, a, group, &format!("message {i}"));
+    }
+    world.run(10_000);
+    world.stop(a);
+    world.start(a).unwrap();
+    world.start(b).unwrap();
+    world.run(60_000);
+    assert_eq!(world.texts(b, &group), (0..20).map(|i| format!("message {i}")).collect::<Vec<_>>());
+    assert!(
+        world.messages(a, &group).iter().all(|m| !m.mine
+            || m.delivery.is_none()
+            || m.delivery == Some(DeliveryState::DeliveredAll))
+    );
+}
+
+#[test]
+fn a_group_of_three_over_broken_links() {
+    for seed in 10..20 {
+        let mut world = World::new(seed);
+        let (a, b, c) = (world.node("Alice").unwrap(), world.node("Bob").unwrap(), world.node("Carol").unwrap());
+        befriend(&mut world, a, b);
+        befriend(&mut world, a, c);
+        let members = vec![world.account(b).unwrap(), world.account(c).unwrap()];
+        let group = match world.ask(a, Command::CreateGroup { title: "Three".into(), members }).unwrap() {
+            Reply::Conversation(group) => group,
+            other => panic!("{other:?}"),
+        };
+        world.run(30_000);
+        world.faults = Faults { cut: 300, ..Faults::default() };
+        for i in 0..10 {
+            for who in [a, b, c] {
+                say(&mut world, who, group, &format!("{i} of {}", who.0));
+                world.run(200);
+            }
+        }
+        world.faults = Faults::default();
+        world.run(120_000);
+        let mut expected = world.texts(a, &group);
+        expected.sort();
+        assert_eq!(expected.len(), 30, "seed {seed}");
+        for who in [b, c] {
+            let mut texts = world.texts(who, &group);
+            texts.sort();
+            assert_eq!(texts, expected, "seed {seed}");
+        }
+    }
+}
