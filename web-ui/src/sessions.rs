@@ -9,13 +9,13 @@
 //! that this very process admitted and the one that gave the passphrase.
 
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
+use kith_store::{StoreError, write_atomic};
 use kith_wire::cbor;
 use kith_wire::crypto::{self, Secret};
 use kith_wire::labels;
@@ -45,16 +45,17 @@ pub enum SessionError {
     /// The system gave no randomness.
     #[error("the system gives no random numbers: {0}")]
     Random(String),
-    /// The file cannot be read or written.
-    #[error(
-        "the file {path} cannot be read or written: {source}. Check its folder's permissions and free space"
-    )]
-    File {
+    /// The file cannot be read.
+    #[error("the file {path} cannot be read: {source}. Check its permissions")]
+    Read {
         /// Its path.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
+    /// The file cannot be written.
+    #[error(transparent)]
+    Write(#[from] StoreError),
 }
 
 #[derive(Debug, Encode, Decode)]
@@ -165,7 +166,7 @@ impl Sessions {
         let now = Instant::now();
         let mut file = File { version: FILE_VERSION, instance: random()?, sessions: Vec::new() };
         if let Some(path) = &path {
-            let failed = |source| SessionError::File { path: path.clone(), source };
+            let failed = |source| SessionError::Read { path: path.clone(), source };
             if let Some(bytes) = read_bounded(path).map_err(failed)? {
                 match cbor::decode::<File>(&bytes, &[0, 1, 2]) {
                     Ok(read) if read.version == FILE_VERSION && read.sessions.len() <= SESSIONS_MAX => {
@@ -341,7 +342,7 @@ impl Sessions {
         }
         let sessions: Vec<Line> = inner.sessions.iter().map(|s| s.line.clone()).collect();
         let bytes = cbor::encode(&File { version: FILE_VERSION, instance, sessions });
-        write_private(path, &bytes).map_err(|source| SessionError::File { path: path.clone(), source })?;
+        write_atomic(path, &bytes)?;
         for s in &mut inner.sessions {
             s.saved_use_s = s.line.used_s;
         }
@@ -356,25 +357,6 @@ fn read_bounded(path: &Path) -> io::Result<Option<Vec<u8>>> {
         Ok(_) => Ok(Some(Vec::new())),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e),
-    }
-}
-
-/// Writes a file that only this user may read, atomically and durably.
-pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
-    let temporary = PathBuf::from(temporary);
-    match fs::remove_file(&temporary) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
-    match path.parent() {
-        Some(folder) => fs::File::open(folder)?.sync_all(),
-        None => Ok(()),
     }
 }
 
