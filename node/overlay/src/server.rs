@@ -174,9 +174,7 @@ impl Server {
             relay: relay_config(&config.circuits),
         };
         let mut swarm = swarm::server(keypair, limits)?;
-        for addr in &listen {
-            swarm.listen_on(addr.clone()).map_err(|e| OverlayError::listen(addr.to_string(), &e))?;
-        }
+        swarm::listen(&mut swarm, &listen)?;
         for addr in &external {
             swarm.add_external_address(addr.clone());
         }
@@ -191,6 +189,7 @@ impl Server {
             key,
             own_external: external.is_empty(),
             conns: BTreeMap::new(),
+            listeners: listen.len(),
             listening: HashMap::new(),
             addrs,
             tasks_max: links_max.saturating_add(SPARE_TASKS_MAX),
@@ -253,7 +252,7 @@ impl ServerHandle {
     }
 
     /// Its addresses, without `/p2p/…`: the configured external ones, else
-    /// those listened on. Waits until there is one.
+    /// those listened on. Waits until each listener has one.
     pub async fn addresses(&self) -> Vec<String> {
         let mut addrs = self.0.addrs.clone();
         // The sender is gone only when the server is.
@@ -312,6 +311,7 @@ struct Driver {
     key: PeerKey,
     own_external: bool,
     conns: BTreeMap<ConnectionId, Conn>,
+    listeners: usize,
     listening: HashMap<ListenerId, Vec<Multiaddr>>,
     addrs: watch::Sender<Vec<String>>,
     tasks_max: usize,
@@ -395,7 +395,7 @@ impl Driver {
     }
 
     fn tell(&self) {
-        if self.own_external {
+        if self.own_external && self.listening.len() >= self.listeners {
             let addrs = self.listening.values().flatten().map(ToString::to_string).collect();
             self.addrs.send_replace(addrs);
         }
