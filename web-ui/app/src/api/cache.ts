@@ -4,7 +4,7 @@
 import { MutationCache, QueryCache, QueryClient, notifyManager } from "@tanstack/react-query";
 import { ApiError, api } from "./client";
 import { applyChanges, Memory, putContact, type ConversationChange, type MessageChange } from "./patch";
-import { append, applyMessage, fromPage, PAGE, prepend, type Window } from "./window";
+import { append, applyMessage, fromPage, PAGE, prepend, removeMessage, type Window } from "./window";
 import type { Contact, Conversation, ConversationDetails, Me, Message, MessagePage, Network, NodeEvent } from "./types";
 
 export const keys = {
@@ -84,10 +84,15 @@ function fetchPage(id: string, query: PageQuery, signal?: AbortSignal): Promise<
   return api.get<MessagePage>(`/conversations/${id}/messages?${params}`, { signal });
 }
 
+function applyMessages(id: string, window: Window, changes: readonly MessageChange[]): Window {
+  return changes.reduce((now, change) => {
+    if (change.conversation !== id) return now;
+    return "message" in change ? applyMessage(now, change.message) : removeMessage(now, change.removed);
+  }, window);
+}
+
 function overWindow(id: string, fetch: () => Promise<Window>): Promise<Window> {
-  return fetchOver(messageMemory, fetch, (window, changes) =>
-    changes.reduce((now, change) => (change.conversation === id ? applyMessage(now, change.message) : now), window),
-  );
+  return fetchOver(messageMemory, fetch, (window, changes) => applyMessages(id, window, changes));
 }
 
 /** The newest page, or the pages around the first unread message. */
@@ -158,7 +163,7 @@ export function loadMore(id: string, direction: "before" | "after"): Promise<voi
       // A resync replaced the window meanwhile; this page no longer fits.
       if (at?.position !== edge.position) return now;
       const joined = direction === "before" ? prepend(now, page) : append(now, page);
-      return changes.reduce((w, c) => (c.conversation === id ? applyMessage(w, c.message) : w), joined);
+      return applyMessages(id, joined, changes);
     });
   });
 }
@@ -208,6 +213,12 @@ function applyEvent(event: NodeEvent) {
         void client.invalidateQueries({ queryKey: keys.delivery(id, message.id) });
       }
       if (message.content.kind === "notice") refreshDetails(id);
+      break;
+    }
+    case "message_removed": {
+      const { conversation: id, position } = event;
+      messageMemory.put(`${id}@${position}`, { conversation: id, removed: position });
+      client.setQueryData<Window>(keys.window(id), (window) => (window === undefined ? window : removeMessage(window, position)));
       break;
     }
     case "conversation": {

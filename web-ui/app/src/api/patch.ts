@@ -69,7 +69,7 @@ export class Memory<T> {
 }
 
 export type ConversationChange = { conversation: Conversation } | { removed: string };
-export type MessageChange = { conversation: string; message: Message };
+export type MessageChange = { conversation: string } & ({ message: Message } | { removed: number });
 
 export function applyChanges(list: Conversation[], changes: readonly ConversationChange[]): Conversation[] {
   return changes.reduce(

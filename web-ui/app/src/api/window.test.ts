@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Message } from "./types";
-import { append, applyMessage, prepend, WINDOW_MAX, type Window } from "./window";
+import { append, applyMessage, prepend, removeMessage, WINDOW_MAX, type Window } from "./window";
 
 const message = (position: number, fields: Partial<Message> = {}): Message => ({
   id: `m${position}`,
@@ -43,6 +43,13 @@ describe("applyMessage", () => {
   it("inserts in between", () => {
     const gap = { ...window(0, 0), messages: [message(1), message(4)] };
     expect(positions(applyMessage(gap, message(2)))).toEqual([1, 2, 4]);
+  });
+
+  it("takes a message away, and lets one move", () => {
+    expect(positions(removeMessage(window(5, 8), 6))).toEqual([5, 7]);
+    const same = window(5, 8);
+    expect(removeMessage(same, 4)).toBe(same);
+    expect(positions(applyMessage(window(5, 8), { ...message(9), id: "m6" }))).toEqual([5, 7, 9]);
   });
 
   it("does not grow without bound", () => {

@@ -41,12 +41,21 @@ export function applyMessage(window: Window, message: Message): Window {
   }
   if (index === messages.length && window.moreAfter) return window;
   if (index === 0 && messages.length > 0 && window.moreBefore) return window;
-  const next = [...messages.slice(0, index), message, ...messages.slice(index)];
+  // A message that found another place has left its old one.
+  const kept = (m: Message) => m.id !== message.id;
+  const next = [...messages.slice(0, index).filter(kept), message, ...messages.slice(index).filter(kept)];
   // Somebody who reads further up keeps their place; the far end is dropped.
   if (next.length > WINDOW_MAX * 1.5) {
     return { ...window, messages: next.slice(next.length - WINDOW_MAX), moreBefore: true };
   }
   return { ...window, messages: next };
+}
+
+/** A message is gone from its place. */
+export function removeMessage(window: Window, position: number): Window {
+  const index = lowerBound(window.messages, position);
+  if (window.messages[index]?.position !== position) return window;
+  return { ...window, messages: window.messages.toSpliced(index, 1) };
 }
 
 /** Puts an older page before the window. */

@@ -57,6 +57,8 @@ if (typeof window !== "undefined") window.addEventListener("popstate", changed);
 
 export function navigate(path: string, options: { replace?: boolean } = {}) {
   if (path === location.pathname) return;
+  performance.clearMarks("kith:navigate");
+  performance.mark("kith:navigate");
   if (options.replace === true) history.replaceState({ inApp: true }, "", path);
   else history.pushState({ inApp: true }, "", path);
   changed();

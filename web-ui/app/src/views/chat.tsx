@@ -1,6 +1,6 @@
 // One conversation: header, timeline, composer and, when open, its details.
 
-import { Suspense, lazy } from "react";
+import { Suspense, lazy, useEffect, useRef } from "react";
 import { useConversations, useNetwork } from "../api/queries";
 import type { Conversation, Network } from "../api/types";
 import { t } from "../i18n";
@@ -41,12 +41,19 @@ export function BackLink({ href }: { href: string }) {
 
 function Header({ conversation, details }: { conversation: Conversation; details: boolean }) {
   const { id, title, kind, peer } = conversation;
+  const heading = useRef<HTMLHeadingElement>(null);
+  useEffect(() => {
+    // With a keyboard the composer takes the focus; on touch that would raise
+    // the keyboard of the screen.
+    const active = document.activeElement;
+    if (active === null || active === document.body) heading.current?.focus({ preventScroll: true });
+  }, []);
   return (
     <header className="flex h-14 shrink-0 items-center gap-3 border-b border-line px-4">
       <BackLink href={paths.home} />
       <Avatar id={peer ?? id} name={title} group={kind === "group"} size="s" />
       <div className="min-w-0 flex-1">
-        <h1 className="truncate text-sm leading-5 font-semibold">
+        <h1 ref={heading} tabIndex={-1} className="truncate text-sm outline-none leading-5 font-semibold">
           <bdi>{clean(title)}</bdi>
         </h1>
         <p className="truncate text-xs text-soft">

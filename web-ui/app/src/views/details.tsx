@@ -6,6 +6,7 @@ import { client, keys } from "../api/cache";
 import { useAction, useContacts, useDetails } from "../api/queries";
 import type { Conversation, ConversationDetails, Member } from "../api/types";
 import { t } from "../i18n";
+import { keepFocus } from "../lib/focus";
 import { Link, navigate, paths } from "../lib/router";
 import { clean } from "../lib/text";
 import { Avatar } from "../ui/avatar";
@@ -21,7 +22,10 @@ function MemberLine({ id, member, mayRemove }: { id: string; member: Member; may
   const [asking, setAsking] = useState(false);
   const remove = useAction(() => api.delete(`/conversations/${id}/members/${member.account}`), {
     refresh: [keys.details(id), keys.conversations],
-    done: () => setAsking(false),
+    done: () => {
+      setAsking(false);
+      keepFocus();
+    },
   });
   const name = member.me ? t.group.you : clean(member.name);
   return (
@@ -190,7 +194,10 @@ function Group({ conversation, details }: { conversation: Conversation; details:
   const [leaving, setLeaving] = useState(false);
   const leave = useAction(() => api.post(`/conversations/${id}/leave`), {
     refresh: [keys.details(id), keys.conversations],
-    done: () => setLeaving(false),
+    done: () => {
+      setLeaving(false);
+      keepFocus();
+    },
   });
   const active = standing === "active";
   const manages = active && details.role !== "member";

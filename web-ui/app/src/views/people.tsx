@@ -7,6 +7,7 @@ import { shownName, useAction, useContacts, useConversations, useInvites } from 
 import type { Contact, Invite } from "../api/types";
 import { t } from "../i18n";
 import { shortWhen, until } from "../i18n/format";
+import { keepFocus } from "../lib/focus";
 import { useNow } from "../lib/hooks";
 import { Link, paths } from "../lib/router";
 import { clean } from "../lib/text";
@@ -24,7 +25,10 @@ type Answer = "accept" | "refuse" | "block";
 function Request({ contact, now }: { contact: Contact; now: number }) {
   const name = clean(shownName(contact));
   const [answer, setAnswer] = useState<Answer | null>(null);
-  const act = useAction((what: Answer) => api.post(`/contacts/${contact.account}/${what}`), { refresh: [keys.contacts, keys.conversations] });
+  const act = useAction((what: Answer) => api.post(`/contacts/${contact.account}/${what}`), {
+    refresh: [keys.contacts, keys.conversations],
+    done: keepFocus,
+  });
   const run = (what: Answer) => {
     setAnswer(what);
     act.mutate(what, {
@@ -144,7 +148,12 @@ function UseInvite() {
 function InviteLine({ invite, group, now }: { invite: Invite; group: string | null; now: number }) {
   const [shown, setShown] = useState(false);
   const [asking, setAsking] = useState(false);
-  const withdraw = useAction(() => api.delete(`/invites/${invite.id}`), { refresh: [keys.invites], done: () => setAsking(false) });
+  const withdraw = useAction(() => api.delete(`/invites/${invite.id}`), { refresh: [keys.invites],
+    done: () => {
+      setAsking(false);
+      keepFocus();
+    },
+  });
   const expired = invite.expires_at <= now;
   return (
     <li className="flex flex-wrap items-center gap-x-3 gap-y-2 rounded-lg border border-line bg-raised py-2 pr-2 pl-4">

@@ -7,6 +7,7 @@ import { useAction, useNetwork } from "../api/queries";
 import type { Network, Relay, RelayTest } from "../api/types";
 import { t } from "../i18n";
 import { duration } from "../i18n/format";
+import { keepFocus } from "../lib/focus";
 import { clean } from "../lib/text";
 import { Confirm } from "../ui/dialog";
 import { Icon } from "../ui/icon";
@@ -15,7 +16,12 @@ import { Problem } from "./onboarding";
 
 function RelayLine({ relay }: { relay: Relay }) {
   const [asking, setAsking] = useState(false);
-  const remove = useAction(() => api.delete(`/relays/${relay.id}`), { refresh: [keys.network], done: () => setAsking(false) });
+  const remove = useAction(() => api.delete(`/relays/${relay.id}`), { refresh: [keys.network],
+    done: () => {
+      setAsking(false);
+      keepFocus();
+    },
+  });
   const name = clean(relay.name);
   return (
     <li className="flex items-center gap-3 rounded-lg border border-line bg-raised py-2 pr-2 pl-4">
@@ -80,7 +86,7 @@ function AddRelay() {
       {test.data === undefined ? null : test.data.ok ? (
         <p role="status" className="flex items-start gap-2 text-sm text-accent-text">
           <Icon name="check" size={16} className="mt-0.5 shrink-0" />
-          {t.settings.testOk(clean(test.data.name), test.data.retention_s === null ? null : duration(test.data.retention_s))}
+          {t.settings.testOk(clean(test.data.name), typeof test.data.retention_s === "number" ? duration(test.data.retention_s) : null)}
         </p>
       ) : (
         <Problem text={test.data.problem ?? t.settings.testBad} />

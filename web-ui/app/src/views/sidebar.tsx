@@ -1,7 +1,7 @@
 // The left column: who I am, where to go, the connection when it matters, and
 // the conversations.
 
-import { memo, type ReactNode } from "react";
+import { memo, useEffect, type ReactNode } from "react";
 import { Button, Menu, MenuItem, MenuTrigger, Popover } from "react-aria-components";
 import { client, windowQuery } from "../api/cache";
 import { useContacts, useConversations, useMe, useNetwork } from "../api/queries";
@@ -151,6 +151,10 @@ function move(event: React.KeyboardEvent<HTMLUListElement>) {
 function Conversations({ openId }: { openId: string | null }) {
   const conversations = useConversations();
   const now = useNow();
+  const ready = conversations.data !== undefined;
+  useEffect(() => {
+    if (ready) performance.mark("kith:list");
+  }, [ready]);
   if (conversations.data === undefined) return <Skeleton rows={8} />;
   if (conversations.data.length === 0) {
     return (

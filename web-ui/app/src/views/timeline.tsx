@@ -59,6 +59,12 @@ export function quoteOf(message: Message): { id: string; author_name: string; te
   };
 }
 
+/** From the choice of a conversation to its messages, for the browser tests' report. */
+function timeSwitch() {
+  performance.clearMeasures("kith:switch");
+  if (performance.getEntriesByName("kith:navigate").length > 0) performance.measure("kith:switch", "kith:navigate");
+}
+
 /** Tells the node what was seen, once per new position. */
 function useReadMark(conversation: Conversation) {
   const sent = useRef(0);
@@ -133,6 +139,7 @@ function Feed({ conversation, data }: FeedProps) {
   useLayoutEffect(() => {
     if (placed.current || rows.length === 0) return;
     placed.current = true;
+    timeSwitch();
     const place = places.get(id);
     const kept = place === undefined ? -1 : rows.findIndex((row) => row.key === place.key);
     const divider = rows.findIndex((row) => row.unread);

@@ -1,0 +1,647 @@
+// Generated from openapi.json by `npm run gen`. Do not edit.
+
+export type paths = Record<string, never>;
+export type webhooks = Record<string, never>;
+export interface components {
+    schemas: {
+        /** @description A message that is durable here. */
+        Accepted: {
+            /** @description Event id. */
+            id: string;
+            /**
+             * Format: int64
+             * @description Place in the timeline.
+             */
+            position: number;
+        };
+        /** @description One repeated word. */
+        Answer: {
+            /**
+             * Format: int32
+             * @description Its place, from 0.
+             */
+            index: number;
+            /** @description The word. */
+            word: string;
+        };
+        /** @description Who was asked. */
+        Asked: {
+            /** @description `kith1…` */
+            account: string;
+        };
+        /** @description Which words to repeat. */
+        Challenge: {
+            /** @description Three places, from 0. */
+            indexes: number[];
+        };
+        /** @description What to change about a contact; what is absent stays. */
+        ChangeContact: {
+            /** @description Private name; null or empty takes it away. */
+            nickname?: string | null;
+            /** @description Safety numbers were compared. */
+            verified?: boolean | null;
+        };
+        /** @description Repeated words. */
+        Confirm: {
+            /** @description One for each place asked for. */
+            answers: components["schemas"]["Answer"][];
+        };
+        /** @description A person. */
+        Contact: {
+            /** @description Their about text. */
+            about: string;
+            /** @description `kith1…` */
+            account: string;
+            /** @description The direct conversation, once there is one. */
+            conversation?: string | null;
+            /** @description Greeting of an incoming or own request. */
+            greeting: string;
+            /** @description Their own name. */
+            name: string;
+            /** @description Our private name for them. */
+            nickname?: string | null;
+            /** @description Request problems, as a sentence, if any. */
+            problem?: string | null;
+            /**
+             * Format: int64
+             * @description When this state began.
+             */
+            since: number;
+            /** @description Where we stand. */
+            state: components["schemas"]["ContactState"];
+            /** @description Safety number compared. */
+            verified: boolean;
+        };
+        /**
+         * @description How far a person has come as a contact.
+         * @enum {string}
+         */
+        ContactState: "requested" | "incoming" | "accepted" | "refused" | "known" | "blocked";
+        /** @description What a timeline row is. */
+        Content: {
+            /** @enum {string} */
+            kind: "text";
+            /** @description The text. */
+            text: string;
+        } | {
+            /** @description Names and titles to fill in, in the order of the catalogue's sentence. */
+            args: string[];
+            /** @description Stable code: `created`, `added`, `removed`, `left`, `renamed`, `joined`, `not_applied`, `device_changed`. */
+            code: string;
+            /** @enum {string} */
+            kind: "notice";
+        } | {
+            /** @enum {string} */
+            kind: "newer";
+        };
+        /** @description A conversation as the list shows it. */
+        Conversation: {
+            /**
+             * Format: int64
+             * @description Sorts the list: time of the last thing that happened.
+             */
+            active_at: number;
+            /** @description Group id. */
+            id: string;
+            /** @description Direct or group. */
+            kind: components["schemas"]["ConversationKind"];
+            last?: components["schemas"]["Preview"] | null;
+            /**
+             * Format: int32
+             * @description Accounts in it.
+             */
+            member_count: number;
+            /** @description The other account of a direct conversation. */
+            peer?: string | null;
+            /**
+             * Format: int64
+             * @description Position up to which the person has read.
+             */
+            read_position: number;
+            /** @description May we write. */
+            standing: components["schemas"]["Standing"];
+            /** @description Group title, or the other person's name as shown here. */
+            title: string;
+            /**
+             * Format: int64
+             * @description Messages behind the read mark.
+             */
+            unread: number;
+        };
+        /** @description A conversation's details. */
+        ConversationDetails: {
+            /** @description As in the list. */
+            conversation: components["schemas"]["Conversation"];
+            /**
+             * Format: int64
+             * @description MLS epoch, for the curious.
+             */
+            epoch: number;
+            /** @description Members, oneself first, then by role and name. */
+            members: components["schemas"]["Member"][];
+            /** @description Names of the relays that the group uses. */
+            relays: string[];
+            /** @description Own role. */
+            role: components["schemas"]["Role"];
+            /** @description Tip state id, for the curious. */
+            state: string;
+        };
+        /**
+         * @description Kind of conversation.
+         * @enum {string}
+         */
+        ConversationKind: "direct" | "group";
+        /** @description A new account. */
+        Create: {
+            /** @description Name shown to others. */
+            name: string;
+            /** @description At least 8 characters. */
+            passphrase: string;
+        };
+        /** @description Delivery of one own message. */
+        Delivery: {
+            /** @description Every recipient device. */
+            devices: components["schemas"]["DeviceDelivery"][];
+            /** @description The reason when it failed, as a sentence. */
+            problem?: string | null;
+            /** @description Relays that signed a receipt. */
+            relays: components["schemas"]["RelayCopy"][];
+            /** @description The summary. */
+            state: components["schemas"]["DeliveryState"];
+        };
+        /**
+         * @description What became of an own message, over all recipients.
+         * @enum {string}
+         */
+        DeliveryState: "queued" | "stored" | "delivered" | "delivered_all" | "read" | "failed";
+        /** @description Delivery to one device. */
+        DeviceDelivery: {
+            /** @description Account. */
+            account: string;
+            /**
+             * Format: int64
+             * @description When the device acknowledged or read it, if it did.
+             */
+            at?: number | null;
+            /** @description Device id. */
+            device: string;
+            /** @description Name as shown here. */
+            name: string;
+            /** @description `queued`, `stored`, `delivered`, `read` or `failed`. */
+            state: components["schemas"]["DeliveryState"];
+        };
+        /**
+         * @description What the UI is told as it happens. Sent over the event stream as JSON with
+         *     a `type` field.
+         */
+        Event: {
+            /** @description Its conversation. */
+            conversation: string;
+            /** @description The message as it is now. */
+            message: components["schemas"]["Message"];
+            /** @enum {string} */
+            type: "message";
+        } | {
+            /** @description Its conversation. */
+            conversation: string;
+            /**
+             * Format: int64
+             * @description Where it stood.
+             */
+            position: number;
+            /** @enum {string} */
+            type: "message_removed";
+        } | {
+            /** @description As it is now. */
+            conversation: components["schemas"]["Conversation"];
+            /** @enum {string} */
+            type: "conversation";
+        } | {
+            /** @description Its id. */
+            id: string;
+            /** @enum {string} */
+            type: "conversation_removed";
+        } | {
+            /** @description As it is now. */
+            contact: components["schemas"]["Contact"];
+            /** @enum {string} */
+            type: "contact";
+        } | {
+            /** @description Who. */
+            account: string;
+            /** @description Where. */
+            conversation: string;
+            /** @enum {string} */
+            type: "typing";
+        } | {
+            /** @description As it is now. */
+            network: components["schemas"]["Network"];
+            /** @enum {string} */
+            type: "network";
+        } | {
+            /** @description Stable code. */
+            code: string;
+            /** @description Where, if anywhere. */
+            conversation?: string | null;
+            /** @description A sentence. */
+            message: string;
+            /** @enum {string} */
+            type: "notice";
+        };
+        /** @description Every further frame of the event stream. */
+        EventFrame: {
+            /** @description What happened. */
+            event: components["schemas"]["Event"];
+            /**
+             * Format: int64
+             * @description Ascending by one.
+             */
+            seq: number;
+        };
+        /** @description Whether the node is there, and where its vault stands. */
+        Health: {
+            /** @description Where the vault stands. */
+            state: components["schemas"]["VaultState"];
+            /** @description Version of this node. */
+            version: string;
+        };
+        /** @description First frame of the event stream. */
+        Hello: {
+            /** @description Where the stream begins. */
+            hello: components["schemas"]["StreamStart"];
+        };
+        /** @description An invite made here. */
+        Invite: {
+            /** @description The group it leads to; none for contacts. */
+            conversation?: string | null;
+            /**
+             * Format: int64
+             * @description End of validity.
+             */
+            expires_at: number;
+            /** @description Invite id. */
+            id: string;
+            /** @description The link to pass on. */
+            link: string;
+            /**
+             * Format: int32
+             * @description Uses at first.
+             */
+            uses: number;
+            /**
+             * Format: int32
+             * @description Uses left.
+             */
+            uses_left: number;
+        };
+        /** @description A fresh sign-in link. */
+        Link: {
+            /** @description Works once, within five minutes. */
+            url: string;
+        };
+        /** @description The conversation that was made. */
+        Made: {
+            /** @description Its id. */
+            conversation: string;
+        };
+        /** @description Own account and device. */
+        Me: {
+            /** @description About text. */
+            about: string;
+            /** @description `kith1…` */
+            account: string;
+            /** @description Device id. */
+            device: string;
+            /** @description Name shown to others. */
+            name: string;
+            /**
+             * Format: int64
+             * @description When the account was made here.
+             */
+            since: number;
+        };
+        /** @description A member of a conversation. */
+        Member: {
+            /** @description `kith1…` */
+            account: string;
+            /**
+             * Format: int32
+             * @description Devices in the group.
+             */
+            devices: number;
+            /** @description It is us. */
+            me: boolean;
+            /** @description Name as shown here. */
+            name: string;
+            /** @description Role. */
+            role: components["schemas"]["Role"];
+            /** @description A mark of theirs on this chain is held: they really are here. */
+            seen: boolean;
+            /** @description Safety number compared. */
+            verified: boolean;
+        };
+        /** @description Contacts to add. */
+        Members: {
+            /** @description `kith1…` */
+            members: string[];
+        };
+        /** @description One row of a timeline. */
+        Message: {
+            /**
+             * Format: int64
+             * @description When it was written, by the author's clock (bounded).
+             */
+            at: number;
+            /** @description Author's account. */
+            author: string;
+            /** @description Author's name as shown here. */
+            author_name: string;
+            /** @description What it is. */
+            content: components["schemas"]["Content"];
+            delivery?: components["schemas"]["DeliveryState"] | null;
+            /** @description Event id (for notices: of the row). */
+            id: string;
+            /** @description Written by this account. */
+            mine: boolean;
+            /**
+             * Format: int64
+             * @description Place in the timeline, ascending, never reused.
+             */
+            position: number;
+            reply_to?: components["schemas"]["Quote"] | null;
+            /**
+             * Format: int32
+             * @description Relays that hold it while `stored`.
+             */
+            stored_at: number;
+            /**
+             * Format: int64
+             * @description End of storage at relays while `stored`.
+             */
+            stored_until?: number | null;
+        };
+        /** @description A page of a timeline. */
+        MessagePage: {
+            /** @description Ascending by position. */
+            messages: components["schemas"]["Message"][];
+            /** @description Newer rows exist behind the last. */
+            more_after: boolean;
+            /** @description Older rows exist before the first. */
+            more_before: boolean;
+        };
+        /** @description The network in one view. */
+        Network: {
+            /** @description Own addresses in use. */
+            addrs: string[];
+            /** @description Live links to people. */
+            peers: components["schemas"]["PeerLink"][];
+            /** @description Relays in use. */
+            relays: components["schemas"]["Relay"][];
+            /**
+             * Format: int32
+             * @description Objects waiting here for a path.
+             */
+            waiting: number;
+        };
+        /** @description A new group. */
+        NewGroup: {
+            /** @description Contacts to add, `kith1…`. */
+            members: string[];
+            /** @description Its title. */
+            title: string;
+        };
+        /** @description A new invite. */
+        NewInvite: {
+            /** @description The group to invite to; absent: to become a contact. */
+            conversation?: string | null;
+            /**
+             * Format: int32
+             * @description How often it can be used.
+             */
+            uses: number;
+            /**
+             * Format: int64
+             * @description Validity in seconds.
+             */
+            valid_s: number;
+        };
+        /** @description All settings. */
+        NewSettings: {
+            /** @description Dial and accept direct connections. Off: relays only. */
+            direct: boolean;
+            /** @description Tell others what was read. */
+            read_receipts: boolean;
+            /** @description Tell others that one is typing. */
+            typing: boolean;
+        };
+        /** @description A change of passphrase. */
+        Passphrase: {
+            /** @description At least 8 characters. */
+            new: string;
+            /** @description The present one. */
+            old: string;
+        };
+        /** @description A live link to another person's device. */
+        PeerLink: {
+            /** @description Account, once proven. */
+            account?: string | null;
+            /** @description Name as shown here. */
+            name: string;
+            /** @description `direct_quic`, `direct_tcp` or `circuit`. */
+            path: string;
+        };
+        /** @description The newest message of a conversation in one line. */
+        Preview: {
+            /**
+             * Format: int64
+             * @description When.
+             */
+            at: number;
+            /** @description Author's name as shown here; none for own messages. */
+            author?: string | null;
+            state?: components["schemas"]["DeliveryState"] | null;
+            /** @description At most 200 characters. */
+            text: string;
+        };
+        /** @description Why a request was not carried out. Nothing has changed. */
+        Problem: {
+            /** @description Stable, for programs. */
+            code: string;
+            /** @description A sentence that says what to do. */
+            message: string;
+            /**
+             * Format: int64
+             * @description Seconds to wait before another try, with status 429.
+             */
+            retry_after_s?: number | null;
+        };
+        /** @description Own profile. */
+        Profile: {
+            /** @description About text. */
+            about: string;
+            /** @description Name shown to others. */
+            name: string;
+        };
+        /** @description A quoted message in short. */
+        Quote: {
+            /** @description Author's name as shown here. */
+            author_name: string;
+            /** @description Event id. */
+            id: string;
+            /** @description At most 200 characters. */
+            text: string;
+        };
+        /** @description A place in the timeline. */
+        ReadMark: {
+            /**
+             * Format: int64
+             * @description Everything up to here was seen.
+             */
+            position: number;
+        };
+        /** @description Recovery on this machine. */
+        Recover: {
+            /** @description The new passphrase. */
+            passphrase: string;
+            /** @description The 24 words, separated by spaces. */
+            words: string;
+        };
+        /** @description State of a relay. */
+        Relay: {
+            /** @description Relay id. */
+            id: string;
+            /** @description The community link. */
+            link: string;
+            /** @description Name from its statement or link. */
+            name: string;
+            /** @description Why not, as a sentence. */
+            problem?: string | null;
+            /**
+             * Format: int64
+             * @description How long it keeps messages, seconds.
+             */
+            retention_s?: number | null;
+            /** @description Connected. */
+            up: boolean;
+        };
+        /** @description A copy at a relay. */
+        RelayCopy: {
+            /** @description The relay's name. */
+            relay: string;
+            /**
+             * Format: int64
+             * @description Kept until.
+             */
+            until: number;
+        };
+        /** @description A community link. */
+        RelayLink: {
+            /** @description `kith-relay:…` */
+            link: string;
+        };
+        /** @description What trying out a relay found. */
+        RelayTest: {
+            /** @description Its name. */
+            name: string;
+            /** @description It answered and would serve us. */
+            ok: boolean;
+            /** @description What is wrong, as a sentence. */
+            problem?: string | null;
+            /**
+             * Format: int64
+             * @description How long it keeps messages, seconds.
+             */
+            retention_s?: number | null;
+        };
+        /**
+         * @description Role in a group.
+         * @enum {string}
+         */
+        Role: "owner" | "admin" | "member";
+        /** @description A safety number. */
+        Safety: {
+            /** @description 12 groups of 5 digits. */
+            digits: string[];
+            /** @description What the QR code holds. */
+            qr_text: string;
+            /** @description Compared and confirmed here. */
+            verified: boolean;
+        };
+        /** @description The caller's session. */
+        Session: {
+            /** @description Own name, while unlocked. */
+            name?: string | null;
+            /** @description Where the vault stands. */
+            state: components["schemas"]["VaultState"];
+        };
+        /** @description Privacy and network settings. */
+        Settings: {
+            /** @description Dial and accept direct connections. Off: relays only. */
+            direct: boolean;
+            /** @description Tell others what was read. */
+            read_receipts: boolean;
+            /** @description Tell others that one is typing. */
+            typing: boolean;
+        };
+        /**
+         * @description Whether one can write here.
+         * @enum {string}
+         */
+        Standing: "active" | "joining" | "left" | "removed";
+        /** @description Where an event stream begins. */
+        StreamStart: {
+            /** @description The gap cannot be filled: fetch everything anew. */
+            resync: boolean;
+            /** @description Names this run of the node; numbers of another run mean nothing. */
+            run: string;
+            /**
+             * Format: int64
+             * @description The number before the next event's.
+             */
+            seq: number;
+        };
+        /** @description A message to send. */
+        Text: {
+            /** @description Chosen by the client, at most 64 bytes: the same key again answers as the first time. */
+            key: string;
+            /** @description The message it answers. */
+            reply_to?: string | null;
+            /** @description At most 64 KiB. */
+            text: string;
+        };
+        /** @description A new title. */
+        Title: {
+            /** @description The title. */
+            title: string;
+        };
+        /** @description The passphrase. */
+        Unlock: {
+            /** @description As chosen. */
+            passphrase: string;
+        };
+        /** @description An invite link to use. */
+        UseInvite: {
+            /** @description Shown to the person who is asked. */
+            greeting: string;
+            /** @description `kith-invite:…`, for a contact or a group. */
+            link: string;
+        };
+        /**
+         * @description Where the vault stands.
+         * @enum {string}
+         */
+        VaultState: "fresh" | "locked" | "unlocked";
+        /** @description The recovery words, shown once. */
+        Words: {
+            /** @description 24 words in order. */
+            words: string[];
+        };
+    };
+    responses: never;
+    parameters: never;
+    requestBodies: never;
+    headers: never;
+    pathItems: never;
+}
+export type $defs = Record<string, never>;
+export type operations = Record<string, never>;
