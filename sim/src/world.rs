@@ -179,7 +179,7 @@ impl World {
     /// Own account of a node, also while it is stopped.
     #[must_use]
     pub fn account(&self, node: NodeIndex) -> Option<AccountId> {
-        let me = read::me(&*self.parties.get(node.0)?.store).ok()?;
+        let me = read::me(&*self.parties.get(node.0)?.store).ok()??;
         AccountId::from_text(&me.account)
     }
 

@@ -16,6 +16,8 @@ use crate::{delivery, people};
 
 /// How soon own acknowledgements follow what they acknowledge, ms.
 const MARK_MS: u64 = 1_000;
+/// How soon notes are compared after something new came, ms.
+const GOSSIP_MS: u64 = 30_000;
 /// How soon notes are compared after something did not fit, ms.
 const SYNC_MS: u64 = 500;
 
@@ -127,6 +129,8 @@ pub(crate) fn apply(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, outcome:
         Outcome::Event(e) => {
             on_event(ctx, live, group, e)?;
             live.at(ctx.now.mono_ms + MARK_MS, Timer::Mark(group));
+            // Members that the author did not reach may get it from here.
+            live.at(ctx.now.mono_ms + GOSSIP_MS, Timer::Sync(group));
         }
         Outcome::Tip(tip) => {
             on_tip(ctx, live, group, &tip)?;
@@ -328,8 +332,13 @@ pub(crate) fn refresh(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Res
         c.save(&mut ctx.tx);
         live.changed.insert(c.id);
     }
-    for member in &info.members {
+    for member in info.members.iter().filter(|m| m.device != mine) {
         live.want_dial(&member.device, ctx.now.mono_ms);
+        let link = live.links.of_device(&member.device).and_then(|l| live.links.get(l));
+        if link.is_some_and(|l| !l.synced.contains(&group)) {
+            // A member that is linked already: compare notes, then follow.
+            live.at(ctx.now.mono_ms + SYNC_MS, Timer::Sync(group));
+        }
     }
     Ok(())
 }

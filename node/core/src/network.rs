@@ -91,7 +91,7 @@ fn down(node: &mut Node, now: Now, link: LinkId, reason: &str) {
         live.outbox.relay_lost(&relay);
         relays::schedule(live);
     } else if let Some(gone) = live.links.down(link)
-        && let Some((device, _)) = gone.device
+        && let Some((device, _)) = gone.device.or_else(|| live.directory.get(&gone.peer).copied())
     {
         // What was on its way over this link goes to the relays now.
         live.outbox.link_lost(&device);
@@ -327,10 +327,11 @@ fn sync_answer(
 
 /// Compares notes with every linked member of a group.
 pub(crate) fn sync_all(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<(), Reject> {
-    let links: Vec<LinkId> =
-        live.links.iter().filter(|(_, l)| l.synced.contains(&group)).map(|(id, _)| id).collect();
-    for link in links {
-        hello(ctx, live, link, group, true)?;
+    let Some(info) = GroupInfo::load(&ctx.tx, &group)? else { return Ok(()) };
+    for member in info.members {
+        if let Some(link) = live.links.of_device(&member.device) {
+            hello(ctx, live, link, group, true)?;
+        }
     }
     Ok(())
 }
