@@ -100,14 +100,12 @@ impl Env {
     }
 
     /// Builds the product's two programs and returns copies of them that later
-    /// builds with other features leave alone. Both in one call: apart, cargo
-    /// would choose other features for what they share and build it twice.
-    /// `features` are those of `kith`.
+    /// builds with other features leave alone. The whole workspace in one call,
+    /// as the tests build it: for a part of it cargo would choose other features
+    /// for shared build tools and build RocksDB again. `features` are those of
+    /// `kith`.
     pub(crate) fn binaries(&self, features: &[&str], profile: Profile) -> Result<Binaries> {
-        let mut command = self.cargo(&["build", "--quiet"]);
-        for name in PROGRAMS {
-            command.args(["--package", name, "--bin", name]);
-        }
+        let mut command = self.cargo(&["build", "--quiet", "--workspace", "--bins"]);
         for feature in features {
             command.arg("--features").arg(format!("kith/{feature}"));
         }
