@@ -11,4 +11,4 @@ mod rows;
 mod service;
 
 pub use limits::Limits;
-pub use service::{ChunkStore, MemoryChunks, Now, OpenError, Output, Service, Setup};
+pub use service::{ChunkStore, Known, MemoryChunks, Now, OpenError, Output, Service, Setup};

@@ -33,7 +33,7 @@ use crate::limits::Limits;
 use crate::rows;
 use link::Link;
 
-pub use chunks::{ChunkStore, MemoryChunks};
+pub use chunks::{ChunkStore, Known, MemoryChunks};
 
 /// Version of the rows that this service writes.
 const SCHEMA: u32 = 1;
@@ -252,9 +252,11 @@ impl<S: Store, C: ChunkStore> Service<S, C> {
     pub fn usage(&self) -> Result<(u64, u64), StoreError> {
         rows::Usage::total(&self.store).map(|u| (u.bytes, u.topics))
     }
-    /// Whether a chunk is on record; files without one may go.
-    pub fn knows_chunk(&self, id: &BlobId) -> Result<bool, StoreError> {
-        Ok(rows::Chunk::load(&self.store, id)?.is_some())
+    /// Removes chunks without a record, left by a crash between bytes and
+    /// record. Answers how many.
+    pub fn remove_strays(&mut self) -> Result<u64, StoreError> {
+        let store = &self.store;
+        self.chunks.retain(&|id| Ok(rows::Chunk::load(store, id)?.is_some()))
     }
 
     /// A link came up. `client` is the far end's transport key, `source` its

@@ -5,6 +5,7 @@
 //! look into a node: it is driven through its inputs and outputs, and judged
 //! by what a person would see.
 
+mod relay;
 mod world;
 
-pub use world::{Faults, NodeIndex, World};
+pub use world::{Faults, NodeIndex, RelayIndex, World};

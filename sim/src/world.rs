@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
+use kith_bootstrap::{Limits, Output as RelayOutput};
 use kith_core::api::{Command, Event, Input, Now, Output, Refusal, Reply};
 use kith_core::{Config, Node, OpenError, read, view};
 use kith_store::MemoryStore;
-use kith_wire::ids::{AccountId, GroupId, PeerKey};
+use kith_wire::ids::{AccountId, GroupId, PeerKey, hash};
 use kith_wire::net::{LinkId, LinkKind, NetCommand, NetEvent, Path};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
+
+use crate::relay::Relay;
 
 /// Start of the virtual clock, Unix ms: 2026-01-01.
 const EPOCH_MS: u64 = 1_767_225_600_000;
@@ -20,6 +23,17 @@ const STEPS_MAX: u64 = 5_000_000;
 /// Names a node of the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NodeIndex(pub usize);
+
+/// Names a relay of the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RelayIndex(pub usize);
+
+/// Where a link ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Node(usize),
+    Relay(usize),
+}
 
 /// What the network does to frames and links.
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +61,7 @@ struct Party {
 
 #[derive(Debug, Clone, Copy)]
 struct End {
-    at: usize,
+    at: Place,
     far: LinkId,
 }
 
@@ -58,12 +72,13 @@ pub struct World {
     /// What the network does.
     pub faults: Faults,
     parties: Vec<Party>,
+    relays: Vec<Relay>,
     links: BTreeMap<LinkId, End>,
     next: u64,
-    due: BTreeMap<(u64, u64), (usize, NetEvent)>,
+    due: BTreeMap<(u64, u64), (Place, NetEvent)>,
     last_arrival: BTreeMap<LinkId, u64>,
-    /// Pairs of nodes that cannot reach each other.
-    cut_pairs: Vec<(usize, usize)>,
+    /// Pairs that cannot reach each other.
+    cut_pairs: Vec<(Place, Place)>,
     steps: u64,
 }
 
@@ -84,6 +99,7 @@ impl World {
             now_ms: 0,
             faults: Faults::default(),
             parties: Vec::new(),
+            relays: Vec::new(),
             links: BTreeMap::new(),
             next: 1,
             due: BTreeMap::new(),
@@ -126,11 +142,54 @@ impl World {
         if let Some(p) = self.parties.get_mut(node.0) {
             p.node = None;
         }
-        let ends: Vec<LinkId> = self.links.iter().filter(|(_, e)| e.at == node.0).map(|(l, _)| *l).collect();
+        self.silence(Place::Node(node.0));
+    }
+
+    /// Whoever was here is gone: its links end, nothing under way arrives.
+    fn silence(&mut self, place: Place) {
+        let ends: Vec<LinkId> = self.links.iter().filter(|(_, e)| e.at == place).map(|(l, _)| *l).collect();
         for link in ends {
             self.close(link, "the other side stopped");
         }
-        self.due.retain(|_, (at, _)| *at != node.0);
+        self.due.retain(|_, (at, _)| *at != place);
+    }
+
+    /// Adds a relay with limits of its own, running.
+    pub fn relay(&mut self, name: &str, limits: Limits) -> Result<RelayIndex, kith_bootstrap::OpenError> {
+        let relay = Relay::new(name, seed(&mut self.rng), limits);
+        self.relays.push(relay);
+        let index = RelayIndex(self.relays.len() - 1);
+        self.start_relay(index)?;
+        Ok(index)
+    }
+
+    /// What a relay's operator hands out.
+    #[must_use]
+    pub fn community_link(&self, relay: RelayIndex) -> String {
+        self.relays.get(relay.0).map(|r| r.link(relay.0).to_text()).unwrap_or_default()
+    }
+
+    /// Bytes and topics that a running relay holds.
+    #[must_use]
+    pub fn relay_usage(&self, relay: RelayIndex) -> (u64, u64) {
+        self.relays.get(relay.0).map(Relay::usage).unwrap_or_default()
+    }
+
+    /// Stops a relay as `kill -9` does.
+    pub fn stop_relay(&mut self, relay: RelayIndex) {
+        if let Some(r) = self.relays.get_mut(relay.0) {
+            r.stop();
+        }
+        self.silence(Place::Relay(relay.0));
+    }
+
+    /// Starts a stopped relay from its store.
+    pub fn start_relay(&mut self, relay: RelayIndex) -> Result<(), kith_bootstrap::OpenError> {
+        let (rng_seed, now) = (seed(&mut self.rng), self.now());
+        match self.relays.get_mut(relay.0).filter(|r| !r.running()) {
+            Some(r) => r.start(now, rng_seed),
+            None => Ok(()),
+        }
     }
 
     /// Starts a stopped node from its store.
@@ -145,7 +204,16 @@ impl World {
 
     /// Cuts or heals the network between two nodes.
     pub fn reachable(&mut self, a: NodeIndex, b: NodeIndex, yes: bool) {
-        let pair = (a.0.min(b.0), a.0.max(b.0));
+        self.pair_reachable(Place::Node(a.0), Place::Node(b.0), yes);
+    }
+
+    /// Cuts or heals the network between a node and a relay.
+    pub fn relay_reachable(&mut self, node: NodeIndex, relay: RelayIndex, yes: bool) {
+        self.pair_reachable(Place::Node(node.0), Place::Relay(relay.0), yes);
+    }
+
+    fn pair_reachable(&mut self, a: Place, b: Place, yes: bool) {
+        let pair = (a.min(b), a.max(b));
         self.cut_pairs.retain(|p| *p != pair);
         if yes {
             return;
@@ -187,10 +255,7 @@ impl World {
     #[must_use]
     pub fn conversations(&self, node: NodeIndex) -> Vec<view::Conversation> {
         let Some(me) = self.account(node) else { return Vec::new() };
-        self.parties
-            .get(node.0)
-            .and_then(|p| read::conversations(&*p.store, &me).ok())
-            .unwrap_or_default()
+        self.parties.get(node.0).and_then(|p| read::conversations(&*p.store, &me).ok()).unwrap_or_default()
     }
 
     /// The newest rows of a conversation of a node.
@@ -243,7 +308,8 @@ impl World {
     fn next_at(&self) -> Option<u64> {
         let arrivals = self.due.first_key_value().map(|((at, _), _)| *at);
         let timers = self.parties.iter().filter_map(|p| p.node.as_ref()?.poll_timeout());
-        arrivals.into_iter().chain(timers).min()
+        let relays = self.relays.iter().filter_map(Relay::poll_timeout);
+        arrivals.into_iter().chain(timers).chain(relays).min()
     }
 
     fn step(&mut self) {
@@ -251,7 +317,7 @@ impl World {
             && *at <= self.now_ms
         {
             if let Some((_, (to, event))) = self.due.pop_first() {
-                self.input(to, Input::Net(event));
+                self.arrive(to, event);
             }
             return;
         }
@@ -261,7 +327,47 @@ impl World {
             .position(|p| p.node.as_ref().and_then(Node::poll_timeout).is_some_and(|at| at <= self.now_ms));
         if let Some(index) = ready {
             self.input(index, Input::Tick);
+            return;
         }
+        let ready = self.relays.iter().position(|r| r.poll_timeout().is_some_and(|at| at <= self.now_ms));
+        let now = self.now();
+        if let Some(relay) = ready.and_then(|i| self.relays.get_mut(i)) {
+            let out = relay.tick(now);
+            self.relay_output(out);
+        }
+    }
+
+    fn arrive(&mut self, to: Place, event: NetEvent) {
+        let now = self.now();
+        match to {
+            Place::Node(index) => self.input(index, Input::Net(event)),
+            Place::Relay(index) => {
+                if let Some(relay) = self.relays.get_mut(index) {
+                    let out = relay.event(now, event);
+                    self.relay_output(out);
+                }
+            }
+        }
+    }
+
+    fn relay_output(&mut self, out: Vec<RelayOutput>) {
+        for output in out {
+            match output {
+                RelayOutput::Send { link, frame } => self.send(link, frame),
+                RelayOutput::Close { link } => self.close(link, "the relay closed the link"),
+            }
+        }
+    }
+
+    fn send(&mut self, link: LinkId, frame: Vec<u8>) {
+        let Some(end) = self.links.get(&link).copied() else { return };
+        let Some(far) = self.links.get(&end.far).copied() else { return };
+        if self.faults.cut > 0 && self.rng.next_u32() % 10_000 < self.faults.cut {
+            self.close(link, "the connection broke");
+            return;
+        }
+        let at = self.arrival(end.far);
+        self.schedule(at, far.at, NetEvent::Frame { link: end.far, frame });
     }
 
     fn input(&mut self, index: usize, input: Input) {
@@ -293,47 +399,59 @@ impl World {
     fn command(&mut self, from: usize, command: NetCommand) {
         match command {
             NetCommand::Dial { kind, peer, .. } => self.dial(from, kind, peer),
-            NetCommand::Send { link, frame } => {
-                let Some(end) = self.links.get(&link).copied() else { return };
-                let Some(far) = self.links.get(&end.far).copied() else { return };
-                if self.faults.cut > 0 && self.rng.next_u32() % 10_000 < self.faults.cut {
-                    self.close(link, "the connection broke");
-                    return;
-                }
-                let at = self.arrival(end.far);
-                self.schedule(at, far.at, NetEvent::Frame { link: end.far, frame });
-            }
+            NetCommand::Send { link, frame } => self.send(link, frame),
             NetCommand::Close { link } => self.close(link, "closed"),
             NetCommand::Reserve { .. } => {}
         }
     }
 
     fn dial(&mut self, from: usize, kind: LinkKind, peer: PeerKey) {
-        let to = self.parties.iter().position(|p| p.transport == peer);
+        let near_place = Place::Node(from);
+        let (to, up) = match kind {
+            LinkKind::Peer => {
+                let to = self.parties.iter().position(|p| p.transport == peer);
+                let up = to.and_then(|t| self.parties.get(t)).is_some_and(|p| p.node.is_some());
+                (to.map(Place::Node), up)
+            }
+            LinkKind::Log => {
+                let to = self.relays.iter().position(|r| r.key() == peer);
+                let up = to.and_then(|t| self.relays.get(t)).is_some_and(Relay::running);
+                (to.map(Place::Relay), up)
+            }
+        };
         let delay = self.delay();
-        let cut = to.is_some_and(|to| self.cut_pairs.contains(&(from.min(to), from.max(to))));
-        let up = to.and_then(|t| self.parties.get(t)).is_some_and(|p| p.node.is_some());
-        let linked = to.is_some_and(|to| {
-            self.links.values().any(|e| e.at == from && self.links.get(&e.far).is_some_and(|f| f.at == to))
-        });
-        if linked {
+        let cut = |to: Place| self.cut_pairs.contains(&(near_place.min(to), near_place.max(to)));
+        let linked = |to: Place| {
+            self.links
+                .values()
+                .any(|e| e.at == near_place && self.links.get(&e.far).is_some_and(|f| f.at == to))
+        };
+        if to.is_some_and(linked) {
             return;
         }
-        let Some(to) = to.filter(|_| up && !cut && kind == LinkKind::Peer) else {
+        let Some(to) = to.filter(|to| up && !cut(*to)) else {
             let event = NetEvent::DialFailed { kind, peer, reason: "nobody answers there".into() };
-            self.schedule(self.now_ms + delay, from, event);
+            self.schedule(self.now_ms + delay, near_place, event);
             return;
         };
         let (near, far) = (LinkId(self.next + 1), LinkId(self.next + 2));
         self.next += 2;
-        self.links.insert(near, End { at: from, far });
+        self.links.insert(near, End { at: near_place, far });
         self.links.insert(far, End { at: to, far: near });
-        for (link, at, other) in [(near, from, to), (far, to, from)] {
-            let key = |i: usize| self.parties.get(i).map(|p| p.transport).unwrap_or_default();
-            let (peer, local) = (key(other), key(at));
+        let own = self.key_towards(from, to);
+        for (link, at, peer, local) in [(near, near_place, peer, own), (far, to, own, peer)] {
             let when = self.now_ms + delay;
             self.last_arrival.insert(link, when);
             self.schedule(when, at, NetEvent::Up { link, kind, peer, local, path: Path::DirectQuic });
+        }
+    }
+
+    /// Contacts know a node's transport key; each relay sees another one.
+    fn key_towards(&self, node: usize, to: Place) -> PeerKey {
+        let key = self.parties.get(node).map(|p| p.transport).unwrap_or_default();
+        match to {
+            Place::Node(_) => key,
+            Place::Relay(relay) => PeerKey(hash("sim", &[&key.0, &relay.to_be_bytes()])),
         }
     }
 
@@ -360,7 +478,7 @@ impl World {
         *last
     }
 
-    fn schedule(&mut self, at: u64, to: usize, event: NetEvent) {
+    fn schedule(&mut self, at: u64, to: Place, event: NetEvent) {
         self.next += 1;
         self.due.insert((at, self.next), (to, event));
     }

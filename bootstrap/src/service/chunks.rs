@@ -22,7 +22,12 @@ pub trait ChunkStore {
     fn get(&self, id: &BlobId, from: u64, len: u64) -> Result<Option<Vec<u8>>, StoreError>;
     /// Removes a chunk; a no-op where there is none.
     fn remove(&mut self, id: &BlobId) -> Result<(), StoreError>;
+    /// Removes all chunks that are not `known`. Answers how many.
+    fn retain(&mut self, known: Known<'_>) -> Result<u64, StoreError>;
 }
+
+/// Tells whether a chunk has a record.
+pub type Known<'a> = &'a dyn Fn(&BlobId) -> Result<bool, StoreError>;
 
 /// Chunks in memory, for the simulator and tests.
 #[derive(Debug, Default, Clone)]
@@ -39,14 +44,24 @@ impl ChunkStore for MemoryChunks {
     fn get(&self, id: &BlobId, from: u64, len: u64) -> Result<Option<Vec<u8>>, StoreError> {
         let cut = |n: u64, max: usize| usize::try_from(n).unwrap_or(max).min(max);
         Ok(self.0.get(id).map(|bytes| {
+            let to = cut(from.saturating_add(len), bytes.len());
             let from = cut(from, bytes.len());
-            let to = cut(from as u64 + len, bytes.len());
             bytes.get(from..to).unwrap_or_default().to_vec()
         }))
     }
     fn remove(&mut self, id: &BlobId) -> Result<(), StoreError> {
         self.0.remove(id);
         Ok(())
+    }
+    fn retain(&mut self, known: Known<'_>) -> Result<u64, StoreError> {
+        let mut removed = 0;
+        for id in self.0.keys().copied().collect::<Vec<_>>() {
+            if !known(&id)? {
+                self.0.remove(&id);
+                removed += 1;
+            }
+        }
+        Ok(removed)
     }
 }
 
