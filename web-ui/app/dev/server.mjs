@@ -147,6 +147,10 @@ function seed() {
   put(j, jun, "土曜日に会いましょう。", start - 6 * DAY);
   j.view.read_position = 1;
   summarize(j);
+  for (let i = 0; i < Number(arg("conversations") ?? 0); i += 1) {
+    const who = person(`Person ${i}`, "accepted");
+    put(conversation(`Person ${i}`, "direct", [who]), who, `Hello number ${i}, a line long enough to be cut off somewhere`, start - i * 60 * MIN);
+  }
   conversation("Old neighbours", "group", [emil], { standing: "left", active_at: start - 40 * DAY });
   conversation("Harbour watch", "group", [bob], { standing: "joining", active_at: start - 2 * DAY });
 }

@@ -101,6 +101,8 @@ const views = [
     await page.getByRole("list", { name: "Conversations" }).waitFor();
     await page.keyboard.press("Control+k");
     await page.getByRole("searchbox", { name: "Jump to" }).waitFor();
+    // On touch React Aria gives the screen's keyboard this long to open.
+    await page.waitForTimeout(700);
   }],
   ["confirm", [], async (page) => {
     await views.find(([name]) => name === "details-group")[2](page);

@@ -59,6 +59,7 @@ function plainText(message: Message): string {
 }
 
 function QuoteBox({ quote, onQuote }: { quote: Quote; onQuote: ((id: string) => void) | null }) {
+  if (quote.author_name === "" && quote.text === "") return <span className="quote text-xs italic">{t.timeline.quoteMissing}</span>;
   const body = (
     <>
       <span className="block truncate text-xs font-semibold">{clean(quote.author_name)}</span>
@@ -114,7 +115,7 @@ type Props = {
 
 function Meta({ at, children }: { at: number; children?: ReactNode }) {
   return (
-    <span className="meta">
+    <span className="meta" dir="ltr">
       <time title={full(at)} dateTime={new Date(at).toISOString()}>
         {time(at)}
       </time>

@@ -287,7 +287,7 @@ function Feed({ conversation, data }: FeedProps) {
           role={rows.length > 0 ? "feed" : undefined}
           aria-label={rows.length > 0 ? t.timeline.feed : undefined}
           aria-busy={busy !== null}
-          className="relative mx-auto w-full max-w-4xl flex-none"
+          className="feed relative mx-auto w-full max-w-4xl flex-none"
           style={{ height: virtualizer.getTotalSize() }}
           onKeyDown={onKeyDown}
         >
