@@ -1,7 +1,7 @@
 //! Addresses: what may be dialled, what a connection's endpoint says about
 //! its path, and which of our own addresses are told to others.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use kith_wire::ids::PeerKey;
 use kith_wire::limits::{ADDR_BYTES_MAX, ADDRS_MAX};
@@ -44,6 +44,30 @@ fn is_plain(addr: &Multiaddr) -> bool {
         _ => false,
     };
     host && port && parts.next().is_none()
+}
+
+/// What is bound to listen on an address.
+pub(crate) enum Socket {
+    /// `/ip…/tcp/…`
+    Tcp(SocketAddr),
+    /// `/ip…/udp/…/quic-v1`
+    Quic(SocketAddr),
+}
+
+/// The socket of an address to listen on; `None` if it is of another kind.
+pub(crate) fn socket(addr: &Multiaddr) -> Option<Socket> {
+    let mut parts = addr.iter();
+    let ip: IpAddr = match parts.next()? {
+        Protocol::Ip4(ip) => ip.into(),
+        Protocol::Ip6(ip) => ip.into(),
+        _ => return None,
+    };
+    let socket = match (parts.next()?, parts.next()) {
+        (Protocol::Tcp(port), None) => Socket::Tcp((ip, port).into()),
+        (Protocol::Udp(port), Some(Protocol::QuicV1)) => Socket::Quic((ip, port).into()),
+        _ => return None,
+    };
+    parts.next().is_none().then_some(socket)
 }
 
 /// Parses one address of `peer`; `None` if this node cannot dial it.

@@ -104,9 +104,7 @@ pub(crate) struct Contact {
 fn build(config: &Config, direct: bool) -> Result<Swarm<Behaviour>, OverlayError> {
     let mut swarm = swarm::contact(config.keypair.clone(), direct)?;
     if direct {
-        for addr in &config.listen {
-            swarm.listen_on(addr.clone()).map_err(|e| OverlayError::listen(addr.to_string(), &e))?;
-        }
+        swarm::listen(&mut swarm, &config.listen)?;
     }
     Ok(swarm)
 }

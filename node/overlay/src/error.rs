@@ -1,7 +1,8 @@
 //! What can go wrong, in sentences.
 
+use std::io::ErrorKind;
+
 use kith_wire::net::NetCommand;
-use libp2p::TransportError;
 
 /// The overlay could not start.
 #[derive(Debug, thiserror::Error)]
@@ -35,42 +36,17 @@ pub enum OverlayError {
 
 impl OverlayError {
     /// Why `addr` could not be listened on.
-    pub(crate) fn listen(addr: String, error: &TransportError<std::io::Error>) -> Self {
-        match error {
-            TransportError::MultiaddrNotSupported(_) => Self::Address(addr),
-            TransportError::Other(e) if in_use(e) => Self::PortInUse(addr),
-            TransportError::Other(e) => Self::Listen { addr, why: deepest(e) },
-        }
-    }
-}
-
-/// Whether an address-in-use error stands anywhere in the chain.
-fn in_use(error: &std::io::Error) -> bool {
-    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(e) = next {
-        next = e.source();
-        if let Some(io) = e.downcast_ref::<std::io::Error>() {
-            if io.kind() == std::io::ErrorKind::AddrInUse {
-                return true;
+    pub(crate) fn listen(addr: String, error: &std::io::Error) -> Self {
+        let why = match error.kind() {
+            ErrorKind::AddrInUse => return Self::PortInUse(addr),
+            ErrorKind::AddrNotAvailable => "this machine does not have that address".into(),
+            ErrorKind::PermissionDenied => {
+                "the system does not allow it; ports below 1024 need extra rights".into()
             }
-            // The error inside an io::Error is not its source but its body.
-            if let Some(inner) = io.get_ref() {
-                next = Some(inner);
-            }
-        }
+            _ => error.to_string(),
+        };
+        Self::Listen { addr, why }
     }
-    false
-}
-
-/// The innermost error's words: the outer ones only name layers.
-fn deepest(error: &std::io::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = std::error::Error::source(error);
-    while let Some(e) = next {
-        text = e.to_string();
-        next = e.source();
-    }
-    text
 }
 
 /// A command was not taken.

@@ -7,9 +7,11 @@ use libp2p::identity::Keypair;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::{self, NetworkBehaviour, StreamProtocol, Swarm};
 use libp2p::{
-    PeerId, SwarmBuilder, connection_limits, dcutr, identify, noise, ping, quic, relay, tcp, yamux,
+    Multiaddr, PeerId, SwarmBuilder, TransportError, connection_limits, dcutr, identify, noise, ping, quic,
+    relay, tcp, yamux,
 };
 
+use crate::addr;
 use crate::error::OverlayError;
 use crate::ip_limit;
 use crate::streams;
@@ -109,6 +111,30 @@ fn swarm_config(config: swarm::Config, idle: Duration) -> swarm::Config {
 
 fn setup(e: impl std::fmt::Display) -> OverlayError {
     OverlayError::Setup(e.to_string())
+}
+
+/// Listens on all of `addrs`, or says why not.
+///
+/// libp2p shares TCP ports (it needs that for hole punching), so a second
+/// program on the same port would silently take half of the connections:
+/// each address is tried without sharing first.
+pub(crate) fn listen<B: NetworkBehaviour>(
+    swarm: &mut Swarm<B>,
+    addrs: &[Multiaddr],
+) -> Result<(), OverlayError> {
+    for addr in addrs {
+        let tried = match addr::socket(addr) {
+            Some(addr::Socket::Tcp(at)) => std::net::TcpListener::bind(at).map(drop),
+            Some(addr::Socket::Quic(at)) => std::net::UdpSocket::bind(at).map(drop),
+            None => return Err(OverlayError::Address(addr.to_string())),
+        };
+        tried.map_err(|e| OverlayError::listen(addr.to_string(), &e))?;
+        swarm.listen_on(addr.clone()).map_err(|e| match e {
+            TransportError::MultiaddrNotSupported(addr) => OverlayError::Address(addr.to_string()),
+            TransportError::Other(e) => OverlayError::listen(addr.to_string(), &e),
+        })?;
+    }
+    Ok(())
 }
 
 /// The swarm towards contacts; hole punching only if `direct`.

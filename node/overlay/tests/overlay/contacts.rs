@@ -183,13 +183,14 @@ async fn who_reads_too_slowly_is_cut_with_the_reason() {
     let (at_a, ..) = a.up().await;
     b.up().await;
     // From here on b's events are not read.
+    let handle = a.handle.clone();
     let reason = loop {
         tokio::select! {
             biased;
             reason = a.down(at_a) => break reason,
             () = async {
                 for _ in 0..8 {
-                    a.handle.try_send(NetCommand::Send { link: at_a, frame: vec![1; 64 << 10] }).unwrap();
+                    handle.try_send(NetCommand::Send { link: at_a, frame: vec![1; 64 << 10] }).unwrap();
                 }
                 tokio::task::yield_now().await;
             } => {}
@@ -216,7 +217,8 @@ async fn what_cannot_be_dialled_is_told_in_a_sentence() {
     drop(free);
     a.dial(b.key(), &[format!("/ip4/127.0.0.1/tcp/{port}")]);
     assert!(a.failed().await.contains("nobody answers"));
-    a.dial(PeerKey([0xff; 32]), &b.addrs);
+    let no_point = (0..).map(|n| PeerKey([n; 32])).find(|k| peer_id_text(k).is_none()).unwrap();
+    a.dial(no_point, &b.addrs);
     assert!(a.failed().await.contains("not valid"));
     let mut config = Node::config(1, &[TCP]);
     config.direct = false;
@@ -234,7 +236,9 @@ async fn direct_connections_can_be_switched_off_and_on() {
     a.handle.set_direct(false);
     assert!(a.down(at_a).await.contains("switched"));
     b.down(at_b).await;
-    a.until(|e| matches!(e, NetEvent::Addresses { addrs } if addrs.is_empty())).await;
+    while !a.addrs.is_empty() {
+        a.event().await;
+    }
     b.dial(a.key(), &addrs);
     b.failed().await;
     a.handle.set_direct(true);
@@ -252,8 +256,17 @@ async fn bad_settings_are_told_in_sentences() {
     assert!(matches!(error, OverlayError::PortInUse(_)), "{error}");
     let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     config.listen = vec![format!("/ip4/127.0.0.1/udp/{}/quic-v1", taken.local_addr().unwrap().port())];
-    let error = Overlay::spawn(config).unwrap_err();
+    let error = Overlay::spawn(config.clone()).unwrap_err();
     assert!(matches!(error, OverlayError::PortInUse(_)), "{error}");
+    // A second node, although libp2p itself would share the port.
+    let other = Node::start(2, &[TCP]).await;
+    config.listen.clone_from(&other.addrs);
+    let error = Overlay::spawn(config.clone()).unwrap_err();
+    assert!(matches!(error, OverlayError::PortInUse(_)), "{error}");
+    config.listen = vec!["/ip4/192.0.2.77/tcp/0".into()];
+    assert!(Overlay::spawn(config.clone()).unwrap_err().to_string().contains("does not have that address"));
+    config.listen = vec!["/dns4/localhost/tcp/0".into()];
+    assert!(matches!(Overlay::spawn(config), Err(OverlayError::Address(_))));
 }
 
 #[tokio::test(flavor = "multi_thread")]
