@@ -10,6 +10,7 @@
 use core::cell::RefCell;
 
 use kith_wire::crypto::Secret;
+use openmls::prelude::tls_codec::SecretVLBytes;
 use openmls_rust_crypto::RustCrypto;
 use openmls_traits::crypto::OpenMlsCrypto;
 use openmls_traits::random::OpenMlsRand;
@@ -17,7 +18,6 @@ use openmls_traits::types::{
     AeadType, Ciphersuite, CryptoError, ExporterSecret, HashType, HpkeAeadType, HpkeCiphertext, HpkeConfig,
     HpkeKdfType, HpkeKemType, HpkeKeyPair, SignatureScheme,
 };
-use openmls::prelude::tls_codec::SecretVLBytes;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use x25519_dalek::{PublicKey, StaticSecret};
@@ -97,7 +97,13 @@ impl Crypto {
         Ok(HpkeCiphertext { kem_output: enc.to_vec().into(), ciphertext: ciphertext.into() })
     }
 
-    fn ephemeral(&self, pk_r: &[u8], info: &[u8], aad: &[u8], ptxt: &[u8]) -> Result<StaticSecret, CryptoError> {
+    fn ephemeral(
+        &self,
+        pk_r: &[u8],
+        info: &[u8],
+        aad: &[u8],
+        ptxt: &[u8],
+    ) -> Result<StaticSecret, CryptoError> {
         let mut input = Zeroizing::new(Vec::with_capacity(ptxt.len() + info.len() + 128));
         for part in [pk_r, info, aad, ptxt] {
             input.extend_from_slice(&(part.len() as u64).to_be_bytes());
@@ -260,7 +266,8 @@ mod tests {
     #[test]
     fn hpke_matches_the_vector_of_rfc_9180() {
         let crypto = Crypto::new(Secret::new([0; 32]));
-        let sk: [u8; 32] = hex("f4ec9b33b792c372c1d2c2063507b684ef925b8c75a42dbcbf57d63ccd381600").try_into().unwrap();
+        let sk: [u8; 32] =
+            hex("f4ec9b33b792c372c1d2c2063507b684ef925b8c75a42dbcbf57d63ccd381600").try_into().unwrap();
         let pk_r = hex("4310ee97d88cc1f088a5576c77ab0cf5c3ac797f3d95139c6c84b5429c59662a");
         let info = hex("4f6465206f6e2061204772656369616e2055726e");
         let aad = hex("436f756e742d30");

@@ -83,12 +83,7 @@ impl Engine {
     }
 
     /// Makes a group with this device as its only member.
-    pub fn create(
-        &mut self,
-        tx: &mut Tx<'_>,
-        now_ms: u64,
-        ext: &GroupExt,
-    ) -> Result<GroupId, EngineError> {
+    pub fn create(&mut self, tx: &mut Tx<'_>, now_ms: u64, ext: &GroupExt) -> Result<GroupId, EngineError> {
         join::create(&self.keys, &self.crypto, &self.rand, tx, now_ms, ext)
     }
 
@@ -152,7 +147,9 @@ impl Engine {
         })?;
         joined.joined.outcomes = outcomes
             .into_iter()
-            .filter(|o| !matches!(o, Outcome::Known | Outcome::Buffered | Outcome::NeedCommits | Outcome::Rejected(_)))
+            .filter(|o| {
+                !matches!(o, Outcome::Known | Outcome::Buffered | Outcome::NeedCommits | Outcome::Rejected(_))
+            })
             .collect();
         Ok(joined.joined)
     }
@@ -171,7 +168,12 @@ impl Engine {
 
     /// An own mark, if others' events came or the tip moved since the last;
     /// publish it on the current topic.
-    pub fn mark(&mut self, tx: &mut Tx<'_>, now_ms: u64, gid: GroupId) -> Result<Option<Vec<u8>>, EngineError> {
+    pub fn mark(
+        &mut self,
+        tx: &mut Tx<'_>,
+        now_ms: u64,
+        gid: GroupId,
+    ) -> Result<Option<Vec<u8>>, EngineError> {
         self.with(tx, now_ms, gid, |ctx| ctx.due_mark())
     }
 

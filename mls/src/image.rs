@@ -108,12 +108,6 @@ impl Image {
             tx.put(Key::at(table, name, &order(place.0, slot.number)), value);
         }
     }
-    /// Adds all rows of another image (a key package's private parts).
-    pub(crate) fn absorb(&self, other: &Self) {
-        for ((kind, key), slot) in &other.0.borrow().map {
-            self.put_raw(*kind, key.clone(), slot.value.clone());
-        }
-    }
     /// Drops all rows of a kind.
     pub(crate) fn drop_kind(&self, kind: Kind) {
         let places: Vec<Place> = {
@@ -135,8 +129,12 @@ impl Image {
         if let Some(slot) = rows.map.get_mut(&place) {
             slot.value = value;
         } else {
-            let taken: BTreeSet<u16> =
-                rows.map.range((kind, Vec::new())..).take_while(|(p, _)| p.0 == kind).map(|(_, s)| s.number).collect();
+            let taken: BTreeSet<u16> = rows
+                .map
+                .range((kind, Vec::new())..)
+                .take_while(|(p, _)| p.0 == kind)
+                .map(|(_, s)| s.number)
+                .collect();
             let number = (0..u16::MAX).find(|n| !taken.contains(n)).unwrap_or(u16::MAX);
             rows.gone.remove(&(kind, number));
             rows.map.insert(place.clone(), Slot { number, value });
@@ -325,8 +323,7 @@ impl StorageProvider<CURRENT_VERSION> for Image {
         _: &G,
         leaf: &T,
     ) -> Result<(), ImageError> {
-        let mut leaves: Vec<ciborium::Value> =
-            self.get(Kind::OwnLeafNodes, Vec::new())?.unwrap_or_default();
+        let mut leaves: Vec<ciborium::Value> = self.get(Kind::OwnLeafNodes, Vec::new())?.unwrap_or_default();
         leaves.push(ciborium::Value::serialized(leaf).map_err(|e| ImageError(e.to_string()))?);
         self.put(Kind::OwnLeafNodes, Vec::new(), &leaves)
     }
@@ -359,15 +356,14 @@ impl StorageProvider<CURRENT_VERSION> for Image {
         }
         self.put(Kind::Proposals, key, proposal)
     }
-    fn queued_proposal_refs<
-        G: traits::GroupId<CURRENT_VERSION>,
-        R: traits::ProposalRef<CURRENT_VERSION>,
-    >(
+    fn queued_proposal_refs<G: traits::GroupId<CURRENT_VERSION>, R: traits::ProposalRef<CURRENT_VERSION>>(
         &self,
         _: &G,
     ) -> Result<Vec<R>, ImageError> {
         let refs: Vec<Vec<u8>> = self.get(Kind::ProposalRefs, Vec::new())?.unwrap_or_default();
-        refs.iter().map(|r| ciborium::from_reader(r.as_slice()).map_err(|e| ImageError(e.to_string()))).collect()
+        refs.iter()
+            .map(|r| ciborium::from_reader(r.as_slice()).map_err(|e| ImageError(e.to_string())))
+            .collect()
     }
     fn queued_proposals<
         G: traits::GroupId<CURRENT_VERSION>,
@@ -398,10 +394,7 @@ impl StorageProvider<CURRENT_VERSION> for Image {
         self.remove(Kind::Proposals as u8, &key);
         Ok(())
     }
-    fn clear_proposal_queue<
-        G: traits::GroupId<CURRENT_VERSION>,
-        R: traits::ProposalRef<CURRENT_VERSION>,
-    >(
+    fn clear_proposal_queue<G: traits::GroupId<CURRENT_VERSION>, R: traits::ProposalRef<CURRENT_VERSION>>(
         &self,
         _: &G,
     ) -> Result<(), ImageError> {

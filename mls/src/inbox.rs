@@ -4,11 +4,11 @@
 //! The object inside is signed and names its recipient; that is checked by
 //! whoever reads it.
 
+use kith_wire::crypto::Secret;
 use kith_wire::ids::{DeviceId, TopicId};
 use kith_wire::{labels, limits};
 use openmls_traits::crypto::OpenMlsCrypto;
 use openmls_traits::types::{HpkeAeadType, HpkeCiphertext, HpkeConfig, HpkeKdfType, HpkeKemType};
-use kith_wire::crypto::Secret;
 use x25519_dalek::StaticSecret;
 
 use crate::EngineError;
@@ -51,7 +51,9 @@ pub fn seal(
             b"",
             &plain,
         )
-        .map_err(|_| EngineError::Refused("the other device's key is not usable: ask for a new contact card"))?;
+        .map_err(|_| {
+            EngineError::Refused("the other device's key is not usable: ask for a new contact card")
+        })?;
     Ok([sealed.kem_output.as_slice(), sealed.ciphertext.as_slice()].concat())
 }
 

@@ -288,11 +288,7 @@ impl State {
         if given > Role::Member || self.ext.kind != ConversationKind::Group {
             return given;
         }
-        let orphaned = !self
-            .ext
-            .roles
-            .iter()
-            .any(|(a, r)| r.role > Role::Member && self.has_account(a));
+        let orphaned = !self.ext.roles.iter().any(|(a, r)| r.role > Role::Member && self.has_account(a));
         if orphaned && self.members.first().is_some_and(|m| m.account == *account) {
             Role::Owner
         } else {

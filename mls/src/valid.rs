@@ -14,8 +14,8 @@ use kith_wire::ids::{AccountId, DeviceId, GroupId};
 use kith_wire::limits;
 use kith_wire::signed::Raw;
 use openmls::prelude::{
-    Capabilities, CredentialType, Extension, ExtensionType, GroupContext, KeyPackage, LeafNode,
-    Lifetime, Proposal, StagedCommit,
+    Capabilities, CredentialType, Extension, ExtensionType, GroupContext, KeyPackage, LeafNode, Lifetime,
+    Proposal, StagedCommit,
 };
 use openmls::treesync::LeafNodeSource;
 use sha2::{Digest, Sha256};
@@ -97,7 +97,8 @@ pub(crate) fn read_ext(context: &GroupContext) -> Verdict<(Vec<u8>, GroupExt)> {
     if extensions.iter().count() != 2 {
         return Err("the group has settings that do not belong there");
     }
-    let required = extensions.required_capabilities().ok_or("the group's required capabilities are missing")?;
+    let required =
+        extensions.required_capabilities().ok_or("the group's required capabilities are missing")?;
     if required.extension_types() != [ExtensionType::Unknown(EXTENSION_TYPE)]
         || !required.proposal_types().is_empty()
         || required.credential_types() != [CredentialType::Basic]
@@ -208,7 +209,9 @@ fn check_removes(
             Target::Device(d) => d == target.device,
         };
         let leaves = orders.iter().any(|o| {
-            o.order == OrderKind::Leave && o.issuer == target.account && o.target == Target::Account(target.account)
+            o.order == OrderKind::Leave
+                && o.issuer == target.account
+                && o.target == Target::Account(target.account)
         });
         let removed = parent.ext.kind == ConversationKind::Group
             && orders.iter().any(|o| {
@@ -218,7 +221,8 @@ fn check_removes(
                     && parent.above(&o.issuer, &target.account)
             });
         // A device of one's own account may be ordered out by any other of it.
-        let own = orders.iter().any(|o| o.order == OrderKind::Remove && meant(o) && o.issuer == target.account);
+        let own =
+            orders.iter().any(|o| o.order == OrderKind::Remove && meant(o) && o.issuer == target.account);
         if leaves {
             left.insert(target.account);
         } else if !removed && !own {
@@ -248,7 +252,9 @@ fn check_adds(parent: &State, committer: &Member, facts: &Facts) -> Verdict<()> 
     }
     match parent.ext.kind {
         ConversationKind::Direct if devices.len() > 2 => return Err("a direct conversation has two people"),
-        ConversationKind::Own if devices.len() > 1 => return Err("an account's own group holds its devices only"),
+        ConversationKind::Own if devices.len() > 1 => {
+            return Err("an account's own group holds its devices only");
+        }
         _ => {}
     }
     if devices.values().any(|n| *n > limits::DEVICES_PER_ACCOUNT_MAX) {
@@ -306,5 +312,6 @@ fn check_ext(parent: &State, committer: &Member, orders: &[Order], new: &GroupEx
 
 /// VAL-1, second half: the envelope's signature by the committing leaf.
 pub(crate) fn envelope(raw: &Raw, committer: &Member) -> Verdict<()> {
-    raw.verify::<CommitEnvelope>(&committer.device.0, &[]).map_err(|_| "the commit's envelope is not signed by its committer")
+    raw.verify::<CommitEnvelope>(&committer.device.0, &[])
+        .map_err(|_| "the commit's envelope is not signed by its committer")
 }

@@ -12,8 +12,8 @@ use crate::rows;
 /// The group at its tip.
 pub fn group(read: &dyn Read, gid: GroupId) -> Result<GroupView, EngineError> {
     let row = rows::group(read, &gid)?.ok_or(EngineError::UnknownGroup)?;
-    let tip = rows::state(read, &gid, &row.tip)?
-        .ok_or_else(|| EngineError::Broken("a state is missing".into()))?;
+    let tip =
+        rows::state(read, &gid, &row.tip)?.ok_or_else(|| EngineError::Broken("a state is missing".into()))?;
     let mut members = Vec::with_capacity(tip.members.len());
     let mut own_role = kith_wire::group::Role::Member;
     for m in &tip.members {
@@ -95,8 +95,8 @@ pub fn topic_of(read: &dyn Read, gid: GroupId, state: StateId) -> Result<Option<
 /// which it has all (0 = none known).
 pub fn delivered(read: &dyn Read, gid: GroupId) -> Result<Vec<(AccountId, DeviceId, u64)>, EngineError> {
     let row = rows::group(read, &gid)?.ok_or(EngineError::UnknownGroup)?;
-    let tip = rows::state(read, &gid, &row.tip)?
-        .ok_or_else(|| EngineError::Broken("a state is missing".into()))?;
+    let tip =
+        rows::state(read, &gid, &row.tip)?.ok_or_else(|| EngineError::Broken("a state is missing".into()))?;
     let mut out = Vec::new();
     for m in tip.members.iter().filter(|m| m.device != row.me) {
         let acked = rows::device(read, &gid, &m.device)?.map_or(0, |d| d.acked);

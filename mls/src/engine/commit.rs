@@ -19,9 +19,9 @@ use openmls::prelude::{
 use super::ctx::{Ctx, DeviceSigner, broken, extensions, provider};
 use super::enter::Merged;
 use super::join::cut_welcome;
-use crate::crypto::Crypto;
 use crate::EngineError;
 use crate::api::{Change, Committed, ExtBytes, Intent, Joiner};
+use crate::crypto::Crypto;
 use crate::rows::{self, CommitRow, Member, State};
 use crate::valid;
 
@@ -30,8 +30,11 @@ impl Ctx<'_, '_> {
         let parent = self.tip_as_member()?;
         let me = self.me();
         let myself = parent.device(&me).cloned().ok_or(EngineError::NotMember)?;
-        let packages =
-            change.adds.iter().map(|a| read_package(self.crypto, &a.package)).collect::<Result<Vec<_>, _>>()?;
+        let packages = change
+            .adds
+            .iter()
+            .map(|a| read_package(self.crypto, &a.package))
+            .collect::<Result<Vec<_>, _>>()?;
         let (removes, ordered) = removals(&parent, &myself, change)?;
         if let Some(ext) = &change.ext {
             ext.check()?;
@@ -136,14 +139,14 @@ impl Ctx<'_, '_> {
         let (message, welcome, _) = bundle.into_messages();
         let staged = group.pending_commit().ok_or_else(|| broken("the commit is not staged"))?;
         let facts = valid::facts(parent, staged).map_err(EngineError::Refused)?;
-        let left =
-            valid::check(&self.gid, parent, myself, meta, &facts).map_err(EngineError::Refused)?;
+        let left = valid::check(&self.gid, parent, myself, meta, &facts).map_err(EngineError::Refused)?;
         group.merge_pending_commit(&provider).map_err(broken)?;
         group.set_aad(Vec::new());
         let members = super::enter::members_of(&group, Some(parent)).map_err(EngineError::Refused)?;
         let message = message.tls_serialize_detached().map_err(broken)?;
         let id = commit_id(&message);
-        let envelope = CommitEnvelope { kind: kinds::COMMIT, version: 1, gid: self.gid, parent: parent.id, message };
+        let envelope =
+            CommitEnvelope { kind: kinds::COMMIT, version: 1, gid: self.gid, parent: parent.id, message };
         let row = CommitRow {
             gid: self.gid,
             parent: parent.id,
@@ -160,7 +163,8 @@ impl Ctx<'_, '_> {
             }),
             left,
         };
-        let welcome = welcome.map(|w: MlsMessageOut| w.tls_serialize_detached().map_err(broken)).transpose()?;
+        let welcome =
+            welcome.map(|w: MlsMessageOut| w.tls_serialize_detached().map_err(broken)).transpose()?;
         Ok((Merged { id, row, members, group, image }, welcome))
     }
 
@@ -227,7 +231,8 @@ impl Ctx<'_, '_> {
                 gid: self.gid,
                 state: after.id,
                 commit,
-                welcome: cut_welcome(welcome, reference.as_slice()).ok_or_else(|| broken("a Welcome misses a joiner"))?,
+                welcome: cut_welcome(welcome, reference.as_slice())
+                    .ok_or_else(|| broken("a Welcome misses a joiner"))?,
                 topic: topic.clone(),
                 relays: after.ext.relays.clone(),
             });
@@ -313,7 +318,9 @@ fn removals(
             continue;
         }
         if m.device == myself.device {
-            return Err(EngineError::Refused("a device does not remove itself: leave the conversation instead"));
+            return Err(EngineError::Refused(
+                "a device does not remove itself: leave the conversation instead",
+            ));
         }
         if m.account != myself.account {
             ordered.insert(m.account);

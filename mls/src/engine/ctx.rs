@@ -233,10 +233,7 @@ pub(super) fn capabilities() -> Capabilities {
     Capabilities::new(
         None,
         Some(&[Ciphersuite::from(SUITE)]),
-        Some(&[
-            ExtensionType::Unknown(kith_wire::group::EXTENSION_TYPE),
-            ExtensionType::LastResort,
-        ]),
+        Some(&[ExtensionType::Unknown(kith_wire::group::EXTENSION_TYPE), ExtensionType::LastResort]),
         None,
         Some(&[CredentialType::Basic]),
     )

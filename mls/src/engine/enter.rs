@@ -32,7 +32,7 @@ const EARLY_MEMBERS_MAX: usize = 64;
 /// Topics of a group that are remembered.
 const TOPICS_MAX: usize = 64;
 /// How long an old topic is polled.
-pub(crate) const TOPIC_MS: u64 = 30 * 24 * 3_600_000;
+const TOPIC_MS: u64 = 30 * 24 * 3_600_000;
 
 /// The id of the state that a group is in.
 pub(super) fn id_of(group: &MlsGroup) -> Result<StateId, EngineError> {
@@ -50,7 +50,9 @@ pub(super) fn members_of(group: &MlsGroup, parent: Option<&State>) -> Result<Vec
         let leaf = m.index.u32();
         let bytes = m.credential.serialized_content();
         let hash: [u8; 32] = Sha256::digest(bytes).into();
-        let before = parent.and_then(|p| p.leaf(leaf)).filter(|b| b.credential == hash && b.device.0 == *m.signature_key);
+        let before = parent
+            .and_then(|p| p.leaf(leaf))
+            .filter(|b| b.credential == hash && b.device.0 == *m.signature_key);
         let member = match before {
             Some(b) => b.clone(),
             None => valid::member_of(leaf, bytes, &m.signature_key)?,
@@ -110,11 +112,32 @@ impl Ctx<'_, '_> {
         let row = self.row_mut();
         row.topics.retain(|(t, _)| *t != topic);
         row.topics.push((topic, now));
-        while row.topics.len() > TOPICS_MAX {
-            let (old, _) = row.topics.remove(0);
-            self.tx.shred(Table::Topics, &old.0);
-            return;
+    }
+
+    /// Wipes the secrets of topics that nobody may write to any more: long
+    /// unused, or too many.
+    fn drop_topics(&mut self) -> Result<(), EngineError> {
+        let now = self.now;
+        let first = self.row().topics.len().saturating_sub(TOPICS_MAX);
+        let mut in_use = BTreeSet::from([self.tip()?.row.topic]);
+        for (state, _) in self.row().held.clone() {
+            in_use.insert(self.known(&state)?.row.topic);
         }
+        let doomed: Vec<StateId> = self
+            .row()
+            .topics
+            .iter()
+            .enumerate()
+            .filter(|(i, (t, used))| {
+                !in_use.contains(t) && (*i < first || used.saturating_add(TOPIC_MS) < now)
+            })
+            .map(|(_, (t, _))| *t)
+            .collect();
+        for topic in doomed {
+            self.row_mut().topics.retain(|(t, _)| *t != topic);
+            self.tx.shred(Table::Topics, &topic.0);
+        }
+        Ok(())
     }
 
     /// Enters the state that a valid commit leads to.
@@ -218,11 +241,14 @@ impl Ctx<'_, '_> {
             s.members.iter().map(|m| (m.device, m.account)).collect()
         };
         let (were, are) = (devices(&before), devices(&after));
-        let minus = |a: &BTreeMap<DeviceId, AccountId>, b: &BTreeMap<DeviceId, AccountId>| -> Vec<(AccountId, DeviceId)> {
+        let minus = |a: &BTreeMap<DeviceId, AccountId>,
+                     b: &BTreeMap<DeviceId, AccountId>|
+         -> Vec<(AccountId, DeviceId)> {
             a.iter().filter(|(d, _)| !b.contains_key(d)).map(|(d, acc)| (*acc, *d)).collect()
         };
         let accounts = |list: &[(AccountId, DeviceId)], other: &State| -> Vec<AccountId> {
-            let set: BTreeSet<AccountId> = list.iter().map(|(a, _)| *a).filter(|a| !other.has_account(a)).collect();
+            let set: BTreeSet<AccountId> =
+                list.iter().map(|(a, _)| *a).filter(|a| !other.has_account(a)).collect();
             set.into_iter().collect()
         };
         let added_devices = minus(&are, &were);
@@ -243,8 +269,12 @@ impl Ctx<'_, '_> {
             rotated: after.row.topic != before.row.topic,
             switched: !lost.is_empty(),
         }));
-        if after.row.me_in && after.row.topic != before.row.topic {
-            self.use_topic(after.row.topic);
+        if after.row.topic != before.row.topic {
+            self.use_topic(before.row.topic);
+            if after.row.me_in {
+                self.use_topic(after.row.topic);
+            }
+            self.drop_topics()?;
         }
         for state in &lost {
             let Some(id) = self.known(state)?.row.commit else { continue };
@@ -271,8 +301,10 @@ impl Ctx<'_, '_> {
             let next = chain.get(i + 1).and_then(|s| entered.get(s));
             next.is_none_or(|t| t.saturating_add(WINDOW_MS) >= self.now)
         };
-        let window: Vec<StateId> =
-            (first..chain.len()).filter(|i| left_recently(*i)).filter_map(|i| chain.get(i).copied()).collect();
+        let window: Vec<StateId> = (first..chain.len())
+            .filter(|i| left_recently(*i))
+            .filter_map(|i| chain.get(i).copied())
+            .collect();
         // Branches that start inside the window stay, the newest of them.
         let mut keep: BTreeSet<StateId> = window.iter().copied().collect();
         let mut branches: BTreeSet<StateId> = BTreeSet::new();

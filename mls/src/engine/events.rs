@@ -112,8 +112,7 @@ impl Ctx<'_, '_> {
     /// allows.
     pub(super) fn reseal(&mut self, id: EventId) -> Result<Resealed, EngineError> {
         let tip = self.tip_as_member()?;
-        let (device, seq, event) =
-            rows::event(self.tx, &self.gid, &id)?.ok_or(EngineError::UnknownEvent)?;
+        let (device, seq, event) = rows::event(self.tx, &self.gid, &id)?.ok_or(EngineError::UnknownEvent)?;
         let signed = SignedEvent::from_bare(&event.bare)?;
         let audience = self.known(&signed.at)?;
         let me = self.me();
@@ -274,7 +273,6 @@ impl Ctx<'_, '_> {
         let floor = if after == 0 { self.row().hlc.min(hlc_at(now)) } else { after };
         Ok((floor.saturating_add(1), true))
     }
-
 }
 
 fn decryption_outcome<E>(e: &ProcessMessageError<E>) -> Outcome {

@@ -3,9 +3,7 @@
 use kith_wire::group::{CommitEnvelope, CommitMeta, Object, commit_id, kinds};
 use kith_wire::signed::Raw;
 use openmls::prelude::tls_codec::Deserialize as _;
-use openmls::prelude::{
-    MlsMessageIn, ProcessedMessageContent, ProtocolMessage, Sender, StagedCommit,
-};
+use openmls::prelude::{MlsMessageIn, ProcessedMessageContent, ProtocolMessage, Sender, StagedCommit};
 
 use super::ctx::{Ctx, broken, provider};
 use super::enter::{Merged, id_of, members_of};
@@ -67,7 +65,9 @@ impl Ctx<'_, '_> {
             Sender::Member(leaf) => parent.leaf(leaf.u32()).cloned(),
             _ => None,
         };
-        let Some(committer) = committer else { return self.reject("the commit comes from outside the group") };
+        let Some(committer) = committer else {
+            return self.reject("the commit comes from outside the group");
+        };
         if let Err(why) = valid::envelope(raw, &committer) {
             return self.reject(why);
         }
@@ -152,6 +152,7 @@ impl Ctx<'_, '_> {
                 of_device += 1;
             }
         }
-        Ok((of_device >= CHILDREN_PER_DEVICE_MAX).then_some("a device made too many commits on the same state"))
+        Ok((of_device >= CHILDREN_PER_DEVICE_MAX)
+            .then_some("a device made too many commits on the same state"))
     }
 }

@@ -261,12 +261,7 @@ fn exported(group: &MlsGroup, crypto: &Crypto, gid: &GroupId) -> Result<Secret, 
 
 /// A Welcome for a group that is known here is accepted only while the first
 /// join has not been confirmed by another device, or after a removal.
-fn may_replace(
-    tx: &Tx<'_>,
-    env: &WelcomeEnv,
-    inviter: &Verified,
-    row: &GroupRow,
-) -> Result<(), EngineError> {
+fn may_replace(tx: &Tx<'_>, env: &WelcomeEnv, inviter: &Verified, row: &GroupRow) -> Result<(), EngineError> {
     let tip = rows::state(tx, &env.gid, &row.tip)?.ok_or_else(|| broken("a state is missing"))?;
     if !tip.row.me_in {
         return Ok(());
@@ -275,8 +270,7 @@ fn may_replace(
         return Err(EngineError::Welcome("this device is in the conversation already"));
     }
     let trusted = row.inviter == Some(inviter.device)
-        || (tip.has_account(&inviter.account)
-            && tip.role(&inviter.account) >= kith_wire::group::Role::Admin);
+        || (tip.has_account(&inviter.account) && tip.role(&inviter.account) >= kith_wire::group::Role::Admin);
     if row.package.is_some() && trusted {
         return Ok(());
     }

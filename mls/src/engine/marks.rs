@@ -18,7 +18,7 @@ use crate::valid;
 /// Marks kept of one device; the oldest go.
 const MARKS_MAX: u64 = 4096;
 /// Orders kept of one group; more are refused.
-pub const ORDERS_MAX: u64 = 4096;
+const ORDERS_MAX: u64 = 4096;
 
 impl Ctx<'_, '_> {
     /// Makes the next own mark at the tip.
@@ -127,7 +127,9 @@ impl Ctx<'_, '_> {
         self.row_mut().mark_prev = Some(order_id(&raw).0);
         let bytes = raw.to_bytes();
         if !self.store_order(&raw, &bytes)? {
-            return Err(EngineError::Refused("this conversation has seen too many removals: start a new one"));
+            return Err(EngineError::Refused(
+                "this conversation has seen too many removals: start a new one",
+            ));
         }
         Ok(bytes)
     }
@@ -156,14 +158,7 @@ impl Ctx<'_, '_> {
     /// Stores an order; false when there is no room.
     fn store_order(&mut self, raw: &Raw, bytes: &[u8]) -> Result<bool, EngineError> {
         let gid = self.gid;
-        let last = Range {
-            table: Table::Orders,
-            name: &gid.0,
-            from: &[],
-            to: None,
-            reverse: true,
-            limit: 1,
-        };
+        let last = Range { table: Table::Orders, name: &gid.0, from: &[], to: None, reverse: true, limit: 1 };
         let next = match self.tx.scan(last)?.first() {
             Some((order, _)) => {
                 let n: [u8; 8] =

@@ -46,9 +46,8 @@ pub(super) fn make(
     if last_resort {
         builder = builder.mark_as_last_resort();
     }
-    let bundle = builder
-        .build(SUITE, &provider, &DeviceSigner(keys), ctx::own_credential(keys))
-        .map_err(broken)?;
+    let bundle =
+        builder.build(SUITE, &provider, &DeviceSigner(keys), ctx::own_credential(keys)).map_err(broken)?;
     let package = bundle.key_package();
     let name = package.hash_ref(crypto).map_err(broken)?;
     image.save(tx, Table::Packages, name.as_slice());

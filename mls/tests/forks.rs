@@ -1,0 +1,164 @@
+//! Concurrent commits: everybody ends in the same state, the loser is told,
+//! and what was said on the losing branch is said again and shown once.
+mod common;
+
+use common::*;
+use kith_mls::{Change, Outcome};
+
+fn title(d: &Device, gid: kith_wire::ids::GroupId, to: &str) -> Change {
+    let mut ext = kith_mls::view::group(&d.store, gid).unwrap().ext;
+    ext.policy.title = to.into();
+    Change { ext: Some(ext), ..Change::default() }
+}
+
+#[test]
+fn two_commits_at_once_converge_and_the_loser_is_told() {
+    for swap in [false, true] {
+        let (mut a, mut b, mut c) = (Device::new(1, 1), Device::new(2, 1), Device::new(3, 1));
+        let gid = a.create("tea");
+        let objects = a.add(gid, &mut [&mut b, &mut c]);
+        for d in [&mut a, &mut b, &mut c] {
+            give(d, gid, &objects);
+        }
+        let one = {
+            let change = title(&a, gid, "one");
+            a.commit(gid, &change).unwrap()
+        };
+        let two = b.update(gid);
+        let (first, second) = if swap { (&one, &two) } else { (&two, &one) };
+        give(&mut c, gid, &publish(first));
+        give(&mut c, gid, &publish(second));
+        let at_a = give(&mut a, gid, &publish(&two));
+        let at_b = give(&mut b, gid, &publish(&one));
+        assert_eq!(a.tip(gid), b.tip(gid));
+        assert_eq!(a.tip(gid), c.tip(gid));
+        let winner = one.commit.min(two.commit);
+        for (mine, out) in [(one.commit, &at_a), (two.commit, &at_b)] {
+            let lost =
+                out.iter().any(|o| matches!(o, Outcome::OwnCommitLost { commit, .. } if *commit == mine));
+            assert_eq!(lost, mine != winner);
+        }
+        if winner == two.commit {
+            let intent = at_a.iter().find_map(|o| match o {
+                Outcome::OwnCommitLost { intent, .. } => Some(intent.clone()),
+                _ => None,
+            });
+            assert!(intent.unwrap().ext_after.is_some());
+        }
+        // All talk on the one tip.
+        let sent = c.send(gid, "one tip");
+        assert_eq!(texts(&give(&mut a, gid, &published(&sent))), ["one tip"]);
+        assert_eq!(texts(&give(&mut b, gid, &published(&sent))), ["one tip"]);
+        assert_no_reuse(&[&c]);
+    }
+}
+
+#[test]
+fn what_was_said_on_the_losing_branch_is_said_again_and_shown_once() {
+    let (mut a, mut b, mut c) = (Device::new(1, 1), Device::new(2, 1), Device::new(3, 1));
+    let gid = a.create("tea");
+    let objects = a.add(gid, &mut [&mut b, &mut c]);
+    for d in [&mut a, &mut b, &mut c] {
+        give(d, gid, &objects);
+    }
+    let one = a.update(gid);
+    let two = b.update(gid);
+    let from_a: Vec<_> = (0..3).map(|i| a.send(gid, &format!("a{i}"))).collect();
+    let from_b: Vec<_> = (0..3).map(|i| b.send(gid, &format!("b{i}"))).collect();
+    // Carol gets Alice's branch with one of its messages before she hears of
+    // Bob's.
+    give(&mut c, gid, &publish(&one));
+    give(&mut c, gid, &published(&from_a[0]));
+    for sent in &from_b {
+        give(&mut c, gid, &published(sent));
+    }
+    give(&mut c, gid, &publish(&two));
+    let at_a = give(&mut a, gid, &publish(&two));
+    let at_b = give(&mut b, gid, &publish(&one));
+    let resends: usize =
+        at_a.iter().chain(&at_b).map(|o| if let Outcome::Resend(ids) = o { ids.len() } else { 0 }).sum();
+    assert_eq!(resends, 3, "the loser's three events are to be sent again");
+    settle(gid, &mut [&mut a, &mut b, &mut c]);
+    assert_eq!((a.tip(gid), b.tip(gid)), (c.tip(gid), c.tip(gid)));
+    assert_eq!((a.shown.len(), b.shown.len(), c.shown.len()), (3, 3, 6));
+    for d in [&a, &b, &c] {
+        assert!(d.shown.values().all(|n| *n == 1), "an event was shown twice");
+    }
+    assert_no_reuse(&[&a, &b, &c]);
+}
+
+#[test]
+fn an_add_that_lost_is_reported_and_can_be_made_again() {
+    // Runs until the add is the one that loses: ids are a coin toss.
+    for n in 0..20 {
+        let (mut a, mut b, mut d) = (Device::new(10 + n, 1), Device::new(40 + n, 1), Device::new(70 + n, 1));
+        let gid = a.create("tea");
+        a.add(gid, &mut [&mut b]);
+        let package = d.package();
+        let add = kith_mls::Add { package, inbox: kith_wire::ids::TopicId(d.id().0) };
+        let one = a.commit(gid, &Change { adds: vec![add], ..Change::default() }).unwrap();
+        let two = b.update(gid);
+        if one.commit < two.commit {
+            continue;
+        }
+        a.welcome(&one, &mut d);
+        let out = give(&mut a, gid, &publish(&two));
+        let lost = out.iter().any(|o| {
+            matches!(
+                o,
+                Outcome::OwnCommitLost { intent, .. } if intent.added == [(d.account(), d.id())]
+            )
+        });
+        assert!(lost);
+        assert!(out.iter().any(|o| matches!(o, Outcome::Tip(t) if t.removed == [d.account()] && t.switched)));
+        // The joiner is stranded until it is added again: the same inviter may
+        // replace its Welcome.
+        a.add(gid, &mut [&mut d]);
+        settle(gid, &mut [&mut a, &mut b, &mut d]);
+        assert_eq!(d.tip(gid), a.tip(gid));
+        let sent = b.send(gid, "welcome");
+        assert_eq!(texts(&give(&mut d, gid, &published(&sent))), ["welcome"]);
+        return;
+    }
+    panic!("twenty coin tosses of one kind");
+}
+
+#[test]
+fn old_images_go_and_the_conversation_goes_on() {
+    let (mut a, mut b) = (Device::new(1, 1), Device::new(2, 1));
+    let gid = a.create("tea");
+    a.add(gid, &mut [&mut b]);
+    let mut bytes = Vec::new();
+    for i in 0..30 {
+        let commit = if i % 2 == 0 { a.update(gid) } else { b.update(gid) };
+        let other = if i % 2 == 0 { &mut b } else { &mut a };
+        give(other, gid, &publish(&commit));
+        settle(gid, &mut [&mut a, &mut b]);
+        bytes.push(kith_store::Read::scan_table(&a.store, kith_store::Table::Images).unwrap().len());
+    }
+    assert!(bytes[29] <= bytes[5] + 30, "images pile up: {bytes:?}");
+    assert!(bytes[29] < 3 * 16, "everybody is past the old states: {bytes:?}");
+    let sent = a.send(gid, "still here");
+    assert_eq!(texts(&give(&mut b, gid, &published(&sent))), ["still here"]);
+}
+
+#[test]
+fn who_was_away_for_long_catches_up_by_sync() {
+    let (mut a, mut b, mut c) = (Device::new(1, 1), Device::new(2, 1), Device::new(3, 1));
+    let gid = a.create("tea");
+    a.add(gid, &mut [&mut b, &mut c]);
+    settle(gid, &mut [&mut a, &mut b, &mut c]);
+    for i in 0..20 {
+        let commit = a.update(gid);
+        give(&mut b, gid, &publish(&commit));
+        let sent = a.send(gid, &format!("m{i}"));
+        give(&mut b, gid, &published(&sent));
+    }
+    // Carol had made a commit of her own before she came back.
+    let own = c.update(gid);
+    give(&mut a, gid, &publish(&own));
+    give(&mut b, gid, &publish(&own));
+    settle(gid, &mut [&mut a, &mut b, &mut c]);
+    assert_eq!(c.tip(gid), a.tip(gid));
+    assert_eq!(c.shown.len(), 20);
+}

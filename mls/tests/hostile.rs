@@ -1,0 +1,195 @@
+//! Hostile input: whatever is changed in any object, the answer is an outcome
+//! or a typed error, and the group goes on.
+mod common;
+
+use common::*;
+use kith_mls::{Change, Outcome};
+use kith_wire::group::{BundleRef, CommitEnvelope, Object};
+use kith_wire::signed;
+
+fn mutate(bytes: &[u8], dice: &mut impl FnMut(usize) -> usize) -> Vec<u8> {
+    let mut out = bytes.to_vec();
+    for _ in 0..=dice(3) {
+        match dice(5) {
+            0 if !out.is_empty() => {
+                let at = dice(out.len());
+                out[at] ^= 1 << dice(8);
+            }
+            1 if !out.is_empty() => out.truncate(dice(out.len())),
+            2 => {
+                let at = dice(out.len() + 1);
+                out.insert(at, u8::try_from(dice(256)).unwrap());
+            }
+            3 if out.len() > 8 => {
+                let (from, n) = (dice(out.len() - 8), dice(8));
+                let part: Vec<u8> = out[from..from + n].to_vec();
+                let at = dice(out.len());
+                out.splice(at..at, part);
+            }
+            _ if !out.is_empty() => {
+                let at = dice(out.len());
+                out[at] = u8::try_from(dice(256)).unwrap();
+            }
+            _ => {}
+        }
+    }
+    out
+}
+
+#[test]
+fn changed_objects_are_refused_and_harm_nothing() {
+    let (mut a, mut b, mut c) = (Device::new(1, 1), Device::new(2, 1), Device::new(3, 1));
+    let gid = a.create("tea");
+    let objects = a.add(gid, &mut [&mut b, &mut c]);
+    for d in [&mut a, &mut b, &mut c] {
+        give(d, gid, &objects);
+    }
+    let mut state = 99u64;
+    let mut dice = move |n: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from((state >> 33) % n.max(1) as u64).unwrap()
+    };
+    for round in 0..6 {
+        let mut objects = Vec::new();
+        let sent = a.send(gid, &format!("text {round}"));
+        objects.extend(published(&sent));
+        objects.push(kith_mls::event_bytes(&a.store, gid, sent.id).unwrap());
+        let commit = match round {
+            2 => {
+                let orders = c.run(|e, tx, now| e.leave(tx, now, gid)).unwrap();
+                objects.extend(orders.clone());
+                give(&mut a, gid, &orders);
+                a.commit(gid, &Change { remove_accounts: vec![c.account()], ..Change::default() }).unwrap()
+            }
+            _ => a.update(gid),
+        };
+        objects.extend(publish(&commit));
+        for _ in 0..120 {
+            let pick = objects[dice(objects.len())].clone();
+            let bad = mutate(&pick, &mut dice);
+            if bad == pick {
+                continue;
+            }
+            let out = b.ingest(gid, &bad);
+            assert!(
+                !out.iter().any(|o| matches!(o, Outcome::Event(_) | Outcome::Tip(_) | Outcome::Acked { .. })),
+                "a changed object was believed: {out:?}"
+            );
+        }
+        let out = give(&mut b, gid, &objects);
+        assert_eq!(texts(&out), [format!("text {round}")]);
+        assert_eq!(a.tip(gid), b.tip(gid));
+    }
+}
+
+#[test]
+fn changed_welcomes_and_bundles_are_refused_and_the_right_one_still_works() {
+    let (mut a, mut b) = (Device::new(1, 1), Device::new(2, 1));
+    let gid = a.create("tea");
+    let package = b.package();
+    let mut state = 7u64;
+    let mut dice = move |n: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from((state >> 33) % n.max(1) as u64).unwrap()
+    };
+    for _ in 0..100 {
+        let bad = mutate(&package, &mut dice);
+        if bad != package {
+            let add = kith_mls::Add { package: bad, inbox: kith_wire::ids::TopicId([1; 32]) };
+            let change = Change { adds: vec![add], ..Change::default() };
+            assert!(a.run_and_fail(|e, tx, now| e.commit(tx, now, gid, &change)).is_err());
+        }
+    }
+    let add = kith_mls::Add { package, inbox: kith_wire::ids::TopicId([1; 32]) };
+    let commit = a.commit(gid, &Change { adds: vec![add], ..Change::default() }).unwrap();
+    let welcome = a.welcome_bytes(&commit, b.id());
+    for i in 0..300 {
+        let (mut w, mut t) = (welcome.clone(), commit.bundle.clone());
+        if i % 2 == 0 {
+            w = mutate(&w, &mut dice);
+        } else {
+            t = mutate(&t, &mut dice);
+        }
+        if w == welcome && t == commit.bundle {
+            continue;
+        }
+        // The bundle's list of progress and its marks are not bound to the
+        // Welcome: a join with those changed may succeed, and is dropped here.
+        let _outcome = b.run_and_fail(|e, tx, now| e.join(tx, now, &w, &t));
+        if i % 2 == 0 {
+            assert!(b.run_and_fail(|e, tx, now| e.join(tx, now, &w, &t)).is_err());
+        }
+    }
+    let sealed =
+        a.engine.seal_inbox(&commit.joiners[0].box_key, commit.joiners[0].inbox, b.id(), &welcome).unwrap();
+    for _ in 0..50 {
+        let bad = mutate(&sealed, &mut dice);
+        if bad != sealed {
+            assert!(b.engine.open_inbox(commit.joiners[0].inbox, &bad).is_err());
+        }
+    }
+    b.run(|e, tx, now| e.join(tx, now, &welcome, &commit.bundle)).unwrap();
+    assert_eq!(a.tip(gid), b.tip(gid));
+    // A second time it is refused: the device is in.
+    assert!(b.run(|e, tx, now| e.join(tx, now, &welcome, &commit.bundle)).is_err());
+    // Somebody else cannot use it.
+    let mut m = Device::new(9, 1);
+    assert!(m.run(|e, tx, now| e.join(tx, now, &welcome, &commit.bundle)).is_err());
+    let _ = BundleRef::Inline(Vec::new());
+}
+
+#[test]
+fn nobody_mints_a_commit_in_anothers_name() {
+    let (mut a, mut b, mut m) = (Device::new(1, 1), Device::new(2, 1), Device::new(3, 1));
+    let gid = a.create("tea");
+    let objects = a.add(gid, &mut [&mut b, &mut m]);
+    for d in [&mut a, &mut b, &mut m] {
+        give(d, gid, &objects);
+    }
+    let commit = a.update(gid);
+    let Ok(Object::Signed { raw, .. }) = Object::from_bytes(&commit.envelope) else { panic!() };
+    let mut envelope: CommitEnvelope = raw.body().unwrap();
+    // Mallory changes the last byte (membership tag) and signs the envelope.
+    *envelope.message.last_mut().unwrap() ^= 1;
+    let forged = signed::sign(&envelope, &m.keys.signing, &[]).to_bytes();
+    assert!(matches!(b.ingest(gid, &forged)[..], [Outcome::Rejected(_)]));
+    // Or keeps the bytes and signs them as her own.
+    let Ok(Object::Signed { raw, .. }) = Object::from_bytes(&commit.envelope) else { panic!() };
+    let stolen = signed::sign(&raw.body::<CommitEnvelope>().unwrap(), &m.keys.signing, &[]).to_bytes();
+    assert!(matches!(b.ingest(gid, &stolen)[..], [Outcome::Rejected(_)]));
+    assert!(b.ingest(gid, &commit.envelope).iter().any(|o| matches!(o, Outcome::Tip(_))));
+}
+
+#[test]
+fn two_events_under_one_number_are_reported() {
+    let (mut a, mut b) = (Device::new(1, 1), Device::new(2, 1));
+    let gid = a.create("tea");
+    a.add(gid, &mut [&mut b]);
+    let fork = a.store.fork();
+    let one = a.send(gid, "one");
+    let bare = kith_mls::event_bytes(&a.store, gid, one.id).unwrap();
+    a.store = fork;
+    a.restart();
+    let two = a.send(gid, "two");
+    let other = kith_mls::event_bytes(&a.store, gid, two.id).unwrap();
+    assert_eq!(texts(&b.ingest(gid, &bare)), ["one"]);
+    assert!(matches!(b.ingest(gid, &other)[..], [Outcome::Equivocation { number: 1, .. }]));
+}
+
+#[test]
+fn clocks_far_off_move_nothing() {
+    let (mut a, mut b) = (Device::new(1, 1), Device::new(2, 1));
+    let gid = a.create("tea");
+    a.add(gid, &mut [&mut b]);
+    let first = a.send(gid, "now");
+    give(&mut b, gid, &published(&first));
+    a.now += 86_400_000;
+    let sent = a.send(gid, "tomorrow");
+    let out = give(&mut b, gid, &published(&sent));
+    let e = events(&out)[0];
+    assert!(e.ahead);
+    assert_eq!(e.hlc, first.hlc + 1, "it comes right after what it follows");
+    assert!(e.wall_ms <= b.now + 600_000);
+    let reply = b.send(gid, "reply");
+    assert!(reply.hlc >> 16 <= b.now + 60_000);
+}
