@@ -194,6 +194,7 @@ export const en = {
     quoteGo: (author: string) => `Go to the message of ${author}`,
     said: (author: string, text: string) => `${author}: ${text}`,
     opens: (host: string) => `opens ${host}`,
+    opensInvite: "Use this invite",
     realHost: (host: string) => `really ${host}`,
     notFound: "This conversation is not here",
     notFoundBody: "It may have been deleted on this computer.",

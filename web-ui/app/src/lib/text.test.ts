@@ -27,9 +27,18 @@ describe("links", () => {
   });
 
   it("knows no other schemes", () => {
-    for (const text of ["javascript:alert(1)", "data:text/html,x", "file:///etc/passwd", "ftp://example.org", "kith-invite:abc"]) {
+    for (const text of ["javascript:alert(1)", "data:text/html,x", "file:///etc/passwd", "ftp://example.org", "kith-invite:abc", "kith-relay:abcdefghijklmnopqrst"]) {
       expect(links(text)).toEqual([]);
     }
+  });
+
+  it("knows invites", () => {
+    const invite = `kith-invite:${"Ab0-_".repeat(20)}`;
+    expect(parts(`Join us: ${invite}.`)).toEqual([
+      { kind: "text", text: "Join us: " },
+      { kind: "invite", text: invite },
+      { kind: "text", text: "." },
+    ]);
   });
 
   it("is content with case, ports and queries", () => {

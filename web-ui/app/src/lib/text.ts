@@ -7,7 +7,9 @@ export type Part =
   /** A character that would change what the eye sees; `code` names it. */
   | { kind: "hidden"; code: string }
   /** `host` is the real one, in ASCII; `warn` when the shown text may mislead. */
-  | { kind: "link"; text: string; href: string; host: string; warn: boolean };
+  | { kind: "link"; text: string; href: string; host: string; warn: boolean }
+  /** An invite of Kith's own; opens inside of the app. */
+  | { kind: "invite"; text: string };
 
 /** Embeddings and overrides reorder what follows, for instance file endings. */
 const BIDI_TRICK = /[\u202A-\u202E\u2066-\u2069]/u;
@@ -15,7 +17,7 @@ const BIDI_TRICK_ALL = /[\u202A-\u202E\u2066-\u2069]/gu;
 /** Characters without width that can hide inside an address. */
 const INVISIBLE = /[\u00AD\u034F\u061C\u115F\u1160\u17B4\u17B5\u180B-\u180F\u200B-\u200F\u202A-\u202E\u2060-\u206F\u3164\uFE00-\uFE0F\uFEFF\uFFA0\u{E0000}-\u{E0FFF}]/u;
 
-const URL_START = /\b(?:https?:\/\/|www\.)/giu;
+const URL_START = /\b(?:https?:\/\/|www\.|kith-invite:)/giu;
 /** How long an address may be before it is left as text. */
 const URL_CHARS_MAX = 2048;
 /** Links per message; more stay text. */
@@ -30,7 +32,7 @@ function trimEnd(url: string): string {
   let end = url.length;
   while (end > 0) {
     const char = url[end - 1] ?? "";
-    if (/[.,;:!?'"“”‘’…*_~]/u.test(char)) {
+    if (/[.,;:!?'"“”‘’…*~]/u.test(char)) {
       end -= 1;
       continue;
     }
@@ -48,6 +50,7 @@ function trimEnd(url: string): string {
 }
 
 function link(text: string): Part | null {
+  if (/^kith-invite:/iu.test(text)) return /^kith-invite:[\w\-+/=.#?&]{16,}$/iu.test(text) ? { kind: "invite", text } : null;
   const candidate = /^www\./iu.test(text) ? `https://${text}` : text;
   let url: URL;
   try {

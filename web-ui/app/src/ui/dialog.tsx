@@ -25,7 +25,7 @@ export function Dialog({ title, open, onClose, children, alert = false, wide = f
       isDismissable={!alert}
       className="overlay fixed inset-0 z-40 flex items-end justify-center overflow-y-auto wide:items-center wide:p-4"
     >
-      <Modal className={`dialog max-h-full w-full overflow-y-auto bg-raised shadow-float outline-none wide:rounded-xl ${wide ? "wide:max-w-xl" : "wide:max-w-md"}`}>
+      <Modal className={`dialog relative max-h-full w-full overflow-y-auto bg-raised shadow-float outline-none wide:rounded-xl ${wide ? "wide:max-w-xl" : "wide:max-w-md"}`}>
         <AriaDialog role={alert ? "alertdialog" : "dialog"} className="flex flex-col gap-4 p-5 outline-none">
           <div className="flex items-start justify-between gap-4">
             <Heading slot="title" className="min-w-0 text-lg font-semibold break-words">

@@ -194,7 +194,7 @@ export function Section({ title, id, children, action }: { title: string; id?: s
   return (
     <section aria-labelledby={heading} className="flex flex-col gap-3">
       <div className="flex min-h-8 items-center justify-between gap-2">
-        <h2 id={heading} tabIndex={-1} className="text-base font-semibold outline-none">
+        <h2 id={heading} tabIndex={-1} className="scroll-mt-4 text-base font-semibold outline-none">
           {title}
         </h2>
         {action}

@@ -14,7 +14,7 @@ export function Card({ title, step, children, wide = false }: Props) {
     if (document.activeElement === document.body || document.activeElement === null) heading.current?.focus();
   }, [title]);
   return (
-    <main className="gate flex min-h-dvh flex-col items-center overflow-y-auto p-4">
+    <main className="gate relative flex min-h-dvh flex-col items-center overflow-y-auto p-4">
       <div className={`my-auto w-full ${wide ? "max-w-2xl" : "max-w-md"}`}>
         <div className="mb-6 flex items-center justify-between">
           <span className="flex items-center gap-3 text-base font-semibold">

@@ -19,7 +19,7 @@ const WARN_BYTES = 56 * 1024;
 const TYPING_EVERY_MS = 4_000;
 const growsItself = typeof CSS !== "undefined" && CSS.supports("field-sizing", "content");
 
-function Reply({ id, author, text }: { id: string; author: string; text: string }) {
+function Reply({ author, text }: { author: string; text: string }) {
   return (
     <div className="flex items-center gap-3 border-b border-line px-4 py-2 text-sm">
       <Icon name="reply" size={16} className="shrink-0 text-accent-text" />
@@ -29,7 +29,7 @@ function Reply({ id, author, text }: { id: string; author: string; text: string 
           <bdi>{text}</bdi>
         </p>
       </div>
-      <IconButton icon="x" size={16} label={t.composer.cancelReply} onPress={() => setDraft(id, { reply: null })} />
+      <IconButton icon="x" size={16} label={t.composer.cancelReply} onPress={() => window.dispatchEvent(new CustomEvent("kith:cancel-reply"))} />
     </div>
   );
 }
@@ -96,7 +96,7 @@ export function Composer({ conversation }: { conversation: Conversation }) {
 
   return (
     <div className="composer">
-      {draft.reply === null ? null : <Reply id={id} author={clean(draft.reply.author_name)} text={draft.reply.text} />}
+      {draft.reply === null ? null : <Reply author={clean(draft.reply.author_name)} text={draft.reply.text} />}
       <div className="flex items-end gap-2 p-2 pl-4">
         <textarea
           ref={area}

@@ -277,7 +277,7 @@ export function Details({ conversation }: { conversation: Conversation }) {
         </Link>
         <h2 className="text-sm font-semibold">{t.group.details}</h2>
       </header>
-      <div className="flex min-h-0 flex-1 flex-col gap-6 overflow-y-auto p-5">
+      <div className="relative flex min-h-0 flex-1 flex-col gap-6 overflow-y-auto p-5">
         {details.error === null ? null : <Problem text={sentence(details.error)} />}
         {conversation.kind === "direct" ? (
           <Direct conversation={conversation} details={details.data} />

@@ -7,6 +7,8 @@ import type { Message, Quote } from "../api/types";
 import { t } from "../i18n";
 import { dayName, full, time, until } from "../i18n/format";
 import { setDraft } from "../lib/drafts";
+import { offerInvite } from "../lib/handoff";
+import { Link, paths } from "../lib/router";
 import type { Row } from "../lib/rows";
 import { clean, isFewEmoji, parts } from "../lib/text";
 import { Avatar } from "../ui/avatar";
@@ -26,6 +28,12 @@ function Text({ text }: { text: string }) {
           <span key={key} className="hidden-char">
             {t.timeline.hidden(part.code)}
           </span>
+        );
+      case "invite":
+        return (
+          <Link key={key} href={paths.people} className="link" title={t.timeline.opensInvite} onClick={() => offerInvite(part.text)}>
+            {part.text}
+          </Link>
         );
       case "link":
         return (

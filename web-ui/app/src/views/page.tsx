@@ -14,7 +14,7 @@ export function Page({ title, back = paths.home, children, lead }: { title: stri
           <bdi>{title}</bdi>
         </h1>
       </header>
-      <div className="min-h-0 flex-1 overflow-y-auto">
+      <div className="@container relative min-h-0 flex-1 overflow-y-auto">
         <div className="mx-auto flex w-full max-w-2xl flex-col gap-8 px-4 py-6 wide:px-8">{children}</div>
       </div>
     </div>

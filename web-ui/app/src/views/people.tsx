@@ -8,6 +8,7 @@ import type { Contact, Invite } from "../api/types";
 import { t } from "../i18n";
 import { shortWhen, until } from "../i18n/format";
 import { keepFocus } from "../lib/focus";
+import { takeInvite } from "../lib/handoff";
 import { useNow } from "../lib/hooks";
 import { Link, paths } from "../lib/router";
 import { clean } from "../lib/text";
@@ -99,7 +100,7 @@ export function PersonLine({ contact, note }: { contact: Contact; note?: ReactNo
 }
 
 function UseInvite() {
-  const [link, setLink] = useState("");
+  const [link, setLink] = useState(takeInvite);
   const [greeting, setGreeting] = useState("");
   const [tried, setTried] = useState(false);
   const use = useAction((body: { link: string; greeting: string }) => api.post<{ account: string }>("/contacts", body), {
@@ -216,7 +217,7 @@ export function People() {
           </ul>
         </Section>
       ) : null}
-      <div className="grid gap-8 wide:grid-cols-2">
+      <div className="grid gap-8 @xl:grid-cols-2">
         <Section title={t.people.invitePanel}>
           <p className="text-sm text-soft">{t.people.inviteBody}</p>
           <div>

@@ -25,7 +25,7 @@ export function PickContacts({ label, contacts, chosen, onChange }: Props) {
     <fieldset className="flex flex-col gap-2">
       <legend className="mb-1 text-sm font-medium">{label}</legend>
       {contacts.length >= FILTER_FROM ? <Input label={t.people.filter} value={filter} onChange={(event) => setFilter(event.target.value)} /> : null}
-      <div className="flex max-h-[50vh] flex-col overflow-y-auto rounded-lg border border-line bg-raised p-1">
+      <div className="relative flex max-h-[50vh] flex-col overflow-y-auto rounded-lg border border-line bg-raised p-1">
         {shown.map((contact) => (
           <label key={contact.account} className="entry cursor-pointer">
             <Avatar id={contact.account} name={shownName(contact)} size="s" />

@@ -3,6 +3,7 @@
 
 import { memo, useEffect, type ReactNode } from "react";
 import { Button, Menu, MenuItem, MenuTrigger, Popover } from "react-aria-components";
+import { sentence } from "../api/client";
 import { client, windowQuery } from "../api/cache";
 import { useContacts, useConversations, useMe, useNetwork } from "../api/queries";
 import { useValue } from "../api/store";
@@ -18,7 +19,7 @@ import { clean } from "../lib/text";
 import { useDraft } from "../lib/drafts";
 import { Avatar } from "../ui/avatar";
 import { Icon } from "../ui/icon";
-import { Skeleton } from "../ui/kit";
+import { Button as TextButton, Skeleton } from "../ui/kit";
 import { stateName, Tick } from "../ui/tick";
 
 function NewMenu() {
@@ -155,6 +156,14 @@ function Conversations({ openId }: { openId: string | null }) {
   useEffect(() => {
     if (ready) performance.mark("kith:list");
   }, [ready]);
+  if (conversations.data === undefined && conversations.error !== null) {
+    return (
+      <div role="alert" className="flex flex-col items-start gap-3 px-5 py-6 text-sm">
+        <p>{sentence(conversations.error)}</p>
+        <TextButton onPress={() => void conversations.refetch()}>{t.gate.retry}</TextButton>
+      </div>
+    );
+  }
   if (conversations.data === undefined) return <Skeleton rows={8} />;
   if (conversations.data.length === 0) {
     return (
