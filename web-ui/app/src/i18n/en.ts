@@ -98,7 +98,7 @@ export const en = {
 
   unlock: {
     title: "Welcome back",
-    titleName: (name: string) => `Welcome back, ${name}`,
+    bodyName: (name: string) => `The messages of ${name} are locked on this computer.`,
     body: "Your messages are locked on this computer.",
     passphrase: "Passphrase",
     button: "Unlock",

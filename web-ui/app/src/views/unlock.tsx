@@ -5,6 +5,7 @@ import { ApiError, api, sentence } from "../api/client";
 import { client, keys } from "../api/cache";
 import { useAction } from "../api/queries";
 import { t } from "../i18n";
+import { clean } from "../lib/text";
 import { Area, Button, Passphrase, StrengthHint } from "../ui/kit";
 import { Card } from "./card";
 import { passphraseProblem, Problem } from "./onboarding";
@@ -112,8 +113,8 @@ export function Unlock({ name }: { name: string | null }) {
   };
   const problem = unlock.error === null ? null : `${sentence(unlock.error)}${left > 0 ? ` ${t.unlock.wait(left)}` : ""}`;
   return (
-    <Card title={name === null || name === "" ? t.unlock.title : t.unlock.titleName(name)}>
-      <p className="-mt-3 text-sm text-soft">{t.unlock.body}</p>
+    <Card title={t.unlock.title}>
+      <p className="-mt-3 text-sm text-soft">{name === null || name === "" ? t.unlock.body : t.unlock.bodyName(clean(name))}</p>
       <form noValidate onSubmit={submit} className="flex flex-col gap-4">
         <Passphrase
           label={t.unlock.passphrase}
