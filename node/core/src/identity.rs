@@ -79,7 +79,6 @@ pub(crate) struct Identity {
     relay: Secret,
     inbox: TopicKeys,
     credential: Vec<u8>,
-    since_ms: u64,
 }
 
 impl core::fmt::Debug for Identity {
@@ -151,7 +150,6 @@ impl Identity {
             transport: row.transport.clone(),
             relay: row.relay.clone(),
             inbox: TopicKeys::derive(&row.inbox, Mode::Inbox),
-            since_ms: row.since_ms,
         }
     }
 
@@ -193,9 +191,6 @@ impl Identity {
     /// The keys of the own inbox.
     pub(crate) fn inbox_topic(&self) -> TopicKeys {
         self.inbox.clone()
-    }
-    pub(crate) fn since_ms(&self) -> u64 {
-        self.since_ms
     }
     /// What the group engine works with.
     pub(crate) fn device_keys(&self) -> DeviceKeys {

@@ -85,11 +85,6 @@ fn devices_of(r: &dyn Read, account: &AccountId) -> Result<Vec<DeviceRow>, Store
     Ok(rows.into_iter().filter(|row| row.account == *account).collect())
 }
 
-/// The cards of an account's devices.
-pub(crate) fn cards_of(r: &dyn Read, account: &AccountId) -> Result<Vec<DeviceCard>, StoreError> {
-    Ok(devices_of(r, account)?.into_iter().map(|d| d.card).collect())
-}
-
 /// The card of a device: the newest one, or what an invite said.
 pub(crate) fn card(r: &dyn Read, device: &DeviceId) -> Result<Option<DeviceCard>, StoreError> {
     Ok(DeviceRow::load(r, device)?.map(|row| row.card))
