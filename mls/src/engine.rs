@@ -5,7 +5,7 @@
 //! error. Time, randomness and bytes are arguments.
 
 mod commit;
-mod ctx;
+pub(crate) mod ctx;
 mod enter;
 mod events;
 mod ingest;

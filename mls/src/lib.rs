@@ -8,6 +8,8 @@
 //! anything that the store does not hold.
 
 mod api;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod crypto;
 mod engine;
 pub mod fork;

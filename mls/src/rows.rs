@@ -52,8 +52,8 @@ pub(crate) struct GroupRow {
     /// States whose images are held, oldest first, with the time of entry.
     #[n(14)]
     pub(crate) held: Vec<(StateId, u64)>,
-    /// Key package that the group was joined with, kept until a mark of
-    /// another device shows that the join stands.
+    /// Key package that the group was joined with, kept until the join has
+    /// settled.
     #[cbor(n(15), with = "minicbor::bytes")]
     pub(crate) package: Option<Vec<u8>>,
     #[n(16)]
@@ -70,6 +70,10 @@ pub(crate) struct GroupRow {
     /// This device.
     #[n(21)]
     pub(crate) me: DeviceId,
+    /// Joined, and nobody but the inviter has been seen to stand there: the
+    /// commit that added this device may yet lose.
+    #[n(22)]
+    pub(crate) unsettled: bool,
 }
 
 /// A known state.

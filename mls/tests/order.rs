@@ -68,7 +68,7 @@ proptest! {
         witness.restart_always = restart;
         // Everything comes at least once: the picks first, then the rest backwards.
         for pick in &picks {
-            witness.ingest(gid, pick.get(&objects));
+            witness.ingest(gid, &objects[pick.index(objects.len())]);
         }
         for object in objects.iter().rev() {
             witness.ingest(gid, object);

@@ -25,7 +25,7 @@ const LOADED_MAX: usize = 4;
 /// Resolved states and device rows that a session keeps.
 const CACHED_MAX: usize = 64;
 /// Out-of-order tolerance and forward bound of sender ratchets.
-pub(super) const RATCHET: (u32, u32) = (256, 4096);
+pub(crate) const RATCHET: (u32, u32) = (256, 4096);
 
 /// What is kept loaded of a group between calls.
 pub(super) struct Session {
@@ -205,12 +205,12 @@ fn open_group(image: &Image, gid: &GroupId) -> Result<MlsGroup, EngineError> {
         .ok_or_else(|| EngineError::Broken("a state's image is incomplete".into()))
 }
 
-pub(super) fn mls_gid(gid: &GroupId) -> openmls::prelude::GroupId {
+pub(crate) fn mls_gid(gid: &GroupId) -> openmls::prelude::GroupId {
     openmls::prelude::GroupId::from_slice(&gid.0)
 }
 
 /// Signs for OpenMLS with the device key.
-pub(super) struct DeviceSigner<'a>(pub(super) &'a DeviceKeys);
+pub(crate) struct DeviceSigner<'a>(pub(crate) &'a DeviceKeys);
 
 impl Signer for DeviceSigner<'_> {
     fn sign(&self, payload: &[u8]) -> Result<Vec<u8>, SignerError> {
@@ -222,14 +222,14 @@ impl Signer for DeviceSigner<'_> {
     }
 }
 
-pub(super) fn own_credential(keys: &DeviceKeys) -> CredentialWithKey {
+pub(crate) fn own_credential(keys: &DeviceKeys) -> CredentialWithKey {
     CredentialWithKey {
         credential: BasicCredential::new(keys.credential.clone()).into(),
         signature_key: keys.device().0.to_vec().into(),
     }
 }
 
-pub(super) fn capabilities() -> Capabilities {
+pub(crate) fn capabilities() -> Capabilities {
     Capabilities::new(
         None,
         Some(&[Ciphersuite::from(SUITE)]),
@@ -239,7 +239,7 @@ pub(super) fn capabilities() -> Capabilities {
     )
 }
 
-pub(super) fn join_config() -> MlsGroupJoinConfig {
+pub(crate) fn join_config() -> MlsGroupJoinConfig {
     MlsGroupJoinConfig::builder()
         .wire_format_policy(PURE_PLAINTEXT_WIRE_FORMAT_POLICY)
         .max_past_epochs(0)
@@ -250,7 +250,7 @@ pub(super) fn join_config() -> MlsGroupJoinConfig {
 }
 
 /// The group context extensions of a group with these settings.
-pub(super) fn extensions(
+pub(crate) fn extensions(
     ext: &GroupExt,
 ) -> Result<openmls::prelude::Extensions<openmls::prelude::GroupContext>, EngineError> {
     use openmls::prelude::{Extension, Extensions, RequiredCapabilitiesExtension, UnknownExtension};
@@ -266,7 +266,7 @@ pub(super) fn extensions(
     .map_err(|e| EngineError::Broken(e.to_string()))
 }
 
-pub(super) fn provider<'a>(crypto: &'a Crypto, rand: &'a Rand, image: &'a Image) -> Provider<'a> {
+pub(crate) fn provider<'a>(crypto: &'a Crypto, rand: &'a Rand, image: &'a Image) -> Provider<'a> {
     Provider { crypto, rand, image }
 }
 

@@ -52,6 +52,7 @@ fn new_row(ext: &GroupExt, me: DeviceId, at: StateId) -> GroupRow {
         orphan_bytes: 0,
         topics: Vec::new(),
         me,
+        unsettled: false,
     }
 }
 
@@ -221,6 +222,7 @@ pub(super) fn join(
         }
     }
     row.inviter = Some(inviter.device);
+    row.unsettled = true;
     if packages::used(tx, &used)? {
         row.package = Some(used);
     }
@@ -260,7 +262,7 @@ fn exported(group: &MlsGroup, crypto: &Crypto, gid: &GroupId) -> Result<Secret, 
 }
 
 /// A Welcome for a group that is known here is accepted only while the first
-/// join has not been confirmed by another device, or after a removal.
+/// join has not settled, or after a removal.
 fn may_replace(tx: &Tx<'_>, env: &WelcomeEnv, inviter: &Verified, row: &GroupRow) -> Result<(), EngineError> {
     let tip = rows::state(tx, &env.gid, &row.tip)?.ok_or_else(|| broken("a state is missing"))?;
     if !tip.row.me_in {
@@ -271,7 +273,7 @@ fn may_replace(tx: &Tx<'_>, env: &WelcomeEnv, inviter: &Verified, row: &GroupRow
     }
     let trusted = row.inviter == Some(inviter.device)
         || (tip.has_account(&inviter.account) && tip.role(&inviter.account) >= kith_wire::group::Role::Admin);
-    if row.package.is_some() && trusted {
+    if row.unsettled && trusted {
         return Ok(());
     }
     Err(EngineError::Welcome("this device is in the conversation already, in another state"))

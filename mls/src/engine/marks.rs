@@ -278,10 +278,15 @@ impl Ctx<'_, '_> {
         if news {
             self.out.push(Outcome::Acked { device: mark.device, up_to_seq: acked });
         }
-        if let Some(package) = self.row().package.clone() {
-            // Somebody else stands where we joined: the join holds.
-            super::packages::forget(self.tx, &package);
-            self.row_mut().package = None;
+        let row = self.row();
+        if row.unsettled && (row.inviter != Some(mark.device) || mark.at != row.anchor) {
+            // Somebody beside the inviter stands where we joined, or the group
+            // has gone on from there: the join holds.
+            let package = self.row_mut().package.take();
+            self.row_mut().unsettled = false;
+            if let Some(package) = package {
+                super::packages::forget(self.tx, &package);
+            }
         }
         if moved {
             self.drop_past_images()?;

@@ -1,0 +1,27 @@
+//! Messages per second of one thread: bare OpenMLS with Kith's suite and
+//! codec against the engine, each creating and processing.
+//!
+//! Prints `mls.ceiling`, `mls.engine` and `mls.engine_ratio` as lines of
+//! `name value`. Usage: `ceiling [messages] [devices]`.
+
+use std::time::Instant;
+
+fn main() {
+    let mut args = std::env::args().skip(1);
+    let messages: u32 = args.next().and_then(|a| a.parse().ok()).unwrap_or(5_000);
+    let mut ceilings = Vec::new();
+    let mut engines = Vec::new();
+    for _ in 0..3 {
+        let start = Instant::now();
+        kith_mls::bench::bare(messages);
+        ceilings.push(f64::from(messages) / start.elapsed().as_secs_f64());
+        let start = Instant::now();
+        kith_mls::bench::engine(messages);
+        engines.push(f64::from(messages) / start.elapsed().as_secs_f64());
+    }
+    ceilings.sort_by(f64::total_cmp);
+    engines.sort_by(f64::total_cmp);
+    println!("mls.ceiling {:.0}", ceilings[1]);
+    println!("mls.engine {:.0}", engines[1]);
+    println!("mls.engine_ratio {:.3}", engines[1] / ceilings[1]);
+}
