@@ -31,8 +31,11 @@ pub const WATCH_TOPICS_MAX: usize = 256;
 pub const IDS_MAX: usize = 4096;
 /// Bytes of entries in one answer: leaves room for one frame's heads.
 pub const ANSWER_BYTES_MAX: usize = limits::FRAME_BYTES_MAX - (64 << 10);
-/// Credit that a link can have for live entries, in bytes.
-pub const CREDIT_MAX: u64 = 16 << 20;
+/// Credit that a link can have for live entries, in bytes: what is on its way
+/// unread stays well below what the overlay lets wait on one link.
+pub const CREDIT_MAX: u64 = 2 << 20;
+/// What an entry takes of the credit at least, in bytes: frames count too.
+pub const CREDIT_COST_MIN: u64 = 4 << 10;
 /// Key package records in one [`Call::PutPackages`].
 pub const PACKAGES_PER_CALL_MAX: usize = 64;
 /// The largest sealed chunk, in bytes.
@@ -184,7 +187,7 @@ pub enum Call {
         /// Topics opened for reading, at most [`WATCH_TOPICS_MAX`].
         #[n(0)]
         topics: Vec<Watch>,
-        /// More credit, in bytes of entries.
+        /// More credit, in units of [`credit_cost`].
         #[n(1)]
         credit: u64,
     },
@@ -199,7 +202,7 @@ pub enum Call {
     /// [`Answer::Done`].
     #[n(11)]
     Credit {
-        /// Bytes of entries.
+        /// In units of [`credit_cost`].
         #[n(0)]
         bytes: u64,
     },
@@ -510,6 +513,13 @@ macro_rules! frame {
 }
 frame!(ClientFrame);
 frame!(ServerFrame);
+
+/// What one pushed entry takes of the credit, and gives back when the client
+/// has read it.
+#[must_use]
+pub fn credit_cost(entry_bytes: usize) -> u64 {
+    CREDIT_COST_MIN.max(entry_bytes as u64)
+}
 
 /// The number of a client's frame whose call may be unreadable.
 #[must_use]

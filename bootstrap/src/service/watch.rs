@@ -4,7 +4,9 @@
 
 use kith_store::{Store, StoreError};
 use kith_wire::ids::TopicId;
-use kith_wire::relay::{Answer, CREDIT_MAX, Code, Push, Refusal, ServerFrame, WATCH_TOPICS_MAX, Watch};
+use kith_wire::relay::{
+    Answer, CREDIT_MAX, Code, Push, Refusal, ServerFrame, WATCH_TOPICS_MAX, Watch, credit_cost,
+};
 use kith_wire::topic::Right;
 
 use super::link::Link;
@@ -65,18 +67,19 @@ impl<S: Store, C: ChunkStore> Service<S, C> {
                 let rows = entry::behind(&self.store, &topic, after, STEP_ROWS)?;
                 let mut stalled = None;
                 for (index, meta) in &rows {
-                    if meta.len > link.credit {
+                    let cost = credit_cost(usize::try_from(meta.len).unwrap_or(usize::MAX));
+                    if cost > link.credit {
                         stalled = Some(false);
                         break;
                     }
-                    if meta.len > turn {
+                    if cost > turn {
                         stalled = Some(true);
                         break;
                     }
                     link.watch.insert(topic, *index);
                     let Some(bytes) = entry::bytes(&self.store, &topic, *index)? else { continue };
-                    link.credit -= meta.len;
-                    turn -= meta.len;
+                    link.credit -= cost;
+                    turn -= cost;
                     let push = Push::Entry { topic, index: *index, bytes };
                     let frame = ServerFrame::Push { push }.to_bytes();
                     self.ready.push_back(Output::Send { link: link_id, frame });

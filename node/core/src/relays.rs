@@ -28,7 +28,7 @@ const RELAYS_MAX: usize = 32;
 /// Appends of one relay that wait for their receipt.
 const APPENDS_MAX: usize = 256;
 /// Credit for live entries, bytes.
-const CREDIT_BYTES: u64 = 4 << 20;
+const CREDIT_BYTES: u64 = kith_wire::relay::CREDIT_MAX;
 /// How long relays are asked to keep things, seconds (less if they keep less).
 const KEEP_S: u64 = 30 * 24 * 3600;
 /// Key packages kept at each relay, and the number at which more are put.
@@ -575,7 +575,7 @@ pub(crate) fn skip(ctx: &mut Ctx<'_>, relay: RelayId, topic: TopicId, index: u64
 /// An entry was dealt with: its bytes may be sent again as credit.
 pub(crate) fn consumed(live: &mut Live, relay: RelayId, bytes: usize) {
     if let Some(s) = live.relays.sessions.get_mut(&relay) {
-        s.consumed += bytes as u64;
+        s.consumed += kith_wire::relay::credit_cost(bytes);
         if s.consumed >= CREDIT_BYTES / 4 {
             let bytes = core::mem::take(&mut s.consumed);
             s.call(Call::Credit { bytes }, Pending::Quiet, &mut live.net);
