@@ -26,8 +26,7 @@ pub struct Trace {
 }
 
 /// Opens the sender data of an MLSMessage with a PrivateMessage.
-pub(crate) fn of(crypto: &Crypto, image: &Image, state: StateId, message: &[u8]) -> Option<Trace> {
-    let secret = sender_data_secret(image)?;
+pub(crate) fn of(crypto: &Crypto, secret: &[u8], state: StateId, message: &[u8]) -> Option<Trace> {
     // MLSMessage: version u16, wire format u16 (2 = PrivateMessage).
     let (head, rest) = message.split_at_checked(4)?;
     (head == [0, 1, 0, 2]).then_some(())?;
@@ -38,8 +37,8 @@ pub(crate) fn of(crypto: &Crypto, image: &Image, state: StateId, message: &[u8])
     let (ciphertext, rest) = vector(rest)?;
     rest.is_empty().then_some(())?;
     let sample = ciphertext.get(..32.min(ciphertext.len()))?;
-    let key = expand(crypto, &secret, "key", sample, 32)?;
-    let nonce = expand(crypto, &secret, "nonce", sample, 12)?;
+    let key = expand(crypto, secret, "key", sample, 32)?;
+    let nonce = expand(crypto, secret, "nonce", sample, 12)?;
     let mut aad = prefixed(group)?;
     aad.extend_from_slice(epoch_and_type);
     let plain = crypto.aead_decrypt(AeadType::ChaCha20Poly1305, &key, sealed, &nonce, &aad).ok()?;
@@ -74,8 +73,8 @@ fn vector(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(len)
 }
 
-/// The secret in the stored row of message secrets.
-fn sender_data_secret(image: &Image) -> Option<Vec<u8>> {
+/// The sender data secret of a state, in its stored row of message secrets.
+pub(crate) fn sender_data_secret(image: &Image) -> Option<Vec<u8>> {
     let row = image.raw(Kind::MessageSecrets)?;
     let row: ciborium::Value = ciborium::from_reader(&*row).ok()?;
     let secrets = field(&row, "message_secrets")?;

@@ -41,6 +41,21 @@ pub(super) struct Loaded {
     pub(super) state: StateId,
     pub(super) group: MlsGroup,
     pub(super) image: Image,
+    /// Opens the sender data of the state's ciphertexts.
+    #[cfg(feature = "test-trace")]
+    pub(super) sender_data: Option<Vec<u8>>,
+}
+
+impl Loaded {
+    pub(super) fn new(state: StateId, group: MlsGroup, image: Image) -> Self {
+        Self {
+            state,
+            group,
+            #[cfg(feature = "test-trace")]
+            sender_data: crate::trace::sender_data_secret(&image),
+            image,
+        }
+    }
 }
 
 impl Session {
@@ -158,7 +173,7 @@ impl<'e, 'tx> Ctx<'e, 'tx> {
             None => {
                 let Some(image) = Image::load(self.tx, Table::Images, &id.0)? else { return Ok(None) };
                 let group = open_group(&image, &self.gid)?;
-                Loaded { state: id, group, image }
+                Loaded::new(id, group, image)
             }
         };
         Ok(Some(self.keep(loaded)))

@@ -98,7 +98,7 @@ impl Ctx<'_, '_> {
             image.save(self.tx, Table::Images, &id.0);
             let now = self.now;
             self.row_mut().held.push((id, now));
-            self.keep(Loaded { state: id, group, image });
+            self.keep(Loaded::new(id, group, image));
         }
         if begins_topic && row.me_in {
             self.use_topic(id);

@@ -93,7 +93,10 @@ impl Ctx<'_, '_> {
             .tls_serialize_detached()
             .map_err(broken)?;
         #[cfg(feature = "test-trace")]
-        let trace = crate::trace::of(crypto, &loaded.image, state, &message)
+        let trace = loaded
+            .sender_data
+            .as_ref()
+            .and_then(|secret| crate::trace::of(crypto, secret, state, &message))
             .ok_or_else(|| broken("a ciphertext's sender data does not open"))?;
         self.save(state);
         Ok(SentEvent {
@@ -208,7 +211,7 @@ impl Ctx<'_, '_> {
         let Some(member) = at.device(&event.device) else {
             return self.reject("the event's author is not in the group");
         };
-        if signed.verify().is_err() {
+        if signed.verify_by(&event.device).is_err() {
             return self.reject("the event's signature is wrong");
         }
         if stored.is_some() {

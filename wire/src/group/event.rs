@@ -95,8 +95,12 @@ impl SignedEvent {
     /// Decodes the body and verifies its device's signature.
     pub fn verify(&self) -> Result<Event, WireError> {
         let event: Event = self.raw.body()?;
-        self.raw.verify::<Event>(&event.device.0, &[&self.gid.0, &self.at.0])?;
+        self.verify_by(&event.device)?;
         Ok(event)
+    }
+    /// Verifies the signature of the device that the decoded body names.
+    pub fn verify_by(&self, device: &DeviceId) -> Result<(), WireError> {
+        self.raw.verify::<Event>(&device.0, &[&self.gid.0, &self.at.0])
     }
     /// The payload of an MLS message in state `envelope`: what the envelope
     /// says already is left out.
