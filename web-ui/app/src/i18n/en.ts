@@ -183,7 +183,7 @@ export const en = {
     failed: "The messages could not be loaded.",
     you: "You",
     unit: (author: string, time: string, text: string, state: string) =>
-      `${author}, ${time}: ${text}${state === "" ? "" : `. ${state}`}`,
+      `${author}, ${time}: ${text}${state === "" ? "" : `${/[.!?…]$/u.test(text) ? "" : "."} ${state}`}`,
     unitReply: (author: string, text: string) => `In reply to ${author}: ${text}. `,
     reply: "Reply",
     copy: "Copy text",

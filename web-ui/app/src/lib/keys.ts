@@ -57,7 +57,10 @@ export function useGlobalKeys({ onJump, onHelp }: Handlers) {
         step(event.key === "ArrowUp" ? -1 : 1);
       } else if (event.key === "Escape") {
         event.preventDefault();
-        back();
+        const composing = event.target instanceof HTMLTextAreaElement && currentRoute().view === "chat";
+        // Leaving a field must not throw away what stands in it.
+        if (editing(event.target) && !composing) document.getElementById("main")?.focus({ preventScroll: true });
+        else back();
       } else if (!editing(event.target) && !event.ctrlKey && !event.metaKey && !event.altKey) {
         if (event.key === "?") {
           event.preventDefault();

@@ -4,7 +4,7 @@
 import { useEffect, useSyncExternalStore } from "react";
 import { applyEvents, client, keys, forgetSession } from "../api/cache";
 import { openStream, type StreamState } from "../api/events";
-import { clearOutbox, hasPending, wakeOutbox } from "../api/outbox";
+import { hasPending, wakeOutbox } from "../api/outbox";
 import { useConversations } from "../api/queries";
 import { totalUnread } from "../api/patch";
 import { Value } from "../api/store";
@@ -91,7 +91,9 @@ function notify(events: readonly NodeEvent[]) {
     if (known !== undefined && message.position <= known.read_position) continue;
     const author = clean(message.author_name);
     const body = event.message.content.text.slice(0, BODY_CHARS_MAX);
-    if (looksAt(id)) announcement.set(t.live.message(author, body));
+    // A second equal text is news too.
+    const again = announcement.get().endsWith("\u00A0") ? "" : "\u00A0";
+    if (looksAt(id)) announcement.set(t.live.message(author, body) + again);
     else away.push({ id, message: message.id, title: known?.kind === "group" ? `${author} · ${clean(known.title)}` : author, body });
   }
   if (away.length === 0 || !notifications.get() || !("Notification" in window) || Notification.permission !== "granted") return;
@@ -137,7 +139,7 @@ export function useStream() {
       close();
       window.removeEventListener("beforeunload", leaving);
       typing.clear();
-      clearOutbox();
+      // What waits to be sent stays: it goes out after the next unlock.
       forgetSession();
     };
   }, []);

@@ -7,6 +7,7 @@ import { useAction, useContacts, useDetails } from "../api/queries";
 import type { Conversation, ConversationDetails, Member } from "../api/types";
 import { t } from "../i18n";
 import { keepFocus } from "../lib/focus";
+import { useMedia } from "../lib/hooks";
 import { Link, navigate, paths } from "../lib/router";
 import { clean } from "../lib/text";
 import { Avatar } from "../ui/avatar";
@@ -269,13 +270,15 @@ function Direct({ conversation, details }: { conversation: Conversation; details
 
 export function Details({ conversation }: { conversation: Conversation }) {
   const details = useDetails(conversation.id);
+  // Where the details stand alone, their heading is the page's.
+  const Heading = useMedia("(min-width: 68rem)") ? "h2" : "h1";
   return (
     <aside className="details" aria-label={t.group.details}>
       <header className="flex h-14 shrink-0 items-center gap-3 border-b border-line px-4">
         <Link href={paths.chat(conversation.id)} aria-label={t.app.close} title={t.app.close} className="icon-button -ml-1">
           <Icon name="x" />
         </Link>
-        <h2 className="text-sm font-semibold">{t.group.details}</h2>
+        <Heading className="text-sm font-semibold">{t.group.details}</Heading>
       </header>
       <div className="relative flex min-h-0 flex-1 flex-col gap-6 overflow-y-auto p-5">
         {details.error === null ? null : <Problem text={sentence(details.error)} />}

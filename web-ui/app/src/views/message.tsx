@@ -17,7 +17,7 @@ import { stateName, Tick } from "../ui/tick";
 import { toast } from "../ui/toasts";
 import { DeliveryDetails } from "./delivery";
 
-function Text({ text }: { text: string }) {
+function Text({ text, tab }: { text: string; tab: number }) {
   return parts(text).map((part, index) => {
     const key = `${index}`;
     switch (part.kind) {
@@ -31,14 +31,14 @@ function Text({ text }: { text: string }) {
         );
       case "invite":
         return (
-          <Link key={key} href={paths.people} className="link" title={t.timeline.opensInvite} onClick={() => offerInvite(part.text)}>
+          <Link key={key} href={paths.people} className="link" tabIndex={tab} title={t.timeline.opensInvite} onClick={() => offerInvite(part.text)}>
             {part.text}
           </Link>
         );
       case "link":
         return (
           <span key={key}>
-            <a href={part.href} target="_blank" rel="noopener noreferrer" className="link" title={t.timeline.opens(part.host)}>
+            <a href={part.href} target="_blank" rel="noopener noreferrer" className="link" tabIndex={tab} title={t.timeline.opens(part.host)}>
               <bdi>{part.text}</bdi>
             </a>
             {part.warn ? <span className="real-host">{t.timeline.realHost(part.host)}</span> : null}
@@ -66,7 +66,7 @@ function plainText(message: Message): string {
   }
 }
 
-function QuoteBox({ quote, onQuote }: { quote: Quote; onQuote: ((id: string) => void) | null }) {
+function QuoteBox({ quote, tab, onQuote }: { quote: Quote; tab: number; onQuote: ((id: string) => void) | null }) {
   if (quote.author_name === "" && quote.text === "") return <span className="quote text-xs italic">{t.timeline.quoteMissing}</span>;
   const body = (
     <>
@@ -76,7 +76,7 @@ function QuoteBox({ quote, onQuote }: { quote: Quote; onQuote: ((id: string) => 
   );
   if (onQuote === null) return <span className="quote">{body}</span>;
   return (
-    <button type="button" className="quote" title={t.timeline.quoteGo(clean(quote.author_name))} onClick={() => onQuote(quote.id)}>
+    <button type="button" className="quote" tabIndex={tab} title={t.timeline.quoteGo(clean(quote.author_name))} onClick={() => onQuote(quote.id)}>
       {body}
     </button>
   );
@@ -87,12 +87,12 @@ function storedLine(message: Message, now: number): string | null {
   return t.delivery.storedAt(Math.max(1, message.stored_at), until(message.stored_until, now));
 }
 
-function DeliveryButton({ conversation, message, now }: { conversation: string; message: Message; now: number }) {
+function DeliveryButton({ conversation, message, now, tab }: { conversation: string; message: Message; now: number; tab: number }) {
   const state = message.delivery;
   if (state === null) return null;
   return (
     <DialogTrigger>
-      <AriaButton aria-label={t.delivery.button(t.delivery.state[state])} className="tick-button">
+      <AriaButton aria-label={t.delivery.button(t.delivery.state[state])} excludeFromTabOrder={tab < 0} className="tick-button">
         <Tick state={state} />
       </AriaButton>
       <Popover placement="top end" className="popover w-80 max-w-[92vw]">
@@ -137,9 +137,9 @@ function PendingBody({ pending }: { pending: Pending }) {
   return (
     <div className="flex max-w-full flex-col items-end gap-1">
       <div className="bubble mine" data-pending>
-        {pending.replyTo === null ? null : <QuoteBox quote={pending.replyTo} onQuote={null} />}
+        {pending.replyTo === null ? null : <QuoteBox quote={pending.replyTo} tab={0} onQuote={null} />}
         <div dir="auto" className="words">
-          <Text text={pending.text} />
+          <Text text={pending.text} tab={0} />
           <Meta at={pending.at}>
             <Tick state={state} />
           </Meta>
@@ -173,16 +173,17 @@ function PendingBody({ pending }: { pending: Pending }) {
   );
 }
 
-function Tools({ message, onReply }: { message: Message; onReply: ((message: Message) => void) | null }) {
+function Tools({ message, tab, onReply }: { message: Message; tab: number; onReply: ((message: Message) => void) | null }) {
   return (
     <div className="tools">
       {onReply === null ? null : (
-        <AriaButton aria-label={t.timeline.reply} className="tool" onPress={() => onReply(message)}>
+        <AriaButton aria-label={t.timeline.reply} excludeFromTabOrder={tab < 0} className="tool" onPress={() => onReply(message)}>
           <Icon name="reply" size={16} />
         </AriaButton>
       )}
       <AriaButton
         aria-label={t.timeline.copy}
+        excludeFromTabOrder={tab < 0}
         className="tool"
         onPress={() => void navigator.clipboard.writeText(plainText(message)).then(() => toast.info(t.timeline.copied))}
       >
@@ -192,7 +193,11 @@ function Tools({ message, onReply }: { message: Message; onReply: ((message: Mes
   );
 }
 
-function MessageBody({ message, row, conversation, group, active, now, onReply, onQuote }: Omit<Props, "row" | "place" | "size" | "tabStop" | "flash" | "onFocus"> & { message: Message; row: Row }) {
+type BodyProps = Omit<Props, "place" | "size" | "flash" | "onFocus"> & { message: Message };
+
+function MessageBody({ message, row, conversation, group, active, now, tabStop, onReply, onQuote }: BodyProps) {
+  // The whole feed is one stop for Tab; arrows move inside of it.
+  const tab = tabStop ? 0 : -1;
   const { mine, content } = message;
   const text = plainText(message);
   const large = content.kind === "text" && message.reply_to === null && isFewEmoji(text);
@@ -203,15 +208,15 @@ function MessageBody({ message, row, conversation, group, active, now, onReply, 
         {group && !mine && row.first ? (
           <bdi className="author mb-0.5 block truncate text-xs font-semibold text-accent-text">{clean(message.author_name)}</bdi>
         ) : null}
-        {message.reply_to === null ? null : <QuoteBox quote={message.reply_to} onQuote={onQuote} />}
+        {message.reply_to === null ? null : <QuoteBox quote={message.reply_to} tab={tab} onQuote={onQuote} />}
         <div dir="auto" className={`words ${content.kind === "newer" ? "italic text-soft" : ""}`}>
-          {content.kind === "text" ? <Text text={text} /> : text}
+          {content.kind === "text" ? <Text text={text} tab={tab} /> : text}
           <Meta at={message.at}>
-            <DeliveryButton conversation={conversation} message={message} now={now} />
+            <DeliveryButton conversation={conversation} message={message} now={now} tab={tab} />
           </Meta>
         </div>
       </div>
-      <Tools message={message} onReply={content.kind === "text" && active ? onReply : null} />
+      <Tools message={message} tab={tab} onReply={content.kind === "text" && active ? onReply : null} />
     </div>
   );
 }
@@ -264,7 +269,7 @@ export const MessageRow = memo(function MessageRow({ row, place, size, conversat
             <bdi>{plainText(message)}</bdi>
           </p>
         ) : (
-          <MessageBody message={message} row={row} conversation={conversation} group={group} active={active} now={now} onReply={onReply} onQuote={onQuote} />
+          <MessageBody message={message} row={row} conversation={conversation} group={group} active={active} now={now} tabStop={tabStop} onReply={onReply} onQuote={onQuote} />
         )}
         {row.kind === "pending" ? (
           <div className="line line-mine">
