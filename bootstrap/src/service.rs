@@ -176,8 +176,11 @@ pub struct Service<S, C> {
     watchers: BTreeMap<TopicId, BTreeSet<LinkId>>,
     /// Links that may be sent more live entries now.
     hungry: BTreeSet<LinkId>,
+    /// Where the pump goes on, so that all links get their turn.
+    pump_from: LinkId,
     pending: Overlay,
     staged: Vec<Staged>,
+    staged_bytes: usize,
     stored_chunks: Vec<BlobId>,
     dropped_chunks: Vec<BlobId>,
     ready: VecDeque<Output>,
@@ -229,8 +232,10 @@ impl<S: Store, C: ChunkStore> Service<S, C> {
             links: BTreeMap::new(),
             watchers: BTreeMap::new(),
             hungry: BTreeSet::new(),
+            pump_from: LinkId(0),
             pending: Overlay::default(),
             staged: Vec::new(),
+            staged_bytes: 0,
             stored_chunks: Vec::new(),
             dropped_chunks: Vec::new(),
             ready: VecDeque::new(),
@@ -332,12 +337,24 @@ impl<S: Store, C: ChunkStore> Service<S, C> {
                 (ServerFrame::Refused { number, refusal }, Some(e))
             }
         };
-        self.staged.push(Staged { link: link_id, number, frame: frame.to_bytes() });
+        self.stage(link_id, number, frame.to_bytes());
         if close {
             self.link_down(link_id);
-            self.staged.push(Staged { link: link_id, number, frame: Vec::new() });
+            self.stage(link_id, number, Vec::new());
         }
         failure.map_or(Ok(()), Err)
+    }
+
+    fn stage(&mut self, link: LinkId, number: u64, frame: Vec<u8>) {
+        self.staged_bytes = self.staged_bytes.saturating_add(frame.len());
+        self.staged.push(Staged { link, number, frame });
+    }
+
+    /// Bytes of answers that wait for [`Service::commit`]: a burst should end
+    /// when there are many.
+    #[must_use]
+    pub fn staged_bytes(&self) -> usize {
+        self.staged_bytes
     }
 
     fn follow(&mut self, link_id: LinkId, effects: Vec<Effect>) {
@@ -361,10 +378,16 @@ impl<S: Store, C: ChunkStore> Service<S, C> {
                 }
                 Effect::PackagesLow { inbox, left } => {
                     let push = ServerFrame::Push { push: Push::PackagesLow { inbox, left } }.to_bytes();
-                    for watcher in self.watchers.get(&inbox).into_iter().flatten() {
-                        if self.links.get(watcher).is_some_and(|l| l.may_write(&inbox)) {
-                            self.staged.push(Staged { link: *watcher, number: 0, frame: push.clone() });
-                        }
+                    let owners: Vec<LinkId> = self
+                        .watchers
+                        .get(&inbox)
+                        .into_iter()
+                        .flatten()
+                        .filter(|l| self.links.get(l).is_some_and(|l| l.may_write(&inbox)))
+                        .copied()
+                        .collect();
+                    for owner in owners {
+                        self.stage(owner, 0, push.clone());
                     }
                 }
                 Effect::StoredChunk(id) => self.stored_chunks.push(id),
@@ -393,6 +416,7 @@ impl<S: Store, C: ChunkStore> Service<S, C> {
         let result =
             result.and_then(|()| if pending.is_empty() { Ok(()) } else { self.store.write(&pending) });
         let staged = core::mem::take(&mut self.staged);
+        self.staged_bytes = 0;
         match &result {
             Ok(()) => {
                 for s in staged {

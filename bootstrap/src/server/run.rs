@@ -21,7 +21,7 @@ use super::show;
 
 /// Frames in one burst, and so in one write.
 const BURST_FRAMES: usize = 512;
-/// Bytes in one burst.
+/// Bytes in one burst, of frames or of answers.
 const BURST_BYTES: usize = 8 << 20;
 /// Between two complaints about a full disk.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
@@ -161,7 +161,7 @@ impl Worker {
                     bytes += frame.len();
                 }
                 self.event(event)?;
-                if frames >= BURST_FRAMES || bytes >= BURST_BYTES {
+                if frames >= BURST_FRAMES || bytes.max(self.service.staged_bytes()) >= BURST_BYTES {
                     break;
                 }
                 next = self.events.try_recv().ok();

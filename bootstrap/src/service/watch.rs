@@ -4,6 +4,7 @@
 
 use kith_store::{Store, StoreError};
 use kith_wire::ids::TopicId;
+use kith_wire::net::LinkId;
 use kith_wire::relay::{
     Answer, CREDIT_MAX, Code, Push, Refusal, ServerFrame, WATCH_TOPICS_MAX, Watch, credit_cost,
 };
@@ -15,6 +16,8 @@ use crate::rows::entry;
 
 /// Bytes of live entries that one link gets in one turn.
 const TURN_BYTES: u64 = 1 << 20;
+/// Bytes of live entries that all links together get in one turn.
+const PUMP_BYTES: u64 = 16 << 20;
 /// Records looked at in one step of the pump.
 const STEP_ROWS: usize = 64;
 
@@ -59,7 +62,15 @@ impl<S: Store, C: ChunkStore> Service<S, C> {
     /// Sends durable entries to links that wait for them. A link stays hungry
     /// while it has credit and there is more.
     pub(super) fn pump(&mut self) -> Result<(), StoreError> {
-        for link_id in core::mem::take(&mut self.hungry) {
+        let hungry = core::mem::take(&mut self.hungry);
+        let order = hungry.range(self.pump_from..).chain(hungry.range(..self.pump_from));
+        let mut all = PUMP_BYTES;
+        for link_id in order.copied() {
+            if all == 0 {
+                self.hungry.insert(link_id);
+                continue;
+            }
+            self.pump_from = LinkId(link_id.0.wrapping_add(1));
             let Some(link) = self.links.get_mut(&link_id) else { continue };
             let mut turn = TURN_BYTES;
             while let Some(topic) = link.behind.first().copied() {
@@ -97,6 +108,7 @@ impl<S: Store, C: ChunkStore> Service<S, C> {
                     None => {}
                 }
             }
+            all = all.saturating_sub(TURN_BYTES - turn);
         }
         Ok(())
     }
