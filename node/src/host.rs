@@ -156,7 +156,7 @@ impl Inner {
             let _runtime = self.runtime.enter();
             opener.net(&node).map_err(|e| Refusal::new("network", crate::driver::sentence(&e)))?
         };
-        let name = read::me(&*store).map_err(|e| store_refusal(&e))?.name;
+        let name = read::me(&*store).map_err(|e| store_refusal(&e))?.map(|me| me.name);
         let runtime = self.runtime.clone();
         let reopen: Reopen = Box::new(move || {
             let node = opener.node().map_err(|e| e.to_string())?;
@@ -168,7 +168,7 @@ impl Inner {
             .map_err(|e| Refusal::new("internal", format!("The system gives no thread: {e}.")))?;
         *self.running.write().unwrap_or_else(PoisonError::into_inner) =
             Some(Running { store, account, driver });
-        *lock(&self.name) = Some(name);
+        *lock(&self.name) = name;
         *lock(&self.state) = VaultState::Unlocked;
         Ok(())
     }
@@ -298,7 +298,7 @@ impl Backend for Host {
     }
 
     fn me(&self) -> Result<view::Me, Refusal> {
-        self.read(|r, _| read::me(r))
+        self.read(|r, _| read::me(r))?.ok_or_else(|| Refusal::new("damaged", "The data folder holds no account. Put it back from a copy."))
     }
     fn settings(&self) -> Result<view::Settings, Refusal> {
         self.read(|r, _| read::settings(r))
@@ -307,7 +307,7 @@ impl Backend for Host {
         self.read(|r, _| read::contacts(r))
     }
     fn invites(&self) -> Result<Vec<view::Invite>, Refusal> {
-        self.read(|r, _| read::invites(r))
+        self.read(|r, _| read::invites(r, system::now().wall_ms))
     }
     fn safety(&self, account: AccountId) -> Result<Option<view::Safety>, Refusal> {
         self.read(|r, _| read::safety(r, &account))

@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 const WAITING_MAX: usize = 16_384;
 /// Bytes of frames that wait here for the overlay.
 const WAITING_BYTES_MAX: usize = 64 << 20;
-/// Events that the overlay may be ahead.
-const EVENTS_MAX: usize = 4096;
+/// Events that the overlay may be ahead; each may be a frame of a megabyte.
+const EVENTS_MAX: usize = 256;
 /// Longest wait for links to close.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
 

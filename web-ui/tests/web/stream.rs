@@ -106,7 +106,8 @@ fn a_slow_stream_costs_nothing_and_is_cut() {
                 break;
             }
             Ok(_) => {}
-            Err(error) => panic!("{error}"),
+            // Its buffers were full, so that not even the farewell fitted.
+            Err(_) => break,
         }
     }
     assert!(seen < 60_000, "it saw {seen}");
