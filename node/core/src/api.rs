@@ -54,50 +54,145 @@ pub enum Output {
 #[derive(Debug, Clone)]
 pub enum Command {
     /// Change own profile.
-    SetProfile { name: String, about: String },
+    SetProfile {
+        /// Name shown to others.
+        name: String,
+        /// About text.
+        about: String,
+    },
     /// Change privacy and network settings.
     SetSettings(view::Settings),
-    /// Use a relay, given its community link.
-    AddRelay { link: String },
+    /// Use a relay.
+    AddRelay {
+        /// Its community link.
+        link: String,
+    },
     /// Stop using a relay.
-    RemoveRelay { relay: RelayId },
-    /// Make an invite: `group` none = to become a contact.
-    CreateInvite { group: Option<GroupId>, uses: u32, valid_s: u64 },
+    RemoveRelay {
+        /// Which.
+        relay: RelayId,
+    },
+    /// Make an invite.
+    CreateInvite {
+        /// The group it leads to; none = to become a contact.
+        group: Option<GroupId>,
+        /// How often it can be used.
+        uses: u32,
+        /// How long it holds, seconds.
+        valid_s: u64,
+    },
     /// Withdraw an invite.
-    RevokeInvite { invite: InviteId },
+    RevokeInvite {
+        /// Which.
+        invite: InviteId,
+    },
     /// Answer an invite link: ask for contact or to join the group.
-    UseInvite { link: String, greeting: String },
+    UseInvite {
+        /// The link.
+        link: String,
+        /// A few words with the request.
+        greeting: String,
+    },
     /// Say yes to a request.
-    AcceptContact { account: AccountId },
+    AcceptContact {
+        /// Whose.
+        account: AccountId,
+    },
     /// Say no to a request. The other side is told.
-    RefuseContact { account: AccountId },
+    RefuseContact {
+        /// Whose.
+        account: AccountId,
+    },
     /// Block or unblock. The other side is not told.
-    BlockContact { account: AccountId, blocked: bool },
+    BlockContact {
+        /// Whom.
+        account: AccountId,
+        /// Block, else unblock.
+        blocked: bool,
+    },
     /// Set or clear the private nickname.
-    SetNickname { account: AccountId, nickname: Option<String> },
+    SetNickname {
+        /// Whose.
+        account: AccountId,
+        /// The nickname; none clears it.
+        nickname: Option<String>,
+    },
     /// Record that safety numbers were compared, or withdraw that.
-    SetVerified { account: AccountId, verified: bool },
+    SetVerified {
+        /// With whom.
+        account: AccountId,
+        /// Compared and the same.
+        verified: bool,
+    },
     /// Create a group with these contacts.
-    CreateGroup { title: String, members: Vec<AccountId> },
+    CreateGroup {
+        /// Its title.
+        title: String,
+        /// Who is to come in.
+        members: Vec<AccountId>,
+    },
     /// Rename a group.
-    RenameGroup { group: GroupId, title: String },
+    RenameGroup {
+        /// The conversation.
+        group: GroupId,
+        /// Its new title.
+        title: String,
+    },
     /// Add contacts to a group.
-    AddMembers { group: GroupId, members: Vec<AccountId> },
+    AddMembers {
+        /// The conversation.
+        group: GroupId,
+        /// Who is to come in.
+        members: Vec<AccountId>,
+    },
     /// Remove an account from a group.
-    RemoveMember { group: GroupId, account: AccountId },
+    RemoveMember {
+        /// The conversation.
+        group: GroupId,
+        /// Who is to go.
+        account: AccountId,
+    },
     /// Leave a group; its history stays readable here.
-    LeaveGroup { group: GroupId },
+    LeaveGroup {
+        /// The conversation.
+        group: GroupId,
+    },
     /// Delete a conversation here, history and all.
-    DeleteConversation { group: GroupId },
-    /// Send text. `key` is the client's idempotency key: the same key again
-    /// answers as the first time.
-    SendText { group: GroupId, text: String, reply_to: Option<EventId>, key: String },
+    DeleteConversation {
+        /// The conversation.
+        group: GroupId,
+    },
+    /// Send text.
+    SendText {
+        /// The conversation.
+        group: GroupId,
+        /// The text.
+        text: String,
+        /// The message it answers.
+        reply_to: Option<EventId>,
+        /// The client's idempotency key: the same key again answers as the
+        /// first time.
+        key: String,
+    },
     /// Send a failed message again.
-    Retry { group: GroupId, event: EventId },
-    /// Everything up to this timeline position was seen by the person.
-    MarkRead { group: GroupId, position: u64 },
+    Retry {
+        /// The conversation.
+        group: GroupId,
+        /// The message.
+        event: EventId,
+    },
+    /// The person has seen everything up to a place.
+    MarkRead {
+        /// The conversation.
+        group: GroupId,
+        /// The place in its timeline.
+        position: u64,
+    },
     /// The person is typing.
-    Typing { group: GroupId },
+    Typing {
+        /// The conversation.
+        group: GroupId,
+    },
 }
 
 /// What a successful command answers.

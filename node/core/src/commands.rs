@@ -121,10 +121,9 @@ fn active(ctx: &Ctx<'_>, id: &GroupId) -> Result<Conversation, Refusal> {
     let c = find(ctx, id)?;
     match c.standing {
         rows::STANDING_ACTIVE => Ok(c),
-        rows::STANDING_JOINING => Err(Refusal::new(
-            "joining",
-            "You asked to join this group. Its members have not let you in yet.",
-        )),
+        rows::STANDING_JOINING => {
+            Err(Refusal::new("joining", "You asked to join this group. Its members have not let you in yet."))
+        }
         rows::STANDING_LEFT => Err(Refusal::new("left", "You have left this group.")),
         _ => Err(Refusal::new("removed", "You were removed from this group, so nothing can be sent to it.")),
     }
@@ -145,9 +144,8 @@ fn set_settings(ctx: &mut Ctx<'_>, live: &mut Live, settings: view::Settings) ->
 }
 
 fn add_relay(ctx: &mut Ctx<'_>, live: &mut Live, link: &str) -> Result<Reply, Refusal> {
-    let link = CommunityLink::from_text(link.trim()).map_err(|e| {
-        Refusal::new("bad_community_link", text::sentence(&e.to_string()))
-    })?;
+    let link = CommunityLink::from_text(link.trim())
+        .map_err(|e| Refusal::new("bad_community_link", text::sentence(&e.to_string())))?;
     if live.relays.own_count() >= OWN_RELAYS_MAX && !live.relays.own(&link.key) {
         return Err(Refusal::new(
             "too_many_relays",
@@ -328,8 +326,7 @@ fn send_text(
     {
         return Err(Refusal::new("blocked", "You have blocked this person. Unblock them to write."));
     }
-    let (event, position) =
-        groups::send_text(ctx, live, &c, body, reply_to).map_err(groups::refusal)?;
+    let (event, position) = groups::send_text(ctx, live, &c, body, reply_to).map_err(groups::refusal)?;
     rows::set_answered(&mut ctx.tx, key, event, position);
     Ok(Reply::Accepted { event, position })
 }

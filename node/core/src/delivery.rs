@@ -189,13 +189,7 @@ fn advance(
 }
 
 /// Own messages with seq in `(after, up_to]` look different now.
-fn redraw(
-    ctx: &Ctx<'_>,
-    live: &mut Live,
-    group: &GroupId,
-    after: u64,
-    up_to: u64,
-) -> Result<(), StoreError> {
+fn redraw(ctx: &Ctx<'_>, live: &mut Live, group: &GroupId, after: u64, up_to: u64) -> Result<(), StoreError> {
     for sent in Sent::range(&ctx.tx, group, after, up_to, REDRAW_MAX)? {
         if let Some(place) = rows::Entry::place(&ctx.tx, &sent.event)? {
             live.touched.insert(place);

@@ -124,7 +124,12 @@ pub(crate) fn ingest(
 }
 
 /// Shows what an outcome means.
-pub(crate) fn apply(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, outcome: Outcome) -> Result<(), Reject> {
+pub(crate) fn apply(
+    ctx: &mut Ctx<'_>,
+    live: &mut Live,
+    group: GroupId,
+    outcome: Outcome,
+) -> Result<(), Reject> {
     match outcome {
         Outcome::Event(e) => {
             on_event(ctx, live, group, e)?;
@@ -315,8 +320,7 @@ pub(crate) fn refresh(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Res
     let info = refresh_info(ctx, live, group)?;
     let view = ctx.engine.view(&ctx.tx, group)?;
     let mine = ctx.me.device();
-    let audience =
-        info.members.iter().filter(|m| m.device != mine).map(|m| (m.device, m.account)).collect();
+    let audience = info.members.iter().filter(|m| m.device != mine).map(|m| (m.device, m.account)).collect();
     rows::set_audience(&mut ctx.tx, &group, &info.tip, &audience);
     let topics = ctx.engine.topics(&ctx.tx, group)?;
     live.relays.set_group(group, view.ext.relays.clone(), &topics);

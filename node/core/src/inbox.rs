@@ -36,8 +36,9 @@ pub(crate) fn receive(ctx: &mut Ctx<'_>, live: &mut Live, sealed: &[u8]) -> Resu
     let raw = Raw::from_bytes(&object)?;
     match raw.kind()? {
         group_kinds::WELCOME => join(ctx, live, &object),
-        kind if kith_wire::contact::is_contact_kind(kind) => people::on_contact_object(ctx, &object)
-            .map_err(|e| Reject::Invalid(e.to_string())),
+        kind if kith_wire::contact::is_contact_kind(kind) => {
+            people::on_contact_object(ctx, &object).map_err(|e| Reject::Invalid(e.to_string()))
+        }
         // A commit of a group that rotated its topic: the way to the new one.
         group_kinds::COMMIT => {
             let envelope: kith_wire::group::CommitEnvelope = raw.body()?;
@@ -56,8 +57,8 @@ fn join(ctx: &mut Ctx<'_>, live: &mut Live, welcome: &[u8]) -> Result<(), Reject
     let BundleRef::Inline(bundle) = &invitation.bundle else {
         return Err(Reject::Invalid("the Welcome's bundle is a blob, which needs a newer Kith".into()));
     };
-    let asked = Conversation::load(&ctx.tx, &invitation.gid)?
-        .is_some_and(|c| c.standing == rows::STANDING_JOINING);
+    let asked =
+        Conversation::load(&ctx.tx, &invitation.gid)?.is_some_and(|c| c.standing == rows::STANDING_JOINING);
     if !asked && !people::may_invite(&ctx.tx, &invitation.inviter)? {
         return Err(Reject::Invalid("the Welcome comes from somebody who is no contact".into()));
     }

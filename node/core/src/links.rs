@@ -306,12 +306,7 @@ impl Links {
     }
 
     /// An object was answered, well or badly: its token, and room for more.
-    pub(crate) fn answered(
-        &mut self,
-        link: LinkId,
-        number: u64,
-        net: &mut Vec<NetCommand>,
-    ) -> Option<Token> {
+    pub(crate) fn answered(&mut self, link: LinkId, number: u64, net: &mut Vec<NetCommand>) -> Option<Token> {
         let l = self.links.get_mut(&link)?;
         let (token, bytes) = l.in_flight.remove(&number)?;
         l.in_flight_bytes = l.in_flight_bytes.saturating_sub(bytes);

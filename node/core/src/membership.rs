@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kith_mls::{Add, Change};
-use kith_store::{Key, Read as _, StoreError, Table};
+use kith_store::{Key, StoreError, Table};
 use kith_wire::group::BundleRef;
 use kith_wire::ids::{AccountId, DeviceId, GroupId};
 use kith_wire::peer::Frame;
@@ -77,12 +77,8 @@ pub(crate) fn want(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, accounts:
 
 /// A key package of an account came in. It serves one group.
 pub(crate) fn package(ctx: &mut Ctx<'_>, live: &mut Live, account: AccountId, package: Vec<u8>) {
-    let open = live
-        .adds
-        .wanted
-        .iter()
-        .find(|w| w.1 == account && !live.adds.packages.contains_key(w))
-        .copied();
+    let open =
+        live.adds.wanted.iter().find(|w| w.1 == account && !live.adds.packages.contains_key(w)).copied();
     if let Some(wanted) = open {
         package_for(ctx, live, wanted, package);
     }

@@ -132,9 +132,8 @@ fn peer_frame(node: &mut Node, now: Now, link: LinkId, bytes: &[u8]) {
             let step = live.links.hello(link, (lowest, highest), nonce, expected, me, &mut live.net);
             if let Some((device, _)) = expected {
                 // What is sealed to its inbox needs no proof.
-                let _failed = node.apply(now, |ctx, live| {
-                    Ok::<_, Reject>(delivery::offer_inbox(ctx, live, &device)?)
-                });
+                let _failed =
+                    node.apply(now, |ctx, live| Ok::<_, Reject>(delivery::offer_inbox(ctx, live, &device)?));
             }
             let live = node.live();
             if step == Step::OtherVersion {
@@ -148,8 +147,7 @@ fn peer_frame(node: &mut Node, now: Now, link: LinkId, bytes: &[u8]) {
         }
         Frame::Proof { device, sig } => {
             let account = people::account_of(&node.reader(), &device).ok().flatten();
-            let blocked = account
-                .is_some_and(|a| people::is_blocked(&node.reader(), &a).unwrap_or(false));
+            let blocked = account.is_some_and(|a| people::is_blocked(&node.reader(), &a).unwrap_or(false));
             let (live, me, _) = node.parts();
             if blocked {
                 live.net.push(NetCommand::Close { link });
@@ -247,10 +245,9 @@ fn peer_frame(node: &mut Node, now: Now, link: LinkId, bytes: &[u8]) {
                 crate::rows::home(&r, &group).ok().flatten()
             };
             if let Some(conversation) = home {
-                node.live().events.push(Event::Typing {
-                    conversation: conversation.hex(),
-                    account: account.to_text(),
-                });
+                node.live()
+                    .events
+                    .push(Event::Typing { conversation: conversation.hex(), account: account.to_text() });
             }
         }
     }
@@ -275,7 +272,12 @@ fn is_member(r: &dyn Read, group: &GroupId, device: &DeviceId) -> Result<bool, S
 
 /// Both sides of a link have proven themselves: what waits goes out, and
 /// notes are compared in every group that both are in.
-pub(crate) fn proven(ctx: &mut Ctx<'_>, live: &mut Live, link: LinkId, device: DeviceId) -> Result<(), Reject> {
+pub(crate) fn proven(
+    ctx: &mut Ctx<'_>,
+    live: &mut Live,
+    link: LinkId,
+    device: DeviceId,
+) -> Result<(), Reject> {
     delivery::offer_inbox(ctx, live, &device)?;
     for c in Conversation::all(&ctx.tx)? {
         for group in &c.groups {

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use kith_mls::Engine;
-use kith_store::{Overlay, Read, Store, StoreError, Tx};
+use kith_store::{Overlay, Store, StoreError, Tx};
 use kith_wire::crypto::Secret;
 use kith_wire::ids::AccountId;
 use kith_wire::net::NetCommand;
@@ -251,9 +251,7 @@ impl Node {
     pub(crate) fn live(&mut self) -> &mut Live {
         &mut self.live
     }
-    pub(crate) fn me(&self) -> &Identity {
-        &self.me
-    }
+
     pub(crate) fn nonce(&mut self) -> [u8; 32] {
         seed(&mut self.rng)
     }
@@ -308,10 +306,7 @@ impl Node {
             if let Ok(Some(entry)) = Entry::load(&*self.store, &conversation, position)
                 && let Ok(message) = read::message_view(&*self.store, &me, &entry)
             {
-                events.push(Event::Message {
-                    conversation: conversation.hex(),
-                    message: Box::new(message),
-                });
+                events.push(Event::Message { conversation: conversation.hex(), message: Box::new(message) });
             }
         }
         for id in core::mem::take(&mut self.live.changed) {

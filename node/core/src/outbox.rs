@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kith_store::{Read, StoreError};
-use kith_wire::ids::{AccountId, DeviceId, GroupId, RelayId};
+use kith_wire::ids::{DeviceId, GroupId, RelayId};
 
 use crate::rows::{self, Outgoing, To};
 
@@ -106,10 +106,6 @@ impl Outbox {
             .map(|(n, _)| *n)
             .collect()
     }
-    /// Inbox rows for devices of one account.
-    pub(crate) fn has_inbox_for(&self, account: &AccountId) -> bool {
-        self.items.values().any(|i| matches!(&i.to, To::Inbox { account: a, .. } if a == account))
-    }
 
     /// Adds a row that was just written.
     pub(crate) fn insert(&mut self, number: u64, to: To, pending: BTreeSet<DeviceId>, fallback_at: u64) {
@@ -172,8 +168,7 @@ impl Outbox {
 
     /// Rows whose linked devices took too long; they are wanted at relays now.
     pub(crate) fn due(&mut self, now_ms: u64) -> bool {
-        let due: Vec<u64> =
-            self.fallbacks.range(..=(now_ms, u64::MAX)).map(|(_, number)| *number).collect();
+        let due: Vec<u64> = self.fallbacks.range(..=(now_ms, u64::MAX)).map(|(_, number)| *number).collect();
         for number in &due {
             self.want_relay(*number);
         }
@@ -198,7 +193,11 @@ impl Outbox {
     pub(crate) fn answered(&mut self, number: u64, relay: RelayId, stored: bool) -> Option<&Item> {
         let item = self.items.get_mut(&number)?;
         item.asked.remove(&relay);
-        if stored { item.receipts.insert(relay) } else { item.refused.insert(relay) };
+        if stored {
+            item.receipts.insert(relay)
+        } else {
+            item.refused.insert(relay)
+        };
         Some(item)
     }
     /// A link to a device is gone: what was to reach it that way goes to the

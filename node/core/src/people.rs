@@ -15,7 +15,7 @@ mod views;
 
 use kith_store::{Read, StoreError};
 use kith_wire::identity::{DeviceCard, Inbox, RelayHint};
-use kith_wire::ids::{AccountId, DeviceId, PeerKey, TopicId};
+use kith_wire::ids::{AccountId, DeviceId, PeerKey};
 use kith_wire::limits::{ADDRS_MAX, NAME_BYTES_MAX};
 use kith_wire::topic::DeliveryToken;
 
@@ -85,19 +85,9 @@ fn devices_of(r: &dyn Read, account: &AccountId) -> Result<Vec<DeviceRow>, Store
     Ok(rows.into_iter().filter(|row| row.account == *account).collect())
 }
 
-/// The card of a device: the newest one, or what an invite said.
-pub(crate) fn card(r: &dyn Read, device: &DeviceId) -> Result<Option<DeviceCard>, StoreError> {
-    Ok(DeviceRow::load(r, device)?.map(|row| row.card))
-}
-
 /// The account of a device, once it has introduced itself.
 pub(crate) fn account_of(r: &dyn Read, device: &DeviceId) -> Result<Option<AccountId>, StoreError> {
     Ok(DeviceRow::load(r, device)?.map(|row| row.account))
-}
-
-/// Inbox and box key of a device, for sealing to it.
-pub(crate) fn inbox_of(r: &dyn Read, device: &DeviceId) -> Result<Option<(TopicId, [u8; 32])>, StoreError> {
-    Ok(DeviceRow::load(r, device)?.map(|row| (row.card.inbox.topic(), row.box_key)))
 }
 
 /// A delivery token for a device's inbox: of those we were given the one

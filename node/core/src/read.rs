@@ -80,11 +80,7 @@ pub(crate) fn conversation_view(
 }
 
 /// One conversation with its members.
-pub fn conversation(
-    r: &dyn Read,
-    me: &AccountId,
-    id: &GroupId,
-) -> Result<Option<view::ConversationDetails>> {
+pub fn conversation(r: &dyn Read, me: &AccountId, id: &GroupId) -> Result<Option<view::ConversationDetails>> {
     let Some(c) = Conversation::load(r, id)?.filter(|c| !c.deleted) else { return Ok(None) };
     let info = GroupInfo::load(r, &c.write_group())?;
     let mut members: Vec<view::Member> = Vec::new();
@@ -110,9 +106,8 @@ pub fn conversation(
             verified: contact.is_some_and(|c| c.verified),
         });
     }
-    members.sort_by(|a, b| {
-        (!a.me, a.role, a.name.to_lowercase()).cmp(&(!b.me, b.role, b.name.to_lowercase()))
-    });
+    members
+        .sort_by(|a, b| (!a.me, a.role, a.name.to_lowercase()).cmp(&(!b.me, b.role, b.name.to_lowercase())));
     Ok(Some(view::ConversationDetails {
         conversation: conversation_view(r, me, &c)?,
         members,
@@ -202,20 +197,11 @@ fn quote(r: &dyn Read, id: &EventId) -> Result<Option<Quote>> {
         return Ok(Some(Quote { id: id.hex(), author_name: String::new(), text: String::new() }));
     };
     let Some(e) = Entry::load(r, &conversation, position)? else { return Ok(None) };
-    Ok(Some(Quote {
-        id: id.hex(),
-        author_name: people::display_name(r, &e.author)?,
-        text: shorten(&e.text),
-    }))
+    Ok(Some(Quote { id: id.hex(), author_name: people::display_name(r, &e.author)?, text: shorten(&e.text) }))
 }
 
 /// The state of an own message over its audience, and of each device.
-fn summarise(
-    r: &dyn Read,
-    group: &GroupId,
-    seq: u64,
-    sent: &Sent,
-) -> Result<(DeliveryState, usize)> {
+fn summarise(r: &dyn Read, group: &GroupId, seq: u64, sent: &Sent) -> Result<(DeliveryState, usize)> {
     let devices = devices(r, group, seq, sent)?;
     Ok((overall(&devices, sent), devices.len()))
 }

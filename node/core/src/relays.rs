@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kith_store::{Read as _, StoreError, Table};
+use kith_store::{StoreError, Table};
 use kith_wire::crypto;
 use kith_wire::identity::{Inbox, RelayHint};
 use kith_wire::ids::{AccountId, DeviceId, EntryId, GroupId, PeerKey, RelayId, TopicId};
@@ -14,7 +14,7 @@ use kith_wire::relay::{
     Answer, Bytes, Call, ClientFrame, Code, CommunityLink, PackageRecord, Push, Receipt, ServerFrame,
     Statement, Watch, common_version,
 };
-use kith_wire::topic::{DeliveryToken, Descriptor, LinkContext, Mode, Right, TopicKeys};
+use kith_wire::topic::{Descriptor, LinkContext, Mode, Right, TopicKeys};
 use rand_core::Rng as _;
 
 use crate::ctx::Ctx;
@@ -171,11 +171,7 @@ impl Relays {
             .values()
             .filter(|s| s.own)
             .take(kith_wire::limits::CARD_RELAYS_MAX)
-            .map(|s| RelayHint {
-                id: s.relay.key,
-                name: s.relay.name.clone(),
-                addrs: s.relay.addrs.clone(),
-            })
+            .map(|s| RelayHint { id: s.relay.key, name: s.relay.name.clone(), addrs: s.relay.addrs.clone() })
             .collect()
     }
 
@@ -209,9 +205,10 @@ impl Relays {
         let old = self.groups.remove(&group).unwrap_or_default();
         let mut ids = Vec::new();
         for secret in topics.current.iter().chain(&topics.watched).chain(&topics.old) {
-            let known = old.topics.iter().find(|id| {
-                self.topics.get(id).is_some_and(|t| t.keys.secret() == &secret.secret)
-            });
+            let known = old
+                .topics
+                .iter()
+                .find(|id| self.topics.get(id).is_some_and(|t| t.keys.secret() == &secret.secret));
             let id = match known {
                 Some(id) => *id,
                 None => {
@@ -388,7 +385,7 @@ pub(crate) enum Work {
     /// The own pool at a relay wants more.
     Fill { relay: RelayId },
     /// A refused row may go to another relay or wait.
-    Refused { relay: RelayId, number: u64, sentence: String },
+    Refused { relay: RelayId, number: u64 },
 }
 
 /// Reads a frame of a relay: keeps the session going and answers what is left
@@ -476,11 +473,10 @@ fn answered(live: &mut Live, relay: RelayId, number: u64, answer: Answer) -> Vec
                     number,
                     until_ms: receipt.stored_until_ms,
                 }],
-                Err(_) => vec![Work::Refused {
-                    relay,
-                    number,
-                    sentence: "The relay's receipt is not valid. Tell its operator.".into(),
-                }],
+                Err(_) => {
+                    s.problem = Some("The relay's receipt is not valid. Tell its operator.".into());
+                    vec![Work::Refused { relay, number }]
+                }
             }
         }
         (Pending::TakePackage { account, device }, Answer::Package { record }) => {
@@ -493,12 +489,7 @@ fn answered(live: &mut Live, relay: RelayId, number: u64, answer: Answer) -> Vec
     }
 }
 
-fn refused(
-    live: &mut Live,
-    relay: RelayId,
-    number: u64,
-    refusal: kith_wire::relay::Refusal,
-) -> Vec<Work> {
+fn refused(live: &mut Live, relay: RelayId, number: u64, refusal: kith_wire::relay::Refusal) -> Vec<Work> {
     let Some(s) = live.relays.sessions.get_mut(&relay) else { return Vec::new() };
     let Some(pending) = s.calls.remove(&number) else { return Vec::new() };
     let sentence = sentence(&refusal);
@@ -516,8 +507,8 @@ fn refused(
             if refusal.code == Code::NotOpen {
                 s.writable.remove(&topic);
             }
-            s.problem = Some(sentence.clone());
-            vec![Work::Refused { relay, number, sentence }]
+            s.problem = Some(sentence);
+            vec![Work::Refused { relay, number }]
         }
         Pending::OpenRead(topic) => {
             s.watching.remove(&topic);
@@ -786,7 +777,7 @@ pub(crate) fn work(ctx: &mut Ctx<'_>, live: &mut Live, work: &Work) -> Result<()
             Ok(())
         }
         Work::Fill { relay } => fill(ctx, live, *relay),
-        Work::Refused { relay, number, .. } => {
+        Work::Refused { relay, number } => {
             live.outbox.answered(*number, *relay, false);
             Ok(())
         }

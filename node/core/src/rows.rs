@@ -242,14 +242,8 @@ impl Sent {
     }
     /// Highest sequence number of own messages of a group.
     pub(crate) fn last_seq(r: &dyn Read, group: &GroupId) -> Result<u64, StoreError> {
-        let range = Range {
-            table: Table::Delivery,
-            name: &group.0,
-            from: &[],
-            to: None,
-            reverse: true,
-            limit: 1,
-        };
+        let range =
+            Range { table: Table::Delivery, name: &group.0, from: &[], to: None, reverse: true, limit: 1 };
         Ok(r.scan(range)?
             .first()
             .and_then(|(order, _)| order.as_slice().try_into().ok())

@@ -142,8 +142,7 @@ pub(crate) fn mark_read(
     c.read_position = position;
     let behind =
         Entry::range(&ctx.tx, conversation, position + 1, c.last_position + 1, false, UNREAD_SCAN_MAX)?;
-    c.unread =
-        behind.iter().filter(|e| e.author != me && e.kind != rows::ENTRY_NOTICE).count() as u64;
+    c.unread = behind.iter().filter(|e| e.author != me && e.kind != rows::ENTRY_NOTICE).count() as u64;
     c.save(&mut ctx.tx);
     live.changed.insert(*conversation);
     Ok(newly)
