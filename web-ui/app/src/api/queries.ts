@@ -20,8 +20,12 @@ export const useSession = () =>
       }
     },
     retry: false,
-    // A node that restarts is found again without a reload.
-    refetchInterval: (query) => (query.state.status === "error" || query.state.data?.state === "signed_out" ? 2_000 : false),
+    // A node that restarts, and what another tab did, are found without a
+    // reload. While unlocked the event stream tells.
+    refetchInterval: (query) => {
+      const { status, data } = query.state;
+      return status === "error" || data?.state === "signed_out" || data?.state === "locked" ? 2_000 : false;
+    },
   });
 
 export const useHealth = () => useQuery({ queryKey: keys.health, queryFn: ({ signal }) => api.get<Health>("/health", { signal }) });

@@ -170,7 +170,7 @@ function Conversations({ openId }: { openId: string | null }) {
       <div className="flex flex-col items-start gap-3 px-5 py-6 text-sm text-soft">
         <p className="text-base font-semibold text-ink">{t.list.emptyTitle}</p>
         <p>{t.list.emptyBody}</p>
-        <Link href={paths.people} className="button button-primary">
+        <Link href={paths.people} className="button button-primary wide:hidden">
           <Icon name="people" size={16} />
           {t.nav.invite}
         </Link>
