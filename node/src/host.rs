@@ -298,7 +298,9 @@ impl Backend for Host {
     }
 
     fn me(&self) -> Result<view::Me, Refusal> {
-        self.read(|r, _| read::me(r))?.ok_or_else(|| Refusal::new("damaged", "The data folder holds no account. Put it back from a copy."))
+        self.read(|r, _| read::me(r))?.ok_or_else(|| {
+            Refusal::new("damaged", "The data folder holds no account. Put it back from a copy.")
+        })
     }
     fn settings(&self) -> Result<view::Settings, Refusal> {
         self.read(|r, _| read::settings(r))

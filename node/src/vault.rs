@@ -161,7 +161,7 @@ impl Pending {
     pub(crate) fn new(name: &str, passphrase: Zeroizing<String>) -> Result<Self, Refusal> {
         let name = name.trim();
         if name.is_empty() {
-            return Err(Refusal::new("invalid_name", "Enter a name: others see it when you write to them."));
+            return Err(Refusal::new("name_empty", "Enter a name: others see it when you write to them."));
         }
         check_passphrase(&passphrase).map_err(|e| vault_refusal(&e))?;
         let entropy: Zeroizing<[u8; 32]> = Zeroizing::new(system::random()?);

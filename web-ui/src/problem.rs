@@ -64,7 +64,9 @@ pub fn status(code: &str) -> StatusCode {
         "internal" => StatusCode::INTERNAL_SERVER_ERROR,
         "stopping" => StatusCode::SERVICE_UNAVAILABLE,
         "malformed" | "empty" | "words_mistyped" | "weak_passphrase" => StatusCode::BAD_REQUEST,
-        c if c.starts_with("bad_") || c.starts_with("invalid_") => StatusCode::BAD_REQUEST,
+        c if c.starts_with("bad_") || c.starts_with("invalid_") || c.ends_with("_empty") => {
+            StatusCode::BAD_REQUEST
+        }
         c if c == "not_found" || c.starts_with("unknown_") || c.starts_with("no_such_") => {
             StatusCode::NOT_FOUND
         }

@@ -1,0 +1,6 @@
+//! Real processes of `kith`, each on a data folder of its own.
+
+mod errors;
+mod lab;
+mod life;
+mod people;
