@@ -22,6 +22,8 @@ export default defineConfig({
   plugins: [ariaLocales(["en-US"]), react(), tailwindcss()],
   build: {
     target: "es2023",
+    // The first versions with light-dark().
+    cssTarget: ["chrome123", "firefox120", "safari17.5"],
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
