@@ -151,12 +151,17 @@ fn is_link_local(addr: &Multiaddr) -> bool {
     }
 }
 
+/// Best first: what others reach before loopback, QUIC before TCP.
+pub(crate) fn sort(addrs: &mut [&Multiaddr]) {
+    addrs.sort_by_cached_key(|a| (is_loopback(a), !a.iter().any(|p| p == Protocol::QuicV1), a.to_string()));
+}
+
 /// Own addresses worth telling, best first and at most
 /// [`ADDRS_MAX`](kith_wire::limits::ADDRS_MAX): what others on the network
 /// may reach (QUIC before TCP), circuits, loopback for peers on this machine.
 pub(crate) fn own(listening: &[Multiaddr], circuits: &[Multiaddr], me: &PeerId) -> Vec<String> {
     let mut near: Vec<&Multiaddr> = listening.iter().filter(|a| is_plain(a) && !is_link_local(a)).collect();
-    near.sort_by_key(|a| (is_loopback(a), !a.iter().any(|p| p == Protocol::QuicV1)));
+    sort(&mut near);
     near.dedup();
     let loopback: Vec<&Multiaddr> =
         near.iter().copied().filter(|a| is_loopback(a)).take(LOOPBACK_MAX).collect();

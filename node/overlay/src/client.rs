@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::contact::{self, Command, Contact};
 use crate::error::{OverlayError, SendError};
 use crate::keys;
-use crate::link::{self, Shared};
+use crate::link::{self, Shared, WeakShared};
 use crate::logs;
 use crate::table::{Links, Meta};
 
@@ -89,7 +89,8 @@ pub struct Overlay;
 
 impl Overlay {
     /// Starts it, inside a tokio runtime. Listening has begun on return; the
-    /// addresses follow as [`NetEvent::Addresses`].
+    /// addresses follow as [`NetEvent::Addresses`]. The events end when the
+    /// overlay has ended.
     pub fn spawn(config: ClientConfig) -> Result<(OverlayHandle, mpsc::Receiver<NetEvent>), OverlayError> {
         let runtime = Handle::try_current().map_err(|_| OverlayError::NoRuntime)?;
         let keypair = keys::keypair(&config.transport_key)?;
@@ -110,9 +111,10 @@ impl Overlay {
             shared.clone(),
             seed,
         )?;
+        let handle = shared.downgrade();
         shared.tasks.spawn(contact.run(commands_rx, notes, direct_rx, stop.clone()));
         let relay_seed = Secret::new(config.relay_keys_seed);
-        let inner = Inner { key, relay_seed, commands, direct, shared, stop, runtime };
+        let inner = Inner { key, relay_seed, commands, direct, shared: handle, stop, runtime };
         Ok((OverlayHandle(Arc::new(inner)), events_rx))
     }
 }
@@ -122,7 +124,7 @@ struct Inner {
     relay_seed: Secret,
     commands: mpsc::Sender<Command>,
     direct: watch::Sender<bool>,
-    shared: Shared<Report>,
+    shared: WeakShared<Report>,
     stop: CancellationToken,
     runtime: Handle,
 }

@@ -2,10 +2,11 @@
 //! relays, prefers direct links, watches connections.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use kith_wire::ids::PeerKey;
 use kith_wire::net::{LinkKind, NetEvent, Path};
 use libp2p::core::transport::ListenerId;
@@ -42,6 +43,7 @@ const CIRCUIT_INTEREST: Duration = Duration::from_secs(60);
 /// The owner looks around at least this often.
 const LOOK_AROUND: Duration = Duration::from_secs(60);
 
+const STARTED_AGAIN: &str = "the network of this node failed and was started again; connecting again";
 const DIRECT_SWITCHED: &str = "direct connections were switched on or off; connecting again";
 pub(crate) const SHUTTING_DOWN: &str = "this node is shutting down";
 
@@ -144,6 +146,28 @@ impl Contact {
         mut direct: watch::Receiver<bool>,
         stop: CancellationToken,
     ) {
+        // libp2p states its invariants as panics, some within a peer's reach.
+        // A new swarm starts from nothing, so none of them outlives it.
+        loop {
+            let life = self.live(&mut commands, &mut notes, &mut direct, &stop);
+            if AssertUnwindSafe(life).catch_unwind().await.is_ok() {
+                break;
+            }
+            tracing::error!("the network towards contacts failed and is started again");
+            if !self.rebuild(self.direct, STARTED_AGAIN, Instant::now()) {
+                break;
+            }
+        }
+        self.shared.links.cut_all(LinkKind::Peer, SHUTTING_DOWN);
+    }
+
+    async fn live(
+        &mut self,
+        commands: &mut mpsc::Receiver<Command>,
+        notes: &mut mpsc::Receiver<Note>,
+        direct: &mut watch::Receiver<bool>,
+        stop: &CancellationToken,
+    ) {
         let events = self.shared.events.clone();
         loop {
             let wake = self.step(Instant::now());
@@ -153,7 +177,9 @@ impl Contact {
                 Some(note) = notes.recv() => self.on_note(note),
                 Ok(()) = direct.changed() => {
                     let on = *direct.borrow_and_update();
-                    self.set_direct(on, Instant::now());
+                    if on != self.direct {
+                        self.rebuild(on, DIRECT_SWITCHED, Instant::now());
+                    }
                 }
                 command = commands.recv(), if self.waiting.len() < EVENTS_WAITING_MAX => match command {
                     Some(command) => self.on_command(command),
@@ -168,7 +194,6 @@ impl Contact {
                 () = tokio::time::sleep_until(wake.into()) => {}
             }
         }
-        self.shared.links.cut_all(LinkKind::Peer, SHUTTING_DOWN);
     }
 
     fn on_command(&mut self, command: Command) {
@@ -220,26 +245,28 @@ impl Contact {
         self.attempts.insert(peer, Attempt::new(key, direct, circuits, error, now));
     }
 
-    /// Starts the swarm anew with direct connections on or off. All state of
-    /// the old one goes with it: nothing may stay that punches or listens.
-    fn set_direct(&mut self, direct: bool, now: Instant) {
-        if direct == self.direct {
-            return;
+    /// Starts the swarm anew, with direct connections on or off; whether that
+    /// worked. All state of the old one goes with it: nothing may stay that
+    /// punches or listens.
+    fn rebuild(&mut self, direct: bool, reason: &'static str, now: Instant) -> bool {
+        self.shared.links.cut_all(LinkKind::Peer, reason);
+        // The old one lets go of its ports first.
+        match swarm::contact(self.config.keypair.clone(), false) {
+            Ok(placeholder) => self.swarm = placeholder,
+            Err(_) => return false,
         }
-        let swarm = match build(&self.config, direct) {
+        self.swarm = match build(&self.config, direct) {
             Ok(swarm) => swarm,
             Err(e) => {
-                // Reaching out still works when the port was taken meanwhile.
-                tracing::warn!(error = %e, "listening failed after direct connections were switched");
+                // Reaching out still works if a port was taken meanwhile.
+                tracing::warn!(error = %e, "no direct connections will come in");
                 match swarm::contact(self.config.keypair.clone(), direct) {
                     Ok(swarm) => swarm,
-                    Err(_) => return,
+                    Err(_) => return false,
                 }
             }
         };
         self.direct = direct;
-        self.shared.links.cut_all(LinkKind::Peer, DIRECT_SWITCHED);
-        self.swarm = swarm;
         self.conns.clear();
         self.circuit_listeners.clear();
         self.listening.clear();
@@ -248,10 +275,11 @@ impl Contact {
             self.shared.links.remove(opening.meta.id);
         }
         for (_, attempt) in std::mem::take(&mut self.attempts) {
-            self.fail(attempt.key, DIRECT_SWITCHED.into());
+            self.fail(attempt.key, reason.into());
         }
         self.relays.reset(now);
         self.tell_addresses();
+        true
     }
 
     /// Does everything that is due; when to look again at the latest.

@@ -122,10 +122,15 @@ impl<R: Report> Shared<R> {
         (shared, notes_rx)
     }
 
-    /// The same with notes of its own.
-    pub(crate) fn with_notes(&self) -> (Self, mpsc::Receiver<Note>) {
-        let (notes, notes_rx) = mpsc::channel(NOTES_WAITING_MAX);
-        (Self { notes, ..self.clone() }, notes_rx)
+    /// For a handle: all of it, without keeping the events open.
+    pub(crate) fn downgrade(&self) -> WeakShared<R> {
+        WeakShared {
+            links: self.links.clone(),
+            events: self.events.downgrade(),
+            budget: self.budget.clone(),
+            tasks: self.tasks.clone(),
+            dead: self.dead.clone(),
+        }
     }
 
     /// Runs a link's task.
@@ -134,6 +139,31 @@ impl<R: Report> Shared<R> {
         self.tasks.spawn(async move {
             dead.run_until_cancelled(task).await;
         });
+    }
+}
+
+/// What a handle needs of [`Shared`]; the events end although it exists.
+pub(crate) struct WeakShared<R: Report> {
+    pub(crate) links: Links,
+    events: mpsc::WeakSender<R::Event>,
+    budget: Arc<Semaphore>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) dead: CancellationToken,
+}
+
+impl<R: Report> WeakShared<R> {
+    /// For more links, with notes of their own; `None` when everything ended.
+    pub(crate) fn with_notes(&self) -> Option<(Shared<R>, mpsc::Receiver<Note>)> {
+        let (notes, notes_rx) = mpsc::channel(NOTES_WAITING_MAX);
+        let shared = Shared {
+            links: self.links.clone(),
+            events: self.events.upgrade()?,
+            notes,
+            budget: self.budget.clone(),
+            tasks: self.tasks.clone(),
+            dead: self.dead.clone(),
+        };
+        Some((shared, notes_rx))
     }
 
     /// Waits for the tasks to end by themselves, then ends them.
@@ -251,8 +281,10 @@ async fn run<R: Report>(shared: Shared<R>, meta: Meta, stream: Stream, outbox: A
     if shared.events.send(R::up(&meta)).await.is_ok() {
         let (reader, writer) = stream.split();
         let reason = tokio::select! {
-            reason = read_frames(reader, &shared.events, &shared.budget, |f| R::frame(id, f)) => reason,
+            // Our own reason first, should the connection end with it.
+            biased;
             reason = write_frames(writer, &outbox) => reason,
+            reason = read_frames(reader, &shared.events, &shared.budget, |f| R::frame(id, f)) => reason,
         };
         shared.links.remove(id);
         let _gone = shared.events.send(R::down(id, reason)).await;

@@ -20,7 +20,7 @@ use crate::client::Report;
 use crate::contact::SHUTTING_DOWN;
 use crate::dialing;
 use crate::keys::{self, ThrowAway};
-use crate::link::{self, Failed, Note, Shared};
+use crate::link::{self, Failed, Note, Shared, WeakShared};
 use crate::outbox::Outbox;
 use crate::streams;
 use crate::swarm::{self, Log, LogEvent, PING_FAILURES_MAX};
@@ -35,7 +35,7 @@ const KEY_CHANGES: &str = "the key used towards this relay changes every week; c
 
 /// Starts a link to a relay unless there is one; `Some`: why not.
 pub(crate) fn dial(
-    shared: &Shared<Report>,
+    shared: &WeakShared<Report>,
     seed: &Secret,
     relay: PeerKey,
     addrs: &[String],
@@ -57,6 +57,9 @@ pub(crate) fn dial(
     if shared.links.count(LinkKind::Log) >= LOG_LINKS_MAX {
         return Some("too many relays are in use at once; remove some".into());
     }
+    let Some((shared, notes)) = shared.with_notes() else {
+        return Some(SHUTTING_DOWN.into());
+    };
     // The path and the connection are filled in when there is one.
     let none = ConnectionId::new_unchecked(0);
     let meta = Meta::new(LinkKind::Log, relay, local, Path::DirectTcp, none, None);
@@ -65,7 +68,6 @@ pub(crate) fn dial(
         Err(Blocked::Full) => return Some("too many connections; close some".into()),
         Err(Blocked::Stands | Blocked::UnderWay) => return None,
     };
-    let (shared, notes) = shared.with_notes();
     let tasks = shared.tasks.clone();
     let dead = shared.dead.clone();
     let log = LogLink { shared, meta, peer, outbox, opened: false, failed_pings: 0 };

@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use kith_wire::crypto::Secret;
 use kith_wire::ids::{PeerKey, RelayId};
 use kith_wire::limits::FRAME_BYTES_MAX;
@@ -23,7 +24,7 @@ use crate::addr;
 use crate::contact::SHUTTING_DOWN;
 use crate::error::{OverlayError, SendError};
 use crate::keys;
-use crate::link::{self, Note, Shared};
+use crate::link::{self, Note, Shared, WeakShared};
 use crate::streams;
 use crate::swarm::{self, PING_FAILURES_MAX, Server as Behaviour, ServerEvent as Event, ServerLimits};
 use crate::table::{Links, Meta};
@@ -32,6 +33,8 @@ use crate::table::{Links, Meta};
 const LARGE_MIB: usize = 64;
 /// Tasks of links beyond the links themselves; streams beyond are dropped.
 const SPARE_TASKS_MAX: usize = 1024;
+/// Connections of one PeerId.
+const CONNECTIONS_PER_PEER_MAX: u32 = 4;
 /// Listen addresses that are remembered.
 const LISTEN_ADDRS_MAX: usize = 64;
 
@@ -108,6 +111,8 @@ impl ServerConfig {
     }
 }
 
+const STARTED_AGAIN: &str = "the network of the relay failed and was started again; connect again";
+
 /// What a server reports.
 #[derive(Debug, Clone)]
 pub enum ServerEvent {
@@ -157,7 +162,8 @@ impl link::Report for Report {
 pub struct Server;
 
 impl Server {
-    /// Starts it, inside a tokio runtime. It listens on return.
+    /// Starts it, inside a tokio runtime. It listens on return. The events end
+    /// when it has ended.
     pub fn spawn(config: ServerConfig) -> Result<(ServerHandle, mpsc::Receiver<ServerEvent>), OverlayError> {
         Handle::try_current().map_err(|_| OverlayError::NoRuntime)?;
         let keypair = keys::keypair(&config.key)?;
@@ -167,36 +173,81 @@ impl Server {
         };
         let listen = parse(config.listen)?;
         let external = parse(config.external)?;
-        let limits = ServerLimits {
-            connections: config.connections_max.max(1),
-            connections_per_peer: 4,
-            connections_per_ip: config.connections_per_ip_max.max(1),
-            relay: relay_config(&config.circuits),
+        let (listeners, own_external) = (listen.len(), external.is_empty());
+        let external_texts = external.iter().map(ToString::to_string).collect();
+        let build = move || -> Result<Swarm<Behaviour>, OverlayError> {
+            let limits = ServerLimits {
+                connections: config.connections_max.max(1),
+                connections_per_peer: CONNECTIONS_PER_PEER_MAX,
+                connections_per_ip: config.connections_per_ip_max.max(1),
+                relay: relay_config(&config.circuits),
+            };
+            let mut swarm = swarm::server(keypair.clone(), limits)?;
+            swarm::listen(&mut swarm, &listen)?;
+            for addr in &external {
+                swarm.add_external_address(addr.clone());
+            }
+            Ok(swarm)
         };
-        let mut swarm = swarm::server(keypair, limits)?;
-        swarm::listen(&mut swarm, &listen)?;
-        for addr in &external {
-            swarm.add_external_address(addr.clone());
-        }
+        let swarm = build()?;
         let (events, events_rx) = mpsc::channel(config.events.max(1));
         let links_max = usize::try_from(config.connections_max).unwrap_or(usize::MAX);
         let (shared, notes) = Shared::<Report>::new(Links::new(links_max), events, LARGE_MIB);
         let stop = CancellationToken::new();
-        let (addrs, addrs_rx) = watch::channel(external.iter().map(ToString::to_string).collect());
+        let (addrs, addrs_rx) = watch::channel(external_texts);
         let driver = Driver {
             swarm,
             shared: shared.clone(),
             key,
-            own_external: external.is_empty(),
+            own_external,
             conns: BTreeMap::new(),
-            listeners: listen.len(),
+            listeners,
             listening: HashMap::new(),
             addrs,
             tasks_max: links_max.saturating_add(SPARE_TASKS_MAX),
         };
-        shared.tasks.spawn(driver.run(notes, stop.clone()));
-        Ok((ServerHandle(Arc::new(Inner { key, shared, stop, addrs: addrs_rx })), events_rx))
+        let handle = shared.downgrade();
+        shared.tasks.spawn(run(driver, build, notes, stop.clone()));
+        Ok((ServerHandle(Arc::new(Inner { key, shared: handle, stop, addrs: addrs_rx })), events_rx))
     }
+}
+
+/// Runs the server until `stop`. libp2p states its invariants as panics, some
+/// perhaps within a client's reach: a new swarm takes the place of the old.
+async fn run(
+    mut driver: Driver,
+    build: impl Fn() -> Result<Swarm<Behaviour>, OverlayError>,
+    mut notes: mpsc::Receiver<Note>,
+    stop: CancellationToken,
+) {
+    loop {
+        if AssertUnwindSafe(driver.live(&mut notes, &stop)).catch_unwind().await.is_ok() {
+            break;
+        }
+        tracing::error!("the network of the relay failed and is started again");
+        let Driver { swarm, shared, key, own_external, listeners, addrs, tasks_max, .. } = driver;
+        shared.links.cut_all(LinkKind::Log, STARTED_AGAIN);
+        drop(swarm);
+        let swarm = match build() {
+            Ok(swarm) => swarm,
+            Err(e) => {
+                tracing::error!(error = %e, "the network of the relay could not be started again");
+                return;
+            }
+        };
+        driver = Driver {
+            swarm,
+            shared,
+            key,
+            own_external,
+            conns: BTreeMap::new(),
+            listeners,
+            listening: HashMap::new(),
+            addrs,
+            tasks_max,
+        };
+    }
+    driver.shared.links.cut_all(LinkKind::Log, SHUTTING_DOWN);
 }
 
 fn relay_config(limits: &CircuitLimits) -> relay::Config {
@@ -223,7 +274,7 @@ fn relay_config(limits: &CircuitLimits) -> relay::Config {
 
 struct Inner {
     key: PeerKey,
-    shared: Shared<Report>,
+    shared: WeakShared<Report>,
     stop: CancellationToken,
     addrs: watch::Receiver<Vec<String>>,
 }
@@ -318,7 +369,7 @@ struct Driver {
 }
 
 impl Driver {
-    async fn run(mut self, mut notes: mpsc::Receiver<Note>, stop: CancellationToken) {
+    async fn live(&mut self, notes: &mut mpsc::Receiver<Note>, stop: &CancellationToken) {
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -327,7 +378,6 @@ impl Driver {
                 Some(_) = notes.recv() => {}
             }
         }
-        self.shared.links.cut_all(LinkKind::Log, SHUTTING_DOWN);
     }
 
     fn on_swarm(&mut self, event: SwarmEvent<Event>) {
@@ -396,8 +446,9 @@ impl Driver {
 
     fn tell(&self) {
         if self.own_external && self.listening.len() >= self.listeners {
-            let addrs = self.listening.values().flatten().map(ToString::to_string).collect();
-            self.addrs.send_replace(addrs);
+            let mut addrs: Vec<&Multiaddr> = self.listening.values().flatten().collect();
+            addr::sort(&mut addrs);
+            self.addrs.send_replace(addrs.into_iter().map(ToString::to_string).collect());
         }
     }
 }

@@ -42,6 +42,8 @@ const STREAMS_MAX: usize = 128;
 const NEGOTIATING_MAX: usize = 16;
 /// Connections of a node, to contacts, relays and strangers.
 const CONNECTIONS_MAX: u32 = 512;
+/// Connections that one IP address may have to a node.
+const CONNECTIONS_PER_IP_MAX: usize = 128;
 /// Connections being made, per direction.
 const PENDING_MAX: u32 = 128;
 /// QUIC hole punching yields two connections besides the relayed one.
@@ -53,6 +55,7 @@ const SERVER_QUIC_BYTES: u32 = 2 << 20;
 #[derive(NetworkBehaviour)]
 pub(crate) struct Contact {
     limits: connection_limits::Behaviour,
+    ips: ip_limit::Behaviour,
     pub(crate) streams: streams::Behaviour,
     relay: relay::client::Behaviour,
     dcutr: Toggle<dcutr::Behaviour>,
@@ -146,6 +149,7 @@ pub(crate) fn contact(key: Keypair, direct: bool) -> Result<Swarm<Contact>, Over
         .with_max_established(Some(CONNECTIONS_MAX));
     let behaviour = |key: &Keypair, relay| Contact {
         limits: connection_limits::Behaviour::new(limits),
+        ips: ip_limit::Behaviour::new(CONNECTIONS_PER_IP_MAX),
         streams: streams::Behaviour::new(PEER_PROTOCOL, true),
         relay,
         dcutr: direct.then(|| dcutr::Behaviour::new(key.public().to_peer_id())).into(),

@@ -277,5 +277,6 @@ async fn after_shutdown_everything_is_closed() {
     a.handle.shutdown().await;
     assert!(a.down(at_a).await.contains("shutting down"));
     assert!(matches!(a.handle.try_send(NetCommand::Close { link: at_a }), Err(SendError::Closed)));
+    assert!(a.events.recv().await.is_none(), "the events end although the handle is there");
     b.down(at_b).await;
 }

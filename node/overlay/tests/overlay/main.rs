@@ -4,6 +4,7 @@
 mod contacts;
 mod hostile;
 mod relays;
+mod silence;
 
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use kith_wire::net::{LinkId, LinkKind, NetCommand, NetEvent, Path};
 use tokio::sync::mpsc;
 
 /// Nothing here takes this long unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 const QUIC: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
 const TCP: &str = "/ip4/127.0.0.1/tcp/0";

@@ -103,6 +103,21 @@ async fn circuits_work_with_direct_connections_off() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_circuit_is_taken_when_no_direct_address_answers() {
+    let relay = Relay::start(11, &[TCP]).await;
+    let other = Relay::start(12, &[TCP]).await;
+    let mut a = Node::start(1, &[TCP]).await;
+    let mut b = hidden(2).await;
+    let circuit = reserved(&mut b, &relay).await;
+    // A port where nobody is, somebody else's, a relay without a reservation.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let dead = format!("/ip4/127.0.0.1/tcp/{free}");
+    a.dial(b.key(), &[dead, other.addrs[0].clone(), other.circuit(), circuit]);
+    assert_eq!(a.up().await.3, Path::Circuit);
+    assert_eq!(b.up().await.3, Path::Circuit);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reservation_is_made_again_after_the_relay_restarts() {
     for listen in [TCP, QUIC] {
         let relay = Relay::start(11, &[listen]).await;
