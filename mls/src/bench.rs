@@ -40,7 +40,6 @@ fn keys(n: u8) -> DeviceKeys {
 ///
 /// # Panics
 /// If OpenMLS fails, which would be a fault of the bench.
-#[expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a bench, on its own input")]
 pub fn bare(messages: u32) {
     let (alice, bob) = (keys(1), keys(10));
     let crypto = Crypto::new(Secret::new([1; 32]));
@@ -113,7 +112,6 @@ fn run<T>(store: &MemoryStore, f: impl FnOnce(&mut Tx<'_>) -> T) -> T {
 ///
 /// # Panics
 /// If the engine fails, which would be a fault of the bench.
-#[expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a bench, on its own input")]
 pub fn engine(messages: u32) {
     let (store_a, store_b) = (MemoryStore::new(), MemoryStore::new());
     let (mut a, mut b) = (Engine::new(keys(1), [1; 32]), Engine::new(keys(10), [2; 32]));

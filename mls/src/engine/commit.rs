@@ -88,7 +88,6 @@ impl Ctx<'_, '_> {
             Some(welcome) => self.joiners(&after, change, &welcome, tree, &intent, &joiners_of, &marks)?,
             None => (Vec::new(), Vec::new()),
         };
-        self.release_orphans()?;
         Ok(Committed {
             commit: id,
             parent: parent.id,

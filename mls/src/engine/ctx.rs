@@ -8,7 +8,7 @@ use kith_store::{Key, Table, Tx};
 use kith_wire::group::GroupExt;
 use kith_wire::ids::{DeviceId, GroupId, StateId};
 use openmls::prelude::{
-    BasicCredential, Capabilities, Ciphersuite, CredentialType, CredentialWithKey, ExtensionType, MlsGroup,
+    BasicCredential, Capabilities, CredentialType, CredentialWithKey, ExtensionType, MlsGroup,
     MlsGroupJoinConfig, PURE_PLAINTEXT_WIRE_FORMAT_POLICY, SenderRatchetConfiguration,
 };
 use openmls_traits::signatures::{Signer, SignerError};
@@ -247,7 +247,7 @@ pub(crate) fn own_credential(keys: &DeviceKeys) -> CredentialWithKey {
 pub(crate) fn capabilities() -> Capabilities {
     Capabilities::new(
         None,
-        Some(&[Ciphersuite::from(SUITE)]),
+        Some(&[SUITE]),
         Some(&[ExtensionType::Unknown(kith_wire::group::EXTENSION_TYPE), ExtensionType::LastResort]),
         None,
         Some(&[CredentialType::Basic]),

@@ -79,7 +79,7 @@ impl Ctx<'_, '_> {
     /// Stores a state and holds its image. `topic` is where its topic began.
     pub(super) fn store_state(
         &mut self,
-        row: StateRow,
+        row: &StateRow,
         members: &Vec<Member>,
         group: MlsGroup,
         image: Image,
@@ -87,7 +87,7 @@ impl Ctx<'_, '_> {
         let id = id_of(&group)?;
         let begins_topic = row.topic == id;
         rows::put(self.tx, Key::of(Table::Public, &rows::pair(&self.gid, &row.members)), members);
-        rows::put(self.tx, Key::of(Table::Public, &id.0), &row);
+        rows::put(self.tx, Key::of(Table::Public, &id.0), row);
         if row.me_in {
             if begins_topic {
                 // Now or never: after an own removal the exporter is gone.
@@ -158,7 +158,7 @@ impl Ctx<'_, '_> {
             children: Vec::new(),
             me_in,
         };
-        self.store_state(row, &members, group, image)?;
+        self.store_state(&row, &members, group, image)?;
         rows::put(self.tx, Key::of(Table::Commits, &id.0), &commit);
         let mut before = parent.row.clone();
         before.children.push(id);
@@ -308,7 +308,7 @@ impl Ctx<'_, '_> {
         // Branches that start inside the window stay, the newest of them.
         let mut keep: BTreeSet<StateId> = window.iter().copied().collect();
         let mut branches: BTreeSet<StateId> = BTreeSet::new();
-        let mut open = window.clone();
+        let mut open = window;
         while let Some(at) = open.pop() {
             for kid in tree.get(&at).into_iter().flatten() {
                 if !keep.contains(&kid.state) && branches.insert(kid.state) {

@@ -25,9 +25,8 @@ impl Ctx<'_, '_> {
     }
 
     pub(super) fn ingest_one(&mut self, bytes: &[u8]) -> Result<(), EngineError> {
-        let object = match Object::from_bytes(bytes) {
-            Ok(object) => object,
-            Err(_) => return self.reject("the object is malformed"),
+        let Ok(object) = Object::from_bytes(bytes) else {
+            return self.reject("the object is malformed");
         };
         match object {
             Object::EventEnvelope(envelope) => self.ingest_envelope(&envelope, bytes),
@@ -78,9 +77,8 @@ impl Ctx<'_, '_> {
             return self.reject("the commit leaves a state that is too old to follow from");
         };
         let given = provider(self.crypto, self.rand, &image);
-        let processed = match group.process_message(&given, *message) {
-            Ok(processed) => processed,
-            Err(_) => return self.reject("the commit cannot be processed"),
+        let Ok(processed) = group.process_message(&given, *message) else {
+            return self.reject("the commit cannot be processed");
         };
         let Ok(meta) = CommitMeta::from_bytes(processed.aad()) else {
             return self.reject("the commit's own description is malformed");

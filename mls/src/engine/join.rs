@@ -87,7 +87,7 @@ pub(super) fn create(
     let row = state_row(gid, &group, &members, ext, at)?;
     let session = Session::new(new_row(ext, keys.device(), at));
     let mut ctx = Ctx::new(keys, crypto, rand, tx, gid, now, session);
-    ctx.store_state(row, &members, group, image)?;
+    ctx.store_state(&row, &members, group, image)?;
     ctx.finish();
     Ok(gid)
 }
@@ -237,7 +237,7 @@ pub(super) fn join(
     } else if exported(&group, crypto, &env.gid)? != env.topic {
         return Err(EngineError::Welcome("its topic is not the conversation's"));
     }
-    ctx.store_state(state, &members, group, image)?;
+    ctx.store_state(&state, &members, group, image)?;
     ctx.finish();
     Ok(Started {
         joined: Joined {

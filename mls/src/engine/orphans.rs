@@ -87,7 +87,17 @@ impl Ctx<'_, '_> {
                 }
                 released = true;
                 self.drop_orphan(&order, waiting.object.len());
+                let before = self.out.len();
                 self.ingest_one(&waiting.object)?;
+                // What became of it says nothing about the object that came
+                // now: only news are passed on.
+                let came = self.out.split_off(before);
+                self.out.extend(came.into_iter().filter(|o| {
+                    !matches!(
+                        o,
+                        Outcome::Rejected(_) | Outcome::Known | Outcome::Unreadable | Outcome::Buffered
+                    )
+                }));
             }
             if !released {
                 return Ok(());

@@ -262,6 +262,9 @@ fn resend(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, event: EventId) ->
             let topic = live.relays.current_topic(&group);
             #[cfg(feature = "test-trace")]
             live.trace(&again);
+            if let Some(mark) = again.mark {
+                delivery::enqueue_group(ctx, live, (group, again.at, topic), None, mark)?;
+            }
             delivery::enqueue_group(ctx, live, (group, again.at, topic), Some(again.seq), again.envelope)?;
             if let Some(mut sent) = Sent::load(&ctx.tx, &group, again.seq)? {
                 sent.state = again.at;
