@@ -21,6 +21,7 @@ export const en = {
     unreachable: "Your node does not answer. Is Kith still running on this computer?",
     notJson: "Your node gave an answer that this page does not understand. Reload the page.",
     status: (status: number) => `Your node refused this (code ${status}). Nothing was changed.`,
+    clipboard: "Your browser does not let this page copy. Select the text and copy it yourself.",
     crashed: "This view could not be shown",
     crashedHint: "Your messages are safe in your node. Reload the page to go on.",
     reload: "Reload",

@@ -3,6 +3,7 @@
 import { useId, useState, type InputHTMLAttributes, type ReactNode, type Ref, type SelectHTMLAttributes, type TextareaHTMLAttributes } from "react";
 import { Button as AriaButton, type ButtonProps as AriaButtonProps } from "react-aria-components";
 import { t } from "../i18n";
+import { copyText } from "../lib/copy";
 import { strength } from "../lib/strength";
 import { Icon, type IconName } from "./icon";
 
@@ -234,16 +235,13 @@ export function Skeleton({ rows = 6 }: { rows?: number }) {
 }
 
 /** A text that is there to be copied. */
-export function Copyable({ text, label, copied }: { text: string; label: string; copied?: () => void }) {
+export function Copyable({ text, label }: { text: string; label: string }) {
   const [done, setDone] = useState(false);
   return (
     <Button
       icon={done ? "check" : "copy"}
       onPress={() => {
-        void navigator.clipboard.writeText(text).then(() => {
-          setDone(true);
-          copied?.();
-        });
+        void copyText(text).then(setDone);
       }}
     >
       {label}

@@ -230,7 +230,7 @@ function Group({ conversation, details }: { conversation: Conversation; details:
       </section>
       {manages ? <Rename key={conversation.title} conversation={conversation} /> : null}
       <section className="flex flex-col gap-1 text-sm">
-        <h3 className="font-medium">{t.group.relays}</h3>
+        <p className="font-medium">{t.group.relays}</p>
         <p className="break-words text-soft">{details.relays.length === 0 ? t.group.noRelays : details.relays.map(clean).join(", ")}</p>
       </section>
       <Technical details={details} />

@@ -6,6 +6,7 @@ import { discard, resend, type Pending } from "../api/outbox";
 import type { Message, Quote } from "../api/types";
 import { t } from "../i18n";
 import { dayName, full, time, until } from "../i18n/format";
+import { copyText } from "../lib/copy";
 import { setDraft } from "../lib/drafts";
 import { offerInvite } from "../lib/handoff";
 import { Link, paths } from "../lib/router";
@@ -185,7 +186,7 @@ function Tools({ message, tab, onReply }: { message: Message; tab: number; onRep
         aria-label={t.timeline.copy}
         excludeFromTabOrder={tab < 0}
         className="tool"
-        onPress={() => void navigator.clipboard.writeText(plainText(message)).then(() => toast.info(t.timeline.copied))}
+        onPress={() => void copyText(plainText(message)).then((done) => (done ? toast.info(t.timeline.copied) : undefined))}
       >
         <Icon name="copy" size={16} />
       </AriaButton>

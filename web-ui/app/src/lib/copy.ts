@@ -1,0 +1,15 @@
+// Into the clipboard, or a sentence that says why not.
+
+import { t } from "../i18n";
+import { toast } from "../ui/toasts";
+
+/** True when the text is in the clipboard. */
+export async function copyText(text: string): Promise<boolean> {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    toast.refusal(t.error.clipboard);
+    return false;
+  }
+}
