@@ -30,7 +30,7 @@ pub(crate) struct Folder {
     pub admission: Option<Vec<u8>>,
     pub store: RocksStore,
     pub chunks: DiskChunks,
-    _lock: DataLock,
+    pub lock: DataLock,
 }
 
 /// The operating system's randomness.
@@ -74,7 +74,7 @@ impl Folder {
         let mut copy = |version| store.checkpoint(&path.join(format!("log-copy-v{version}")));
         open_schema(&store, &mut copy)?;
         let chunks = DiskChunks::open(&path.join(CHUNKS))?;
-        Ok(Self { path, key, admission, store, chunks, _lock: lock })
+        Ok(Self { path, key, admission, store, chunks, lock })
     }
 
     /// Where things of this folder lie, for [`write_link`].

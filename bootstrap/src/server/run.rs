@@ -64,7 +64,7 @@ pub(crate) fn run(config: Config, folder: Folder) -> anyhow::Result<()> {
         limits: config.limits,
         seed: folder::random()?,
     };
-    let Folder { store, chunks, _lock: lock, .. } = folder;
+    let Folder { store, chunks, lock, .. } = folder;
     let mut service = Service::open(store, chunks, setup, clock.now())?;
     let strays = service.remove_strays()?;
     let (bytes, topics) = service.usage()?;

@@ -20,12 +20,12 @@ type Relay = Service<MemoryStore, MemoryChunks>;
 
 /// A relay with its clients.
 pub(super) struct Lab {
-    pub relay: Relay,
+    pub(super) relay: Relay,
     store: MemoryStore,
-    pub now: Now,
+    pub(super) now: Now,
     greetings: BTreeMap<LinkId, [u8; 32]>,
     inbox: BTreeMap<LinkId, Vec<ServerFrame>>,
-    pub closed: Vec<LinkId>,
+    pub(super) closed: Vec<LinkId>,
     next_link: u64,
     next_number: u64,
 }
@@ -54,10 +54,10 @@ fn setup(limits: Limits, admission: Option<Vec<u8>>) -> Setup {
 }
 
 impl Lab {
-    pub fn new(limits: Limits) -> Self {
+    pub(super) fn new(limits: Limits) -> Self {
         Self::with(limits, None)
     }
-    pub fn with(limits: Limits, admission: Option<Vec<u8>>) -> Self {
+    pub(super) fn with(limits: Limits, admission: Option<Vec<u8>>) -> Self {
         let store = MemoryStore::new();
         let now = Now { wall_ms: 1_767_225_600_000, mono_ms: 1 };
         let relay =
@@ -74,7 +74,7 @@ impl Lab {
         }
     }
     /// Starts the relay again on what it stored.
-    pub fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         let limits = self.relay.relay.limits;
         self.relay =
             Service::open(self.store.clone(), self.relay.chunks.clone(), setup(limits, None), self.now)
@@ -82,14 +82,14 @@ impl Lab {
         self.greetings.clear();
         self.inbox.clear();
     }
-    pub fn id(&self) -> RelayId {
+    pub(super) fn id(&self) -> RelayId {
         self.relay.id()
     }
-    pub fn client(link: LinkId) -> PeerKey {
+    pub(super) fn client(link: LinkId) -> PeerKey {
         PeerKey([u8::try_from(link.0 % 251).unwrap(); 32])
     }
     /// A link that has greeted as `admission` allows.
-    pub fn link_from(&mut self, source: &[u8], admission: &[u8]) -> LinkId {
+    pub(super) fn link_from(&mut self, source: &[u8], admission: &[u8]) -> LinkId {
         let link = LinkId(self.next_link);
         self.next_link += 1;
         self.relay.link_up(self.now, link, Self::client(link), source);
@@ -101,16 +101,16 @@ impl Lab {
         self.call(link, Call::hello(admission)).unwrap();
         link
     }
-    pub fn link(&mut self) -> LinkId {
+    pub(super) fn link(&mut self) -> LinkId {
         let source = self.next_link.to_be_bytes();
         self.link_from(&source, b"")
     }
     /// Commits and sorts what goes out.
-    pub fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         self.relay.commit(self.now).unwrap();
         self.drain();
     }
-    pub fn drain(&mut self) {
+    pub(super) fn drain(&mut self) {
         while let Some(output) = self.relay.poll_output() {
             match output {
                 Output::Send { link, frame } => {
@@ -121,17 +121,17 @@ impl Lab {
         }
     }
     /// Frames that a link was sent since the last look.
-    pub fn take(&mut self, link: LinkId) -> Vec<ServerFrame> {
+    pub(super) fn take(&mut self, link: LinkId) -> Vec<ServerFrame> {
         self.inbox.remove(&link).unwrap_or_default()
     }
-    pub fn send(&mut self, link: LinkId, call: Call) -> u64 {
+    pub(super) fn send(&mut self, link: LinkId, call: Call) -> u64 {
         let number = self.next_number;
         self.next_number += 1;
         self.relay.frame(self.now, link, &ClientFrame { number, call }.to_bytes()).unwrap();
         number
     }
     /// One call and its answer; pushes stay in the inbox.
-    pub fn call(&mut self, link: LinkId, call: Call) -> Result<Answer, Refusal> {
+    pub(super) fn call(&mut self, link: LinkId, call: Call) -> Result<Answer, Refusal> {
         let number = self.send(link, call);
         self.settle();
         let mut result = None;
@@ -144,10 +144,10 @@ impl Lab {
         }
         result.expect("every call is answered")
     }
-    pub fn refused(&mut self, link: LinkId, call: Call) -> Code {
+    pub(super) fn refused(&mut self, link: LinkId, call: Call) -> Code {
         self.call(link, call).expect_err("a refusal").code
     }
-    pub fn proof(&self, link: LinkId, topic: &TopicKeys, right: Right) -> Call {
+    pub(super) fn proof(&self, link: LinkId, topic: &TopicKeys, right: Right) -> Call {
         let (relay, client) = (self.id(), Self::client(link));
         Call::open(
             topic,
@@ -155,29 +155,29 @@ impl Lab {
             right,
         )
     }
-    pub fn open(&mut self, link: LinkId, topic: &TopicKeys, right: Right) -> Answer {
+    pub(super) fn open(&mut self, link: LinkId, topic: &TopicKeys, right: Right) -> Answer {
         let call = self.proof(link, topic, right);
         self.call(link, call).unwrap()
     }
-    pub fn open_both(&mut self, link: LinkId, topic: &TopicKeys) {
+    pub(super) fn open_both(&mut self, link: LinkId, topic: &TopicKeys) {
         self.open(link, topic, Right::Read);
         self.open(link, topic, Right::Write);
     }
     /// Appends and answers the verified receipt.
-    pub fn append(&mut self, link: LinkId, topic: &TopicKeys, bytes: &[u8]) -> Receipt {
+    pub(super) fn append(&mut self, link: LinkId, topic: &TopicKeys, bytes: &[u8]) -> Receipt {
         let answer = self.call(link, Call::append(topic.id(), bytes.to_vec(), KEEP_S)).unwrap();
         self.receipt(answer, topic, bytes)
     }
-    pub fn receipt(&self, answer: Answer, topic: &TopicKeys, bytes: &[u8]) -> Receipt {
+    pub(super) fn receipt(&self, answer: Answer, topic: &TopicKeys, bytes: &[u8]) -> Receipt {
         let Answer::Receipt { receipt } = answer else { panic!("{answer:?}") };
         Receipt::verify(&receipt, &self.id(), &topic.id(), &EntryId::of(bytes)).unwrap()
     }
-    pub fn read(&mut self, link: LinkId, topic: &TopicKeys, after: u64) -> Vec<(u64, Vec<u8>)> {
+    pub(super) fn read(&mut self, link: LinkId, topic: &TopicKeys, after: u64) -> Vec<(u64, Vec<u8>)> {
         let call = Call::Read { topic: topic.id(), after, max_bytes: u64::MAX };
         let Answer::Entries { entries, .. } = self.call(link, call).unwrap() else { panic!() };
         entries.into_iter().map(|e| (e.index, e.bytes)).collect()
     }
-    pub fn pushed(&mut self, link: LinkId) -> Vec<Push> {
+    pub(super) fn pushed(&mut self, link: LinkId) -> Vec<Push> {
         self.take(link)
             .into_iter()
             .filter_map(|f| match f {
@@ -186,7 +186,7 @@ impl Lab {
             })
             .collect()
     }
-    pub fn wait(&mut self, ms: u64) {
+    pub(super) fn wait(&mut self, ms: u64) {
         self.now.wall_ms += ms;
         self.now.mono_ms += ms;
         while self.relay.poll_timeout() <= self.now.mono_ms {
