@@ -1,6 +1,6 @@
 //! Health, the caller's own session, sign-in links, the event stream.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::Json;
 use axum::extract::ws::WebSocketUpgrade;
@@ -95,7 +95,8 @@ pub(crate) async fn health(State(app): Shared) -> Json<Health> {
 #[utoipa::path(get, path = "/openapi.json", tag = "session",
     responses((status = 200, description = "The OpenAPI document", content_type = "application/json")), security(()))]
 pub(crate) async fn openapi_json() -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], super::openapi()).into_response()
+    static DOCUMENT: LazyLock<String> = LazyLock::new(super::openapi);
+    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.as_str()).into_response()
 }
 
 /// The caller's session.
