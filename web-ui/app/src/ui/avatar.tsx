@@ -3,7 +3,7 @@
 import { Icon } from "./icon";
 import { initials } from "../lib/text";
 
-const HUES = 8;
+const HUES = 10;
 
 function hue(id: string): number {
   let sum = 7;
