@@ -156,9 +156,42 @@ fn who_was_away_for_long_catches_up_by_sync() {
     }
     // Carol had made a commit of her own before she came back.
     let own = c.update(gid);
-    give(&mut a, gid, &publish(&own));
-    give(&mut b, gid, &publish(&own));
+    let said: Vec<_> = (0..3).map(|i| c.send(gid, &format!("c{i}"))).collect();
+    for d in [&mut a, &mut b] {
+        give(d, gid, &publish(&own));
+        for sent in &said {
+            give(d, gid, &published(sent));
+        }
+    }
     settle(gid, &mut [&mut a, &mut b, &mut c]);
     assert_eq!(c.tip(gid), a.tip(gid));
     assert_eq!(c.shown.len(), 20);
+    for d in [&a, &b] {
+        for sent in &said {
+            assert_eq!(d.shown.get(&sent.id), Some(&1), "what she had said is not lost");
+        }
+    }
+}
+
+#[test]
+fn many_commits_made_alone_can_still_be_given_up() {
+    let (mut a, mut b, mut c) = (Device::new(1, 1), Device::new(2, 1), Device::new(3, 1));
+    let gid = a.create("tea");
+    a.add(gid, &mut [&mut b, &mut c]);
+    settle(gid, &mut [&mut a, &mut b, &mut c]);
+    // Cut off from the others, days pass.
+    for i in 0..6 {
+        c.update(gid);
+        c.now += 86_400_000;
+        c.send(gid, &format!("c{i}"));
+    }
+    for i in 0..12 {
+        let commit = a.update(gid);
+        give(&mut b, gid, &publish(&commit));
+        let sent = a.send(gid, &format!("a{i}"));
+        give(&mut b, gid, &published(&sent));
+    }
+    settle(gid, &mut [&mut a, &mut b, &mut c]);
+    assert_eq!((c.tip(gid), b.tip(gid)), (a.tip(gid), a.tip(gid)));
+    assert_eq!((a.shown.len(), b.shown.len(), c.shown.len()), (6, 18, 12));
 }

@@ -25,8 +25,6 @@ use crate::valid;
 pub(super) const WINDOW_STATES: usize = 8;
 /// Images of one group.
 const IMAGES_MAX: usize = 16;
-/// How long a state stays in the window after it was left.
-const WINDOW_MS: u64 = 72 * 3_600_000;
 /// Members up to which a state is given up as soon as all are past it.
 const EARLY_MEMBERS_MAX: usize = 64;
 /// Topics of a group that are remembered.
@@ -294,17 +292,11 @@ impl Ctx<'_, '_> {
     /// Gives up images outside the secret window.
     pub(super) fn drop_images(&mut self, tree: &Tree) -> Result<(), EngineError> {
         let chain = self.chain()?;
-        let past = self.past(&chain)?;
-        let first = chain.len().saturating_sub(WINDOW_STATES + 1).max(past);
-        let entered: BTreeMap<StateId, u64> = self.row().held.iter().copied().collect();
-        let left_recently = |i: usize| {
-            let next = chain.get(i + 1).and_then(|s| entered.get(s));
-            next.is_none_or(|t| t.saturating_add(WINDOW_MS) >= self.now)
-        };
-        let window: Vec<StateId> = (first..chain.len())
-            .filter(|i| left_recently(*i))
-            .filter_map(|i| chain.get(i).copied())
-            .collect();
+        let (past, confirmed) = self.past(&chain)?;
+        // The window is counted in states, not in time: the fork rule gives up
+        // a late commit by depth, and both sides must come to the same answer.
+        let first = chain.len().saturating_sub(WINDOW_STATES + 1).min(confirmed).max(past);
+        let window: Vec<StateId> = chain.iter().skip(first).rev().take(IMAGES_MAX).copied().collect();
         // Branches that start inside the window stay, the newest of them.
         let mut keep: BTreeSet<StateId> = window.iter().copied().collect();
         let mut branches: BTreeSet<StateId> = BTreeSet::new();
@@ -320,7 +312,8 @@ impl Ctx<'_, '_> {
         let room = IMAGES_MAX.saturating_sub(keep.len());
         let newest: Vec<StateId> = newest.take(room).collect();
         keep.extend(newest);
-        let doomed: Vec<StateId> = entered.keys().filter(|s| !keep.contains(s)).copied().collect();
+        let doomed: Vec<StateId> =
+            self.row().held.iter().map(|(s, _)| *s).filter(|s| !keep.contains(s)).collect();
         for state in doomed {
             self.row_mut().held.retain(|(s, _)| *s != state);
             self.unload(&state);
@@ -329,23 +322,28 @@ impl Ctx<'_, '_> {
         Ok(())
     }
 
-    /// Position in the chain up to which nobody can still be: every other
-    /// device of the tip has a mark further on, and we have all events that
-    /// it had sent by then.
-    fn past(&mut self, chain: &[StateId]) -> Result<usize, EngineError> {
+    /// Two positions in the chain. Nobody can still be before the first: every
+    /// other device of the tip has a mark there or further on, and we have all
+    /// events that it had sent by then. Somebody else is known to have come to
+    /// the second: what is behind it are own commits that may not have left
+    /// this device yet, and from before them another branch may come.
+    fn past(&mut self, chain: &[StateId]) -> Result<(usize, usize), EngineError> {
         let tip = self.tip()?;
+        let last = chain.len().saturating_sub(1);
         if tip.members.len() > EARLY_MEMBERS_MAX {
-            return Ok(0);
+            return Ok((0, last));
         }
         let me = self.me();
-        let mut past = chain.len().saturating_sub(1);
+        let mut past = last;
+        let mut confirmed = if tip.members.len() > 1 { 0 } else { last };
         for m in tip.members.iter().filter(|m| m.device != me) {
             let row = self.device(&m.device)?;
             let at = row.mark_at.and_then(|s| chain.iter().position(|c| *c == s)).unwrap_or(0);
             let complete = row.events.contiguous().is_some_and(|n| n >= row.mark_seq);
             past = past.min(if complete { at } else { 0 });
+            confirmed = confirmed.max(at);
         }
-        Ok(past)
+        Ok((past, confirmed))
     }
 
     /// As [`Ctx::drop_images`], after a mark that may have moved somebody on.

@@ -13,7 +13,7 @@ use openmls::prelude::{
 use super::ctx::{Ctx, DeviceSigner, broken, provider};
 use crate::EngineError;
 use crate::api::{Outcome, ReceivedEvent, Resealed, SentEvent};
-use crate::rows::{self, EventRow};
+use crate::rows::{self, EventRow, Member};
 
 /// A remote clock moves the local one by this much at most.
 const HLC_PULL_MS: u64 = 60_000;
@@ -179,20 +179,34 @@ impl Ctx<'_, '_> {
         };
         // Any member that holds an event may send it again, so that the leaf
         // that encrypted it proves membership only; the event proves its author.
-        if state.leaf(sender).is_none() {
+        let Some(sender) = state.leaf(sender) else {
             return self.reject("the message comes from outside the group");
-        }
-        self.ingest_event(&signed)
+        };
+        self.ingest_event(&signed, Some(sender))
     }
 
-    /// A signed event, from an envelope or bare. The caller has made sure
-    /// that it comes from a member.
-    pub(super) fn ingest_event(&mut self, signed: &SignedEvent) -> Result<(), EngineError> {
+    /// A signed event: from an envelope that `sender` encrypted, or bare; then
+    /// the caller has made sure that it comes from a member.
+    pub(super) fn ingest_event(
+        &mut self,
+        signed: &SignedEvent,
+        sender: Option<&Member>,
+    ) -> Result<(), EngineError> {
         if signed.gid != self.gid {
             return self.reject("the event is for another group");
         }
-        let Some(at) = self.state(&signed.at)? else { return self.orphan(signed.at, &signed.to_bare()) };
         let Ok(event) = signed.raw.body::<Event>() else { return self.reject("the event is malformed") };
+        // Where it was written need not be known if its author sends it again
+        // by itself: it is a member where we are. So nothing is lost that was
+        // said on a branch which left too early to be followed now.
+        let at = self.state(&signed.at)?;
+        let author = match (&at, sender) {
+            (Some(at), _) if !at.row.me_in => return self.reject("the event is not for this device"),
+            (Some(at), _) => at.device(&event.device),
+            (None, Some(sender)) if sender.device == event.device => Some(sender),
+            (None, _) => return self.orphan(signed.at, &signed.to_bare()),
+        };
+        let account = author.map(|m| m.account);
         if event.device == self.me() {
             self.out.push(Outcome::Known);
             return Ok(());
@@ -208,9 +222,7 @@ impl Ctx<'_, '_> {
             self.out.push(Outcome::Known);
             return Ok(());
         }
-        let Some(member) = at.device(&event.device) else {
-            return self.reject("the event's author is not in the group");
-        };
+        let Some(account) = account else { return self.reject("the event's author is not in the group") };
         if signed.verify_by(&event.device).is_err() {
             return self.reject("the event's signature is wrong");
         }
@@ -218,10 +230,6 @@ impl Ctx<'_, '_> {
             self.out.push(Outcome::Equivocation { device: event.device, number: event.seq });
             return Ok(());
         }
-        if !at.row.me_in {
-            return self.reject("the event is not for this device");
-        }
-        let account = member.account;
         let mut device = self.device(&event.device)?;
         let before = device.events.contiguous();
         if !device.events.insert(event.seq) {

@@ -30,7 +30,7 @@ impl Ctx<'_, '_> {
         };
         match object {
             Object::EventEnvelope(envelope) => self.ingest_envelope(&envelope, bytes),
-            Object::BareEvent(signed) => self.ingest_event(&signed),
+            Object::BareEvent(signed) => self.ingest_event(&signed, None),
             Object::Signed { kind: kinds::COMMIT, raw } => self.ingest_commit(&raw, bytes),
             Object::Signed { kind: kinds::MARK, raw } => self.ingest_mark(&raw, bytes),
             Object::Signed { kind: kinds::ORDER, raw } => self.ingest_order(&raw, bytes),
