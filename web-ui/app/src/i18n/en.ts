@@ -160,8 +160,6 @@ export const en = {
   connection: {
     lost: "The connection to your node is lost. Trying again…",
     noRelay: "No relay reachable: messages wait here until one is, or until your friends are online.",
-    waitingNoRelay: (n: number) =>
-      plural(n, "1 message waits here until there is a path.", `${n} messages wait here until there is a path.`),
     check: "Check network",
     direct: "Connected directly",
     circuit: "Connected through a relay",

@@ -57,15 +57,14 @@ function Connection() {
       </p>
     );
   }
-  if (network === undefined || network.relays.some((relay) => relay.up)) return null;
-  const text =
-    network.relays.length > 0 ? t.connection.noRelay : network.waiting > 0 ? t.connection.waitingNoRelay(network.waiting) : null;
-  if (text === null) return null;
+  // Without any relay that is how it is meant to be; each message says itself
+  // what it waits for.
+  if (network === undefined || network.relays.length === 0 || network.relays.some((relay) => relay.up)) return null;
   return (
     <p role="status" className="banner">
       <Icon name="wifiOff" size={16} className="mt-0.5 shrink-0" />
       <span>
-        {text}{" "}
+        {t.connection.noRelay}{" "}
         <Link href={paths.settings("network")} className="link">
           {t.connection.check}
         </Link>
