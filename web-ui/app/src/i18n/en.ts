@@ -143,7 +143,6 @@ export const en = {
     removed: "You were removed",
     emptyTitle: "Nobody here yet",
     emptyBody: "Invite a friend with a link, or paste the link that you were sent.",
-    verified: "Verified",
   },
 
   home: {
@@ -177,8 +176,6 @@ export const en = {
     empty: "No messages yet. What you write here only the people in this conversation can read.",
     unread: "New messages",
     newest: "Jump to newest",
-    newestCount: (n: number) => `${n} new`,
-    loading: "Loading messages",
     failed: "The messages could not be loaded.",
     you: "You",
     unit: (author: string, time: string, text: string, state: string) =>
@@ -191,7 +188,6 @@ export const en = {
     quoteFar: "The message that this answers is further up. Scroll up to find it.",
     quoteMissing: "A message that is not here",
     quoteGo: (author: string) => `Go to the message of ${author}`,
-    said: (author: string, text: string) => `${author}: ${text}`,
     opens: (host: string) => `opens ${host}`,
     opensInvite: "Use this invite",
     realHost: (host: string) => `really ${host}`,
@@ -270,7 +266,6 @@ export const en = {
       left: "You left this group. What was said stays readable here.",
       removed: "You were removed from this group. What was said stays readable here.",
     },
-    leaveTitle: "Not everything was sent yet",
   },
 
   people: {
@@ -323,7 +318,6 @@ export const en = {
     yours: "Your invite link",
     qr: "QR code of the invite link",
     copy: "Copy link",
-    copied: "The link is in your clipboard.",
     note: "Send it only to whom you mean: whoever has the link can use it.",
   },
 
@@ -357,7 +351,6 @@ export const en = {
       blocked: "Blocked by you.",
     },
     since: (when: string) => `since ${when}`,
-    greeting: "Greeting",
   },
 
   group: {
@@ -401,7 +394,6 @@ export const en = {
 
   settings: {
     title: "Settings",
-    sections: "Sections",
     profile: "Profile",
     about: "About",
     aboutHint: "A line about you that your contacts see.",
@@ -459,8 +451,6 @@ export const en = {
     aboutKith: "About Kith",
     version: (version: string) => `Version ${version}`,
     device: "This device",
-    keyboard: "Keyboard",
-    keyboardShow: "Show the keyboard list",
   },
 
   keyboard: {
