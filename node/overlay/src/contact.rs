@@ -502,7 +502,9 @@ impl Contact {
                 self.upgrade(peer_id);
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => {
-                self.conns.remove(&connection_id);
+                if let Some(c) = self.conns.remove(&connection_id) {
+                    self.shared.links.lost(LinkKind::Peer, c.key, connection_id);
+                }
                 self.relays.disconnected(peer_id, connection_id, now);
                 let lost: Vec<u64> = self
                     .opening
@@ -590,6 +592,7 @@ impl Contact {
                     Err(_) => c.failed_pings += 1,
                 }
                 if c.failed_pings >= PING_FAILURES_MAX {
+                    self.shared.links.dead(LinkKind::Peer, c.key, connection);
                     self.swarm.close_connection(connection);
                 }
             }

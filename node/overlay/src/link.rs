@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::outbox::{Next, Outbox, Stop};
-use crate::table::{Blocked, Links, Meta};
+use crate::table::{Blocked, LOST, Links, Meta};
 
 /// How long each step of the handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -46,7 +46,6 @@ const YES: u8 = 1;
 const REFUSED_DUPLICATE: u8 = 2;
 const REFUSED_FULL: u8 = 3;
 
-const LOST: &str = "the connection was lost";
 const CLOSED: &str = "the other side closed the link";
 
 /// How a swarm's owner words its events.

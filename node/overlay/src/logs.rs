@@ -24,7 +24,7 @@ use crate::link::{self, Failed, Note, Shared, WeakShared};
 use crate::outbox::Outbox;
 use crate::streams;
 use crate::swarm::{self, Log, LogEvent, PING_FAILURES_MAX};
-use crate::table::{Blocked, Meta};
+use crate::table::{Blocked, LOST, LOST_GRACE, Meta, SILENT};
 
 /// Links to relays at once; more fail at once with the reason.
 pub(crate) const LOG_LINKS_MAX: usize = 32;
@@ -172,8 +172,7 @@ impl LogLink {
                 Outcome::Fails(dialing::dial_error(&error))
             }
             SwarmEvent::ConnectionClosed { connection_id, .. } if connection_id == self.meta.conn => {
-                // If there is a stream its task finds out and says so.
-                self.outbox.cut("the connection to the relay was lost");
+                self.outbox.finish_later(LOST_GRACE, LOST);
                 Outcome::Goes
             }
             SwarmEvent::Behaviour(LogEvent::Streams(streams::Event::Opened { stream, .. })) => {
@@ -190,6 +189,7 @@ impl LogLink {
                     Err(_) => self.failed_pings += 1,
                 }
                 if self.failed_pings >= PING_FAILURES_MAX {
+                    self.outbox.cut(SILENT);
                     swarm.close_connection(connection);
                 }
                 Outcome::Goes

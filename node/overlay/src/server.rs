@@ -386,7 +386,9 @@ impl Driver {
                 self.established(peer_id, connection_id, &endpoint);
             }
             SwarmEvent::ConnectionClosed { connection_id, .. } => {
-                self.conns.remove(&connection_id);
+                if let Some(c) = self.conns.remove(&connection_id) {
+                    self.shared.links.lost(LinkKind::Log, c.key, connection_id);
+                }
             }
             SwarmEvent::NewListenAddr { listener_id, address } => {
                 // Without an external address no reservation is granted.
@@ -428,6 +430,7 @@ impl Driver {
                     Err(_) => c.failed_pings += 1,
                 }
                 if c.failed_pings >= PING_FAILURES_MAX {
+                    self.shared.links.dead(LinkKind::Log, c.key, connection);
                     self.swarm.close_connection(connection);
                 }
             }

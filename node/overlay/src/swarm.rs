@@ -30,8 +30,9 @@ pub(crate) const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 /// How long a ping may take.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
-/// Pings that may fail in a row before the connection is closed.
-pub(crate) const PING_FAILURES_MAX: u32 = 3;
+/// Failed pings in a row that end a connection, besides the first, which
+/// libp2p keeps to itself: about a minute of silence.
+pub(crate) const PING_FAILURES_MAX: u32 = 2;
 /// How long a connection without a link stays.
 const CONTACT_IDLE: Duration = Duration::from_secs(600);
 const LOG_IDLE: Duration = Duration::from_secs(30);

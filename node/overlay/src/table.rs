@@ -25,6 +25,11 @@ pub(crate) const RELAYED_GRACE: Duration = Duration::from_secs(2);
 /// the same time as it and is not wanted any more.
 const OVERLAP: Duration = Duration::from_secs(5);
 
+/// How long a link outlives its connection, to hand over what has arrived.
+pub(crate) const LOST_GRACE: Duration = Duration::from_secs(1);
+
+pub(crate) const LOST: &str = "the connection was lost";
+pub(crate) const SILENT: &str = "the other side stopped answering";
 const REPLACED: &str = "a newer link to the same peer took its place";
 const DIRECT_STANDS: &str = "a direct link took the place of the relayed one";
 
@@ -240,6 +245,22 @@ impl Links {
     /// Whether a link uses this connection or is about to.
     pub(crate) fn uses(&self, kind: LinkKind, peer: PeerKey, conn: ConnectionId) -> bool {
         self.lock().of(kind, peer).any(|e| e.meta.conn == conn)
+    }
+
+    /// The connection of a link is gone. Its stream is not always told (a
+    /// connection that libp2p closes itself leaves it waiting for ever), so the
+    /// link is ended from here, after what has arrived could be read.
+    pub(crate) fn lost(&self, kind: LinkKind, peer: PeerKey, conn: ConnectionId) {
+        for e in self.lock().of(kind, peer).filter(|e| e.meta.conn == conn) {
+            e.outbox.finish_later(LOST_GRACE, LOST);
+        }
+    }
+
+    /// Nobody answers on a connection: its links end at once.
+    pub(crate) fn dead(&self, kind: LinkKind, peer: PeerKey, conn: ConnectionId) {
+        for e in self.lock().of(kind, peer).filter(|e| e.meta.conn == conn) {
+            e.outbox.cut(SILENT);
+        }
     }
 
     /// Cuts all links of a kind.
