@@ -275,7 +275,7 @@ export const en = {
     accept: "Accept",
     refuse: "Refuse",
     block: "Block",
-    acceptedToast: (name: string) => `You and ${name} are now connected.`,
+    acceptedToast: (name: string) => `You and ${name} can write to each other now.`,
     invitePanel: "Invite someone",
     inviteBody: "Make a link and send it to a friend in any way you like. Whoever uses it can ask to talk to you.",
     newInvite: "New invite",

@@ -51,7 +51,7 @@ function Item({ item }: { item: Toast }) {
 export function Toasts() {
   const items = useValue(shown);
   return (
-    <section aria-label={t.toast.region} className="pointer-events-none fixed inset-x-0 top-0 z-50 flex justify-center p-3">
+    <section aria-label={t.toast.region} className="pointer-events-none fixed inset-x-0 top-0 z-50 flex justify-center p-3 wide:top-auto wide:right-auto wide:bottom-0 wide:w-80">
       <div role="log" aria-label={t.toast.region} className="flex w-full max-w-md flex-col gap-2">
         {items.map((item) => (
           <Item key={item.id} item={item} />
