@@ -25,6 +25,9 @@ pub(crate) struct Env {
     pub(crate) ci: bool,
 }
 
+/// What the RocksDB build leaves behind.
+const ROCKSDB_LIBRARY: &str = "librocksdb.a";
+
 /// What the product consists of.
 const PROGRAMS: [&str; 2] = ["kith", "kith-bootstrap"];
 
@@ -86,11 +89,56 @@ impl Env {
         } else {
             command.env("RUSTFLAGS", &self.rustflags);
         }
+        // RocksDB is compiled once for all sets of features and profiles.
+        let library = self.rocksdb_folder();
+        if library.join(ROCKSDB_LIBRARY).is_file() {
+            command.env("ROCKSDB_LIB_DIR", library).env("ROCKSDB_STATIC", "1");
+        }
         // What `cargo run` set for xtask itself is not meant for the others.
         for name in ["CARGO_MANIFEST_DIR", "CARGO_PKG_NAME", "CARGO_PKG_VERSION", "CARGO_MANIFEST_PATH"] {
             command.env_remove(name);
         }
         command
+    }
+
+    /// Where the compiled RocksDB of this lock file lies.
+    fn rocksdb_folder(&self) -> PathBuf {
+        let version = std::fs::read_to_string(self.root.join("Cargo.lock"))
+            .ok()
+            .and_then(|lock| {
+                let at = lock.find("name = \"librocksdb-sys\"")?;
+                let line = lock.get(at..)?.lines().nth(1)?.to_owned();
+                Some(line.split('"').nth(1)?.to_owned())
+            })
+            .unwrap_or_default();
+        self.target.join(format!("rocksdb-{version}"))
+    }
+
+    /// Compiles RocksDB, the largest part of a first build, unless it is there.
+    /// Cargo would compile it anew for each set of features that its build
+    /// tools happen to get, and for each profile.
+    pub(crate) fn rocksdb(&self) -> Result<()> {
+        let folder = self.rocksdb_folder();
+        if folder.join(ROCKSDB_LIBRARY).is_file() {
+            return Ok(());
+        }
+        let target = self.target.join("rocksdb-build");
+        let mut command =
+            self.cargo(&["build", "--quiet", "--lib", "--package", "kith-store", "--features", "rocksdb"]);
+        command.args(["--config", "profile.dev.package.librocksdb-sys.opt-level=2"]);
+        command.env("CARGO_TARGET_DIR", &target);
+        command.env_remove("ROCKSDB_LIB_DIR").env_remove("ROCKSDB_STATIC");
+        succeed(&mut command)?;
+        let built = std::fs::read_dir(target.join("debug/build"))?
+            .filter_map(|entry| Some(entry.ok()?.path().join("out").join(ROCKSDB_LIBRARY)))
+            .find(|file| file.is_file())
+            .context("cargo built RocksDB, but its library is nowhere")?;
+        std::fs::create_dir_all(&folder)?;
+        let fresh = folder.join("fresh");
+        std::fs::copy(&built, &fresh)?;
+        std::fs::rename(&fresh, folder.join(ROCKSDB_LIBRARY))?;
+        std::fs::remove_dir_all(&target)?;
+        Ok(())
     }
 
     /// Folder of copied binaries: they stay when cargo links another variant
@@ -105,6 +153,7 @@ impl Env {
     /// for shared build tools and build RocksDB again. `features` are those of
     /// `kith`.
     pub(crate) fn binaries(&self, features: &[&str], profile: Profile) -> Result<Binaries> {
+        self.rocksdb()?;
         let mut command = self.cargo(&["build", "--quiet", "--workspace", "--bins"]);
         for feature in features {
             command.arg("--features").arg(format!("kith/{feature}"));

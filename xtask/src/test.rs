@@ -32,6 +32,7 @@ pub(crate) fn run(env: &Env, args: &[String]) -> Result<bool> {
             tools::ensure(env, &[tools::CLANG, tools::NPM, tools::CHROMIUM])?;
             Ok(Tally::one(true))
         });
+        steps.part("rocksdb", || env.rocksdb().map(|()| Tally::one(true)));
     }
     if wanted("fmt") {
         steps.command("fmt", &mut env.cargo(&["fmt", "--all", "--check"]));
