@@ -44,10 +44,9 @@ fn vault_refusal(error: &VaultError) -> Refusal {
         VaultError::WrongPassphrase => "wrong_passphrase",
         VaultError::WrongWords => "wrong_words",
         VaultError::Newer { .. } => "newer",
-        VaultError::Damaged(_) | VaultError::Params => "damaged",
-        VaultError::PassphraseTooShort | VaultError::PassphraseTooLong => "weak_passphrase",
-        VaultError::Memory(_) => "no_memory",
+        VaultError::Damaged(_) => "damaged",
         VaultError::Store(error) => return store_refusal(error),
+        _ => "weak_passphrase",
     };
     Refusal::new(code, sentence(error))
 }
