@@ -70,9 +70,10 @@ fn what_was_sent_while_apart_arrives_once() {
     world.run(60_000);
     assert_eq!(world.texts(b, &group), (0..20).map(|i| format!("message {i}")).collect::<Vec<_>>());
     assert!(
-        world.messages(a, &group).iter().all(|m| !m.mine
-            || m.delivery.is_none()
-            || m.delivery == Some(DeliveryState::DeliveredAll))
+        world
+            .messages(a, &group)
+            .iter()
+            .all(|m| !m.mine || m.delivery.is_none() || m.delivery == Some(DeliveryState::DeliveredAll))
     );
 }
 
@@ -80,7 +81,8 @@ fn what_was_sent_while_apart_arrives_once() {
 fn a_group_of_three_over_broken_links() {
     for seed in 10..30 {
         let mut world = World::new(seed);
-        let (a, b, c) = (world.node("Alice").unwrap(), world.node("Bob").unwrap(), world.node("Carol").unwrap());
+        let (a, b, c) =
+            (world.node("Alice").unwrap(), world.node("Bob").unwrap(), world.node("Carol").unwrap());
         befriend(&mut world, a, b);
         befriend(&mut world, a, c);
         let members = vec![world.account(b).unwrap(), world.account(c).unwrap()];

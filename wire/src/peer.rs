@@ -156,10 +156,7 @@ impl<'b, C> Decode<'b, C> for Frame {
             3 => (Self::Inbox { number: d.u64()?, sealed: d.bytes()?.to_vec() }, 3),
             4 => (Self::Ack { number: d.u64()? }, 2),
             5 => (Self::Nack { number: d.u64()?, code: d.u16()? }, 3),
-            6 => (
-                Self::Sync { group: d.decode_with(c)?, hello: d.bytes()?.to_vec(), reply: d.bool()? },
-                4,
-            ),
+            6 => (Self::Sync { group: d.decode_with(c)?, hello: d.bytes()?.to_vec(), reply: d.bool()? }, 4),
             7 => (Self::PackageRequest, 1),
             8 => (Self::Package { package: d.bytes()?.to_vec() }, 2),
             9 => (Self::Typing { group: d.decode_with(c)? }, 2),
