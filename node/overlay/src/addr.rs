@@ -39,8 +39,7 @@ fn is_plain(addr: &Multiaddr) -> bool {
         _ => false,
     };
     let port = match (parts.next(), parts.next()) {
-        (Some(Protocol::Tcp(port)), None) => port != 0,
-        (Some(Protocol::Udp(port)), Some(Protocol::QuicV1)) => port != 0,
+        (Some(Protocol::Tcp(port)), None) | (Some(Protocol::Udp(port)), Some(Protocol::QuicV1)) => port != 0,
         _ => false,
     };
     host && port && parts.next().is_none()

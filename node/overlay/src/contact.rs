@@ -13,7 +13,7 @@ use libp2p::core::transport::ListenerId;
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{ConnectionId, Swarm, SwarmEvent};
+use libp2p::swarm::{ConnectionId, DialError, Swarm, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, identify, ping, relay};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -518,7 +518,12 @@ impl Contact {
             }
             SwarmEvent::OutgoingConnectionError { connection_id, peer_id: Some(peer), error } => {
                 if let Some(attempt) = self.attempts.get_mut(&peer) {
-                    attempt.dial_ended(connection_id, Some(dialing::dial_error(&error)));
+                    let smaller = self.config.key < attempt.key;
+                    let again = matches!(error, DialError::Transport(_))
+                        && attempt.dial_again(connection_id, smaller, now);
+                    if !again {
+                        attempt.dial_ended(connection_id, Some(dialing::dial_error(&error)));
+                    }
                 }
                 self.relays.dial_failed(peer, now);
             }

@@ -12,6 +12,8 @@ use crate::streams::OpenError;
 
 /// Head start of the direct addresses before circuits are tried too.
 const CIRCUIT_HEAD_START: Duration = Duration::from_millis(1500);
+/// How long the larger of two keys waits before it dials again.
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// How long an attempt may take in all.
 pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(25);
 /// How long the far end's own stream is waited for after it refused ours.
@@ -48,6 +50,9 @@ pub(crate) struct Attempt {
     pub(crate) key: PeerKey,
     direct: Vec<Multiaddr>,
     direct_leg: Leg,
+    direct_at: Instant,
+    /// For a second try; see [`Attempt::dial_again`].
+    again: Vec<Multiaddr>,
     circuits: Vec<(PeerId, Multiaddr)>,
     circuit_leg: Leg,
     circuit_at: Instant,
@@ -70,8 +75,10 @@ impl Attempt {
         let direct_leg = if direct.is_empty() { Leg::Done } else { Leg::Todo };
         Self {
             key,
+            again: direct.clone(),
             direct,
             direct_leg,
+            direct_at: now,
             circuits,
             circuit_leg: Leg::Todo,
             circuit_at: now + CIRCUIT_HEAD_START,
@@ -102,6 +109,9 @@ impl Attempt {
             return Step::Wait(until.min(self.deadline));
         }
         if self.direct_leg == Leg::Todo {
+            if now < self.direct_at {
+                return Step::Wait(self.direct_at);
+            }
             return Step::Direct(std::mem::take(&mut self.direct));
         }
         if self.circuit_leg == Leg::Todo && (self.direct_leg == Leg::Done || now >= self.circuit_at) {
@@ -147,6 +157,23 @@ impl Attempt {
         if let Some(error) = error {
             self.error = error;
         }
+    }
+
+    /// Tries the direct addresses once more if `conn`, which has just failed,
+    /// was dialled to them.
+    ///
+    /// Two nodes that dial each other at one moment, both out of the TCP port
+    /// that they listen on (hole punching needs that), get a single connection
+    /// of which each believes to be the dialler, and its encryption fails. So
+    /// the smaller key dials again at once and the larger one a little later.
+    pub(crate) fn dial_again(&mut self, conn: ConnectionId, smaller: bool, now: Instant) -> bool {
+        let again = self.direct_leg == Leg::Dialing(conn) && !self.again.is_empty();
+        if again {
+            self.direct = std::mem::take(&mut self.again);
+            self.direct_leg = Leg::Todo;
+            self.direct_at = if smaller { now } else { now + AGAIN_AFTER };
+        }
+        again
     }
 
     /// Opening a link failed on `conn`. `Some`: the attempt is over.
@@ -221,6 +248,26 @@ mod tests {
         assert_eq!(a.step(false, now), Step::Wait(now + ATTEMPT_TIMEOUT));
         a.dial_ended(conn(2), Some("last".into()));
         assert_eq!(a.step(false, now), Step::Fail("last".into()));
+    }
+
+    #[test]
+    fn direct_addresses_are_tried_twice_the_larger_key_later() {
+        let now = Instant::now();
+        for smaller in [true, false] {
+            let mut a = Attempt::new(PeerKey([1; 32]), vec![addr(1)], vec![], NO_ANSWER, now);
+            a.step(false, now);
+            a.direct_dialed(Some(conn(1)));
+            assert!(!a.dial_again(conn(9), smaller, now));
+            assert!(a.dial_again(conn(1), smaller, now));
+            if !smaller {
+                assert_eq!(a.step(false, now), Step::Wait(now + AGAIN_AFTER));
+            }
+            assert_eq!(a.step(false, now + AGAIN_AFTER), Step::Direct(vec![addr(1)]));
+            a.direct_dialed(Some(conn(2)));
+            assert!(!a.dial_again(conn(2), smaller, now));
+            a.dial_ended(conn(2), Some("no".into()));
+            assert_eq!(a.step(false, now), Step::Fail("no".into()));
+        }
     }
 
     #[test]

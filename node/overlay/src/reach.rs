@@ -190,10 +190,9 @@ impl Relays {
             None => Ready::No,
             Some(slot) => match slot.link {
                 Link::Ready(_) => Ready::Yes,
-                Link::Dialing | Link::Identifying(..) => Ready::Wait,
                 // A relay that has just failed is not waited for.
                 Link::Down if slot.failures > 0 && slot.retry_at > now => Ready::No,
-                Link::Down => Ready::Wait,
+                Link::Dialing | Link::Identifying(..) | Link::Down => Ready::Wait,
             },
         }
     }

@@ -134,11 +134,15 @@ impl Links {
     /// Whether a link may be opened on this path; if so it counts from now.
     pub(crate) fn begin_open(&self, meta: &Meta) -> Result<Arc<Outbox>, Blocked> {
         let mut t = self.lock();
+        let mut blocked = None;
         for e in t.of(meta.kind, meta.peer).filter(|e| rank(e.meta.path) >= rank(meta.path)) {
-            return Err(match e.state {
-                State::Up(_) => Blocked::Stands,
-                State::Opening | State::Offered => Blocked::UnderWay,
-            });
+            match e.state {
+                State::Up(_) => return Err(Blocked::Stands),
+                State::Opening | State::Offered => blocked = Some(Blocked::UnderWay),
+            }
+        }
+        if let Some(why) = blocked {
+            return Err(why);
         }
         if t.entries.len() >= self.max {
             return Err(Blocked::Full);

@@ -53,7 +53,7 @@ async fn accepted(bare: &mut Bare) -> Stream {
 async fn another_version_is_told_in_a_sentence() {
     let mut a = Node::start(1, &[TCP]).await;
     let other = bare("/kith/peer/2").await;
-    a.dial(other.key, &[other.addr.clone()]);
+    a.dial(other.key, std::slice::from_ref(&other.addr));
     assert!(a.failed().await.contains("speaks another version of Kith’s protocol"));
     a.command(NetCommand::Dial { kind: LinkKind::Log, peer: other.key, addrs: vec![other.addr] });
     assert!(a.failed().await.contains("speaks another version of Kith’s protocol"));
@@ -63,12 +63,12 @@ async fn another_version_is_told_in_a_sentence() {
 async fn an_answer_of_a_later_version_is_told_in_a_sentence() {
     let mut a = Node::start(1, &[TCP]).await;
     let mut other = bare("/kith/peer/1").await;
-    a.dial(other.key, &[other.addr.clone()]);
+    a.dial(other.key, std::slice::from_ref(&other.addr));
     let (_, mut stream) = other.streams.next().await.unwrap();
     stream.write_all(&[77]).await.unwrap();
     stream.flush().await.unwrap();
     assert!(a.failed().await.contains("another version"));
-    a.dial(other.key, &[other.addr.clone()]);
+    a.dial(other.key, std::slice::from_ref(&other.addr));
     let (_, mut stream) = other.streams.next().await.unwrap();
     stream.write_all(&[3]).await.unwrap();
     stream.flush().await.unwrap();
@@ -79,7 +79,7 @@ async fn an_answer_of_a_later_version_is_told_in_a_sentence() {
 async fn an_oversize_frame_ends_the_link() {
     let mut a = Node::start(1, &[TCP]).await;
     let mut other = bare("/kith/peer/1").await;
-    a.dial(other.key, &[other.addr.clone()]);
+    a.dial(other.key, std::slice::from_ref(&other.addr));
     let mut stream = accepted(&mut other).await;
     let (link, ..) = a.up().await;
     stream.write_all(&[0, 0, 0, 2, 7, 8]).await.unwrap();
@@ -97,7 +97,7 @@ async fn an_oversize_frame_ends_the_link() {
 async fn half_a_frame_ends_the_link() {
     let mut a = Node::start(1, &[TCP]).await;
     let mut other = bare("/kith/peer/1").await;
-    a.dial(other.key, &[other.addr.clone()]);
+    a.dial(other.key, std::slice::from_ref(&other.addr));
     let mut stream = accepted(&mut other).await;
     let (link, ..) = a.up().await;
     stream.write_all(&[0, 0, 0, 9, 7, 8]).await.unwrap();
@@ -111,7 +111,7 @@ async fn a_peer_that_opens_many_links_has_one() {
     let mut other = bare("/kith/nothing").await;
     let me: PeerId = peer_id_text(&a.key()).unwrap().parse().unwrap();
     // The node knows the way to it, so that the bare control needs no address.
-    a.dial(other.key, &[other.addr.clone()]);
+    a.dial(other.key, std::slice::from_ref(&other.addr));
     assert!(a.failed().await.contains("another version"));
     let mut streams = Vec::new();
     while streams.len() < 20 {
@@ -149,7 +149,7 @@ async fn a_stream_that_says_nothing_is_no_link() {
     let mut a = Node::start(1, &[TCP]).await;
     let mut other = bare("/kith/peer/1").await;
     let me: PeerId = peer_id_text(&a.key()).unwrap().parse().unwrap();
-    a.dial(other.key, &[other.addr.clone()]);
+    a.dial(other.key, std::slice::from_ref(&other.addr));
     let stream = accepted(&mut other).await;
     let (link, ..) = a.up().await;
     // Offered but never confirmed: the standing link is not touched.
