@@ -13,6 +13,7 @@ use config::{Config, Subcommand};
 use folder::Folder;
 
 /// Runs the command that the arguments name.
+#[expect(clippy::needless_pass_by_value, reason = "the program's arguments end here")]
 pub(crate) fn main(args: Args) -> anyhow::Result<()> {
     if let Some(Subcommand::Link { no_qr }) = args.command {
         let data = config::data_folder(&args)?;

@@ -302,7 +302,7 @@ fn dispatch(cli: Cli, out: Out) -> anyhow::Result<()> {
     let data = config.data_dir();
     match cli.command {
         Command::Init(args) => init::init(&config, &args, out),
-        Command::Run(args) => run::run(config, args.passphrase.passphrase_fd, out),
+        Command::Run(args) => run::run(&config, args.passphrase.passphrase_fd, out),
         Command::Status => commands::status(&data, out),
         Command::Link => commands::link(&data, out),
         Command::Unlock(args) => commands::unlock(&data, &args, out),

@@ -272,7 +272,7 @@ impl Backend for Host {
     fn command(&self, command: Command) -> Later<'_, Reply> {
         Box::pin(async move {
             let asker = self.asker()?;
-            let renamed = if let Command::SetProfile { .. } = &command { true } else { false };
+            let renamed = matches!(command, Command::SetProfile { .. });
             let reply = asker.ask(command).await?;
             if renamed {
                 let host = self.clone();

@@ -27,7 +27,7 @@ const THREADS: usize = 2;
 const STOP_WITHIN: Duration = Duration::from_secs(5);
 
 /// Runs a node until a signal asks it to stop.
-pub(crate) fn run(config: Config, passphrase_fd: Option<u32>, out: Out) -> Result<()> {
+pub(crate) fn run(config: &Config, passphrase_fd: Option<u32>, out: Out) -> Result<()> {
     logs::start(&config.log.value);
     let passphrase = passphrase_fd.map(passphrase::from_fd).transpose()?;
     let data = config.data_dir();
@@ -37,7 +37,7 @@ pub(crate) fn run(config: Config, passphrase_fd: Option<u32>, out: Out) -> Resul
         .enable_all()
         .build()
         .context("starting threads")?;
-    let result = runtime.block_on(serve(&config, &data, &runtime, passphrase, out));
+    let result = runtime.block_on(serve(config, &data, &runtime, passphrase, out));
     data.unpublish();
     runtime.shutdown_timeout(STOP_WITHIN);
     drop(lock);

@@ -44,9 +44,10 @@ fn vault_refusal(error: &VaultError) -> Refusal {
         VaultError::WrongPassphrase => "wrong_passphrase",
         VaultError::WrongWords => "wrong_words",
         VaultError::Newer { .. } => "newer",
-        VaultError::Damaged(_) => "damaged",
+        VaultError::Damaged(_) | VaultError::Params => "damaged",
+        VaultError::PassphraseTooShort | VaultError::PassphraseTooLong => "weak_passphrase",
+        VaultError::Memory(_) => "no_memory",
         VaultError::Store(error) => return store_refusal(error),
-        _ => "weak_passphrase",
     };
     Refusal::new(code, sentence(error))
 }

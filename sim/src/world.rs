@@ -120,7 +120,7 @@ impl World {
         let store = Arc::new(MemoryStore::new());
         let (entropy, rng_seed) = (seed(&mut self.rng), seed(&mut self.rng));
         let config = Config::default();
-        let node = Node::create(store.clone(), entropy, name, config.clone(), rng_seed, self.now())?;
+        let node = Node::create(store.clone(), entropy, name, config, rng_seed, self.now())?;
         let key = SigningKey::from_bytes(node.transport_seed().expose());
         let transport = PeerKey(key.verifying_key().to_bytes());
         let index = self.parties.len();
@@ -196,7 +196,7 @@ impl World {
     pub fn start(&mut self, node: NodeIndex) -> Result<(), OpenError> {
         let (rng_seed, now) = (seed(&mut self.rng), self.now());
         let Some(p) = self.parties.get_mut(node.0).filter(|p| p.node.is_none()) else { return Ok(()) };
-        p.node = Some(Node::open(p.store.clone(), p.config.clone(), rng_seed, now)?);
+        p.node = Some(Node::open(p.store.clone(), p.config, rng_seed, now)?);
         let addrs = vec![format!("/sim/{}", node.0)];
         self.input(node.0, Input::Net(NetEvent::Addresses { addrs }));
         Ok(())

@@ -57,7 +57,6 @@ impl Problem {
 pub fn status(code: &str) -> StatusCode {
     match code {
         "locked" => StatusCode::LOCKED,
-        "fresh" => StatusCode::CONFLICT,
         "wrong_passphrase" | "wrong_words" => StatusCode::FORBIDDEN,
         "busy" | "slow_down" => StatusCode::TOO_MANY_REQUESTS,
         "disk" | "disk_full" => StatusCode::INSUFFICIENT_STORAGE,

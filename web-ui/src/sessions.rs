@@ -170,10 +170,12 @@ impl Sessions {
             if let Some(bytes) = read_bounded(path).map_err(failed)? {
                 match cbor::decode::<File>(&bytes, &[0, 1, 2]) {
                     Ok(read) if read.version == FILE_VERSION && read.sessions.len() <= SESSIONS_MAX => {
-                        file = read
+                        file = read;
                     }
                     _ => {
-                        tracing::warn!("the list of browser sessions was unreadable; everybody signs in anew")
+                        tracing::warn!(
+                            "the list of browser sessions was unreadable; everybody signs in anew"
+                        );
                     }
                 }
             }

@@ -491,7 +491,7 @@ mod tests {
         let read = Introduction::from_bytes(&bytes).unwrap();
         assert_eq!(read, alice.intro);
         assert_eq!(read.verify().unwrap().who, alice.who);
-        let bare = Introduction { credential: alice.intro.credential.clone(), ..Introduction::default() };
+        let bare = Introduction { credential: alice.intro.credential, ..Introduction::default() };
         assert_eq!(Introduction::from_bytes(&bare.to_bytes()).unwrap(), bare);
     }
 

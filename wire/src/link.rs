@@ -460,7 +460,7 @@ mod tests {
     fn an_independent_decoder_reads_the_object() {
         let (invite, account) = invite(1);
         let link = invite.to_link(&account);
-        let bytes = data_encoding::BASE64URL_NOPAD.decode(link[INVITE_SCHEME.len()..].as_bytes()).unwrap();
+        let bytes = data_encoding::BASE64URL_NOPAD.decode(&link.as_bytes()[INVITE_SCHEME.len()..]).unwrap();
         let value: serde_cbor::Value = serde_cbor::from_slice(&bytes[..bytes.len() - 4]).unwrap();
         let serde_cbor::Value::Array(parts) = value else { panic!() };
         let serde_cbor::Value::Bytes(body) = &parts[0] else { panic!() };
@@ -533,7 +533,7 @@ mod tests {
         let moved = Invite { rotation: other, ..invite.clone() };
         assert!(matches!(Invite::open(&moved.to_link(&account), NOW_MS), Err(LinkError::Forged(_))));
         // A token that the inbox did not issue is no token.
-        let mut no_token = invite.clone();
+        let mut no_token = invite;
         no_token.uses = 6;
         assert!(Invite::open(&no_token.to_link(&account), NOW_MS).unwrap().invite.token().is_none());
         // A field or version that this Kith does not know.
@@ -565,7 +565,7 @@ mod tests {
         fn any_changed_byte_under_a_right_checksum_is_refused(at in 0usize..600, flip in 1u8..) {
             let (invite, account) = invite(1);
             let link = invite.to_link(&account);
-            let mut bytes = data_encoding::BASE64URL_NOPAD.decode(link[INVITE_SCHEME.len()..].as_bytes()).unwrap();
+            let mut bytes = data_encoding::BASE64URL_NOPAD.decode(&link.as_bytes()[INVITE_SCHEME.len()..]).unwrap();
             bytes.truncate(bytes.len() - 4);
             let at = at % bytes.len();
             bytes[at] ^= flip;

@@ -43,7 +43,7 @@ proptest! {
         prop_assert_eq!(&back, &signed);
         prop_assert_eq!(back.verify().unwrap().content, content);
         let bare = signed.to_bare();
-        prop_assert_eq!(SignedEvent::from_bare(&bare).unwrap(), signed.clone());
+        prop_assert_eq!(&SignedEvent::from_bare(&bare).unwrap(), &signed);
         prop_assert!(matches!(Object::from_bytes(&bare), Ok(Object::BareEvent(_))));
         prop_assert!(serde_cbor::from_slice::<serde_cbor::Value>(&bare).is_ok());
         // The signature covers group and state.
@@ -88,7 +88,7 @@ fn settings_are_bounded() {
         GroupExt { relays: vec![relay; 6], ..ext.clone() },
         GroupExt { rules: 0, ..ext.clone() },
         GroupExt { kind: ConversationKind::Channel, ..ext.clone() },
-        GroupExt { policy: Policy { title: "x".repeat(129), ..ext.policy.clone() }, ..ext.clone() },
+        GroupExt { policy: Policy { title: "x".repeat(129), ..ext.policy.clone() }, ..ext },
     ];
     for bad in refused {
         assert!(GroupExt::from_bytes(&bad.to_bytes()).is_err(), "{bad:?}");

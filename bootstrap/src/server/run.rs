@@ -51,6 +51,7 @@ impl Clock {
 }
 
 /// Runs the relay until it is told to stop.
+#[expect(clippy::needless_pass_by_value, reason = "the configuration ends here")]
 pub(crate) fn run(config: Config, folder: Folder) -> anyhow::Result<()> {
     let path = folder.path();
     let clock = Clock(Instant::now());

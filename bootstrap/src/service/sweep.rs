@@ -58,9 +58,8 @@ impl Sweep {
         for (place, what) in due {
             Expiry::done(&mut ctx.tx, &place);
             match expire(ctx, &what, watched) {
-                Ok(()) => {}
                 // Nothing below refuses; if it did, the row's thing is gone.
-                Err(Stop::Refused(_)) => {}
+                Ok(()) | Err(Stop::Refused(_)) => {}
                 Err(Stop::Store(e)) => return Err(e),
             }
             end = place;

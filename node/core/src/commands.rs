@@ -105,6 +105,7 @@ pub(crate) fn run(ctx: &mut Ctx<'_>, live: &mut Live, command: Command) -> Resul
     Ok(Reply::Done)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err wants")]
 fn store(e: kith_store::StoreError) -> Refusal {
     crate::node::disk(&e)
 }

@@ -132,7 +132,7 @@ pub(crate) fn apply(
 ) -> Result<(), Reject> {
     match outcome {
         Outcome::Event(e) => {
-            on_event(ctx, live, group, e)?;
+            on_event(ctx, live, group, &e)?;
             live.at(ctx.now.mono_ms + MARK_MS, Timer::Mark(group));
             // Members that the author did not reach may get it from here.
             live.at(ctx.now.mono_ms + GOSSIP_MS, Timer::Sync(group));
@@ -181,7 +181,7 @@ fn on_event(
     ctx: &mut Ctx<'_>,
     live: &mut Live,
     group: GroupId,
-    e: kith_mls::ReceivedEvent,
+    e: &kith_mls::ReceivedEvent,
 ) -> Result<(), Reject> {
     match e.event_type {
         content::TYPE_CARD => {
@@ -212,11 +212,11 @@ fn on_event(
                 Ok(t) => (rows::ENTRY_TEXT, t.text, t.reply_to),
                 Err(_) => (rows::ENTRY_NEWER, String::new(), None),
             };
-            show(ctx, live, &conversation, group, &e, kind, text, reply_to)?;
+            show(ctx, live, &conversation, group, e, kind, text, reply_to)?;
         }
         _ => {
             if let Some(conversation) = rows::home(&ctx.tx, &group)? {
-                show(ctx, live, &conversation, group, &e, rows::ENTRY_NEWER, String::new(), None)?;
+                show(ctx, live, &conversation, group, e, rows::ENTRY_NEWER, String::new(), None)?;
             }
         }
     }

@@ -155,7 +155,7 @@ impl Live {
     /// Reads the cards of an account again and dials its devices.
     pub(crate) fn relearn(&mut self, ctx: &Ctx<'_>, account: &AccountId) -> Result<(), Reject> {
         for reach in people::reaches_of(&ctx.tx, account)? {
-            self.learn(ctx, reach);
+            self.learn(ctx, &reach);
         }
         Ok(())
     }
@@ -163,12 +163,12 @@ impl Live {
     /// Reads all cards again.
     pub(crate) fn relearn_all(&mut self, ctx: &Ctx<'_>) -> Result<(), Reject> {
         for reach in people::reaches(&ctx.tx)? {
-            self.learn(ctx, reach);
+            self.learn(ctx, &reach);
         }
         Ok(())
     }
 
-    fn learn(&mut self, ctx: &Ctx<'_>, reach: people::Reach) {
+    fn learn(&mut self, ctx: &Ctx<'_>, reach: &people::Reach) {
         self.directory.retain(|_, (device, _)| *device != reach.device);
         self.directory.insert(reach.transport, (reach.device, reach.account));
         self.card_relays.insert(reach.device, reach.relays.iter().map(|r| r.id).collect());

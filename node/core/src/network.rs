@@ -168,7 +168,7 @@ fn peer_frame(node: &mut Node, now: Now, link: LinkId, bytes: &[u8]) {
                 }
                 groups::ingest(ctx, live, group, &object)
             });
-            reply(node, link, &answer(number, result));
+            reply(node, link, &answer(number, &result));
         }
         Frame::Inbox { number, sealed } => {
             let live = node.live();
@@ -181,7 +181,7 @@ fn peer_frame(node: &mut Node, now: Now, link: LinkId, bytes: &[u8]) {
                 }
             }
             let result = node.apply(now, |ctx, live| inbox::receive(ctx, live, &sealed));
-            reply(node, link, &answer(number, result));
+            reply(node, link, &answer(number, &result));
         }
         Frame::Ack { number } => {
             let live = node.live();
@@ -257,7 +257,7 @@ fn reply(node: &mut Node, link: LinkId, frame: &Frame) {
     node.live().net.push(NetCommand::Send { link, frame: frame.to_bytes() });
 }
 
-fn answer(number: u64, result: Result<(), Reject>) -> Frame {
+fn answer(number: u64, result: &Result<(), Reject>) -> Frame {
     match result {
         Ok(()) => Frame::Ack { number },
         Err(Reject::TooEarly) => Frame::Nack { number, code: nack::NOT_MEMBER },

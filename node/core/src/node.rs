@@ -24,7 +24,7 @@ use crate::{commands, groups, inbox, membership, network, people, read, relays};
 const UPKEEP_MS: u64 = 60 * 60 * 1000;
 
 /// Configuration from outside; settings of the person are stored.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Config {
     /// Direct links may be dialled and accepted. Off: relays only.
     pub direct: bool,

@@ -106,8 +106,7 @@ pub fn conversation(r: &dyn Read, me: &AccountId, id: &GroupId) -> Result<Option
             verified: contact.is_some_and(|c| c.verified),
         });
     }
-    members
-        .sort_by(|a, b| (!a.me, a.role, a.name.to_lowercase()).cmp(&(!b.me, b.role, b.name.to_lowercase())));
+    members.sort_by_cached_key(|m| (!m.me, m.role, m.name.to_lowercase()));
     Ok(Some(view::ConversationDetails {
         conversation: conversation_view(r, me, &c)?,
         members,

@@ -90,7 +90,7 @@ mod tests {
         fn cleaning_is_stable_and_bounded(text in "\\PC{0,300}") {
             let once = clean_name(&text);
             prop_assert!(once.len() <= NAME_BYTES_MAX);
-            prop_assert_eq!(clean_name(&once), once.clone());
+            prop_assert_eq!(&clean_name(&once), &once);
             let text = clean_text(&text, 100);
             prop_assert!(text.len() <= 100);
         }

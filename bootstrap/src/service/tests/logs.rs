@@ -67,7 +67,7 @@ fn appending_again_gives_the_same_receipt() {
     lab.open_both(a, &t);
     lab.open_both(b, &t);
     let e = entry(&t, "once");
-    let call = Call::append(t.id(), e.clone(), KEEP_S);
+    let call = Call::append(t.id(), e, KEEP_S);
     let first = lab.call(a, call.clone()).unwrap();
     assert_eq!(lab.call(a, call.clone()).unwrap(), first);
     assert_eq!(lab.call(b, call).unwrap(), first);

@@ -21,6 +21,10 @@ use crate::view::ContactState;
 
 const DAY_S: u64 = 86_400;
 
+fn card(r: &dyn Read, device: &DeviceId) -> Result<Option<DeviceCard>, StoreError> {
+    Ok(DeviceRow::load(r, device)?.map(|row| row.card))
+}
+
 struct Peer {
     store: MemoryStore,
     me: Identity,
@@ -148,7 +152,7 @@ fn an_invite_a_request_and_a_yes_make_contacts() {
     let account = bob.account();
     alice.ok(|ctx| accept(ctx, &account));
     assert_eq!(alice.direct_started(), 1);
-    assert!(inbox_of(&alice.store, &bob.me.device()).unwrap().is_some());
+    assert!(reach(&alice.store, &bob.me.device()).unwrap().is_some());
     alice.carry(&mut bob);
     assert_eq!((alice.state(&bob), bob.state(&alice)), (ContactState::Accepted, ContactState::Accepted));
     // Both have each other's signed cards and a token of their own.
@@ -546,7 +550,7 @@ fn bundles_introduce_members_and_pass_over_what_is_bad() {
     carol.ok(|ctx| learn_introductions(ctx, &cards));
     for other in [&alice, &bob] {
         assert_eq!(carol.state(other), ContactState::Known);
-        assert!(inbox_of(&carol.store, &other.me.device()).unwrap().is_some());
+        assert!(reach(&carol.store, &other.me.device()).unwrap().is_some());
         assert!(token_for(&carol.store, &other.me.device()).unwrap().is_some());
         let _ = &other.out;
     }
