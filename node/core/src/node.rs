@@ -343,6 +343,9 @@ fn start(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), Reject> {
         for group in &c.groups {
             if crate::rows::GroupInfo::load(&ctx.tx, group)?.is_some() {
                 groups::refresh(ctx, live, *group)?;
+                // What was taken in just before the stop is still to be
+                // acknowledged.
+                live.at(ctx.now.mono_ms, Timer::Mark(*group));
             }
         }
     }
