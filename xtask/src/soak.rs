@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::env::{Binaries, Env, Profile, number, only_flags};
 use crate::lab::node::acquaint;
-use crate::lab::{Flags, Node, Relay, Scratch, figure};
+use crate::lab::{Flags, Node, Relay, Scratch, figure, median};
 use crate::random::Random;
 use crate::tally::Tally;
 use crate::{tools, ui};
@@ -28,8 +28,13 @@ const KILLS_IN_FLIGHT: u64 = 150;
 const ROUNDS: u64 = 165;
 /// Rounds in which the control must fail.
 const CONTROL_ROUNDS: u64 = 80;
+/// Rounds without a kill that measure when the last acknowledgement comes.
+const UNDISTURBED: usize = 5;
 /// How long a round's messages may take to be acknowledged after the kill.
 const SETTLE: Duration = Duration::from_secs(90);
+
+/// The same in the control, where it may take for ever.
+const CONTROL_SETTLE: Duration = Duration::from_secs(10);
 
 /// Who is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,7 +198,8 @@ struct Soak {
     flow: Flow,
     trace: trace::Trace,
     outcome: Outcome,
-    /// How long an undisturbed round takes: [direct, by relay].
+    /// From the first send to the last acknowledgement of an undisturbed
+    /// round: [direct, by relay].
     usual: [Duration; 2],
 }
 
@@ -228,15 +234,18 @@ impl Soak {
         let per_round = (self.plan.messages / self.plan.rounds).max(1);
         for direct in [true, false] {
             self.direct(direct)?;
-            let begin = Instant::now();
-            self.flow.send(per_round);
-            self.settle()?;
-            self.usual[usize::from(!direct)] = begin.elapsed();
-            println!(
-                "undisturbed round, {}: {:?}",
-                if direct { "direct" } else { "by relay" },
-                begin.elapsed()
-            );
+            let mut times = Vec::new();
+            for _ in 0..UNDISTURBED {
+                let begin = Instant::now();
+                self.flow.send(per_round);
+                self.settle()?;
+                let end = self.flow.last_acknowledged().unwrap_or(begin);
+                times.push(end.saturating_duration_since(begin).as_secs_f64());
+            }
+            let usual = median(times);
+            self.usual[usize::from(!direct)] = Duration::from_secs_f64(usual);
+            let way = if direct { "direct" } else { "by relay" };
+            println!("undisturbed, {way}: last acknowledgement after {:.0} ms", usual * 1e3);
         }
         let most = self.plan.rounds * 2;
         let mut bag: Vec<Role> = Vec::new();
@@ -305,7 +314,7 @@ impl Soak {
     /// Waits until everything sent so far is accepted and acknowledged, and
     /// looks for losses and doubles.
     fn settle(&mut self) -> Result<()> {
-        let state = self.flow.settle(SETTLE)?;
+        let state = self.flow.settle(if self.plan.control { CONTROL_SETTLE } else { SETTLE })?;
         self.outcome.accepted = state.accepted;
         self.outcome.lost = state.lost;
         self.outcome.twice = state.twice;

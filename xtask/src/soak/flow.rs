@@ -66,8 +66,8 @@ pub(super) struct Flow {
     starts: u64,
     /// How often each number stands in each timeline, as far as it was read.
     shown: [Timeline; 2],
-    /// Own messages that a device of the other side acknowledged.
-    acknowledged: Arc<Mutex<BTreeSet<u64>>>,
+    /// Own messages that a device of the other side acknowledged, and when.
+    acknowledged: Arc<Mutex<BTreeMap<u64, Instant>>>,
 }
 
 /// What was read of one node's timeline.
@@ -110,10 +110,15 @@ impl Flow {
         self.pool.changed.notify_all();
     }
 
+    /// When the last acknowledgement so far was seen.
+    pub(super) fn last_acknowledged(&self) -> Option<Instant> {
+        self.acknowledged.lock().ok()?.values().max().copied()
+    }
+
     /// Messages begun and not acknowledged by the receiver's device.
     pub(super) fn in_flight(&self) -> u64 {
         let begun = self.pool.lock().next;
-        let done = self.acknowledged.lock().map_or(0, |set| set.len() as u64);
+        let done = self.acknowledged.lock().map_or(0, |known| known.len() as u64);
         begun.saturating_sub(done)
     }
 
@@ -152,9 +157,9 @@ impl Flow {
                     let Some(event) = event else { continue };
                     if event["event"]["type"] == "message"
                         && let Some(number) = acknowledged_number(&event["event"]["message"])
-                        && let Ok(mut set) = acknowledged.lock()
+                        && let Ok(mut known) = acknowledged.lock()
                     {
-                        set.insert(number);
+                        known.entry(number).or_insert_with(Instant::now);
                     }
                 }
             });
@@ -190,11 +195,11 @@ impl Flow {
             "all acknowledgements",
             deadline.saturating_duration_since(Instant::now()),
             |node| {
-                let known = acknowledged.lock().map_or(0, |set| set.len() as u64);
+                let known = acknowledged.lock().map_or(0, |known| known.len() as u64);
                 if known < goal {
                     collect(node, &conversation, goal, &acknowledged)?;
                 }
-                let known = acknowledged.lock().map_or(0, |set| set.len() as u64);
+                let known = acknowledged.lock().map_or(0, |known| known.len() as u64);
                 stuck = goal.saturating_sub(known);
                 Ok((stuck == 0).then_some(()))
             },
@@ -263,17 +268,24 @@ impl Timeline {
 }
 
 /// Adds the acknowledged ones among the newest messages.
-fn collect(node: &mut Node, conversation: &str, goal: u64, into: &Arc<Mutex<BTreeSet<u64>>>) -> Result<()> {
+fn collect(
+    node: &mut Node,
+    conversation: &str,
+    goal: u64,
+    into: &Arc<Mutex<BTreeMap<u64, Instant>>>,
+) -> Result<()> {
     let mut before: Option<u64> = None;
     loop {
         let query = before.map_or_else(String::new, |position| format!("before={position}"));
         let rows = page(node, conversation, &query)?;
-        let Ok(mut set) = into.lock() else { return Ok(()) };
-        let known = set.len();
-        set.extend(rows.iter().filter_map(acknowledged_number));
+        let Ok(mut known) = into.lock() else { return Ok(()) };
+        let before_page = known.len();
+        for number in rows.iter().filter_map(acknowledged_number) {
+            known.entry(number).or_insert_with(Instant::now);
+        }
         before = rows.first().and_then(|row| row["position"].as_u64());
         // Further back all is known already.
-        if before.is_none() || set.len() as u64 >= goal || set.len() == known {
+        if before.is_none() || known.len() as u64 >= goal || known.len() == before_page {
             return Ok(());
         }
     }
