@@ -374,3 +374,97 @@ pub(crate) fn sentence(error: &impl ToString) -> String {
     let end = if text.ends_with('.') { "" } else { "." };
     format!("{first}{}{end}", chars.as_str())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use kith_core::node::Config;
+    use kith_core::read;
+    use kith_store::{MemoryStore, Store};
+
+    use super::*;
+    use crate::network::NetConfig;
+
+    fn net(node: &Node) -> Net {
+        let config = NetConfig { listen: vec!["/ip4/127.0.0.1/udp/0/quic-v1".into()], direct: true };
+        Net::start(&config, true, node.transport_seed(), &node.relay_seed()).unwrap()
+    }
+
+    /// A driver on a store whose next writes fail as often as the counter says.
+    fn lab(failures: &Arc<AtomicUsize>) -> (tokio::runtime::Runtime, MemoryStore, Driver) {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let left = Arc::clone(failures);
+        let store = MemoryStore::with_hook(Box::new(move |_, _| {
+            let take = |n: usize| n.checked_sub(1);
+            match left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take) {
+                Ok(_) => Err(StoreError::Full("test".into())),
+                Err(_) => Ok(()),
+            }
+        }));
+        let shared: Arc<dyn Store> = Arc::new(store.clone());
+        let config = Config::default;
+        let node =
+            Node::create(Arc::clone(&shared), [7; 32], "Alice", config(), [1; 32], system::now()).unwrap();
+        let entered = runtime.enter();
+        let first = net(&node);
+        drop(entered);
+        let handle = runtime.handle().clone();
+        let reopen: Reopen = Box::new(move || {
+            let seed = system::random().map_err(|e| e.message)?;
+            let node =
+                Node::open(Arc::clone(&shared), config(), seed, system::now()).map_err(|e| e.to_string())?;
+            let _entered = handle.enter();
+            let net = net(&node);
+            Ok((node, net))
+        });
+        let hub = Arc::new(EventHub::new().unwrap());
+        let driver = Driver::spawn(node, first, reopen, hub, runtime.handle().clone()).unwrap();
+        (runtime, store, driver)
+    }
+
+    fn name(name: &str) -> Command {
+        Command::SetProfile { name: name.into(), about: String::new() }
+    }
+
+    #[test]
+    fn a_burst_that_cannot_be_written_is_refused_and_the_node_goes_on() {
+        let failures = Arc::new(AtomicUsize::new(0));
+        let (runtime, store, driver) = lab(&failures);
+        let asker = driver.asker();
+        assert_eq!(runtime.block_on(asker.ask(name("Alicia"))), Ok(Reply::Done));
+        failures.store(1, Ordering::SeqCst);
+        let refused = runtime.block_on(asker.ask(name("Lost"))).unwrap_err();
+        assert_eq!(refused.code, "disk");
+        assert!(refused.message.contains("full"), "{}", refused.message);
+        assert_eq!(read::me(&store).unwrap().unwrap().name, "Alicia");
+        assert_eq!(runtime.block_on(asker.ask(name("Ali"))), Ok(Reply::Done));
+        assert_eq!(read::me(&store).unwrap().unwrap().name, "Ali");
+        driver.stop();
+        assert_eq!(runtime.block_on(asker.ask(name("Late"))).unwrap_err().code, "stopping");
+    }
+
+    #[test]
+    fn many_commands_at_once_are_each_answered() {
+        let (runtime, store, driver) = lab(&Arc::new(AtomicUsize::new(0)));
+        let before = store.writes();
+        let asks = (0..500).map(|n| {
+            let asker = driver.asker();
+            runtime.spawn(async move { asker.ask(name(&format!("A{n}"))).await })
+        });
+        let asks: Vec<_> = asks.collect();
+        for ask in asks {
+            assert_eq!(runtime.block_on(ask).unwrap(), Ok(Reply::Done));
+        }
+        assert!(store.writes() - before <= 500);
+        driver.stop();
+    }
+
+    #[test]
+    fn an_error_becomes_a_sentence() {
+        assert_eq!(sentence(&"the disk is full"), "The disk is full.");
+        assert_eq!(sentence(&"Done."), "Done.");
+        assert_eq!(sentence(&""), ".");
+    }
+}

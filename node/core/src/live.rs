@@ -34,8 +34,8 @@ pub(crate) struct Live {
     pub card_relays: BTreeMap<DeviceId, BTreeSet<RelayId>>,
     /// Own addresses as the overlay reports them.
     pub addrs: Vec<String>,
-    /// Deadlines, monotonic ms.
-    pub timers: BTreeSet<(u64, Timer)>,
+    /// Deadlines.
+    pub timers: Timers,
     /// Commands for the overlay, released after the commit.
     pub net: Vec<NetCommand>,
     /// Events for the UI, released after the commit.
@@ -89,21 +89,51 @@ pub(crate) enum Timer {
     Card,
     /// Keep key pools at relays filled and cards fresh.
     Upkeep,
+    /// Ask relays again that refused something.
+    Refused,
+}
+
+/// Deadlines, monotonic ms, one for each thing.
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    by_time: BTreeSet<(u64, Timer)>,
+    of: BTreeMap<Timer, u64>,
+}
+
+impl Timers {
+    fn set(&mut self, mono_ms: u64, timer: Timer) {
+        match self.of.get(&timer) {
+            Some(at) if *at <= mono_ms => return,
+            Some(later) => {
+                self.by_time.remove(&(*later, timer));
+            }
+            None => {}
+        }
+        self.of.insert(timer, mono_ms);
+        self.by_time.insert((mono_ms, timer));
+    }
+
+    /// The earliest.
+    pub(crate) fn next(&self) -> Option<u64> {
+        self.by_time.first().map(|(at, _)| *at)
+    }
+
+    /// Takes out what is due.
+    pub(crate) fn due(&mut self, mono_ms: u64) -> Vec<Timer> {
+        let mut due = Vec::new();
+        while let Some((at, timer)) = self.by_time.first().copied().filter(|(at, _)| *at <= mono_ms) {
+            self.by_time.remove(&(at, timer));
+            self.of.remove(&timer);
+            due.push(timer);
+        }
+        due
+    }
 }
 
 impl Live {
     /// Sets a deadline; an earlier one for the same thing stays.
     pub(crate) fn at(&mut self, mono_ms: u64, timer: Timer) {
-        match self.timers.iter().find(|(_, t)| *t == timer).copied() {
-            Some((at, _)) if at <= mono_ms => {}
-            Some(later) => {
-                self.timers.remove(&later);
-                self.timers.insert((mono_ms, timer));
-            }
-            None => {
-                self.timers.insert((mono_ms, timer));
-            }
-        }
+        self.timers.set(mono_ms, timer);
     }
 
     /// Everything rebuilt from the store.
@@ -116,7 +146,7 @@ impl Live {
             directory: BTreeMap::new(),
             card_relays: BTreeMap::new(),
             addrs: Vec::new(),
-            timers: BTreeSet::new(),
+            timers: Timers::default(),
             net: Vec::new(),
             events: Vec::new(),
             #[cfg(feature = "test-trace")]
@@ -172,6 +202,8 @@ impl Live {
         self.directory.retain(|_, (device, _)| *device != reach.device);
         self.directory.insert(reach.transport, (reach.device, reach.account));
         self.card_relays.insert(reach.device, reach.relays.iter().map(|r| r.id).collect());
+        // Its inbox may be reachable now.
+        self.outbox.unpark_inbox(&reach.device);
         let whom = (reach.device, reach.account);
         for link in self.links.expect(&reach.transport, whom, ctx.me, &mut self.net) {
             self.newly_proven.push((link, reach.device));

@@ -425,6 +425,6 @@ pub(crate) fn view(r: &dyn Read, live: &Live) -> view::Network {
         relays: live.relays.views(),
         peers,
         addrs: live.addrs.clone(),
-        waiting: u32::try_from(live.outbox.len()).unwrap_or(u32::MAX),
+        waiting: u32::try_from(live.outbox.waiting()).unwrap_or(u32::MAX),
     }
 }

@@ -195,7 +195,7 @@ impl Node {
     /// When `Tick` is due, monotonic ms.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<u64> {
-        let timer = self.live.timers.first().map(|(at, _)| *at);
+        let timer = self.live.timers.next();
         let due = self.live.outbox.next_due();
         timer.into_iter().chain(due).min()
     }
@@ -274,14 +274,7 @@ impl Node {
 
     fn run_timers(&mut self, now: Now) {
         // Each timer that fires may set new ones; those wait for the next tick.
-        let due: Vec<Timer> = self
-            .live
-            .timers
-            .iter()
-            .take_while(|(at, _)| *at <= now.mono_ms)
-            .map(|(_, timer)| *timer)
-            .collect();
-        self.live.timers.retain(|(at, _)| *at > now.mono_ms);
+        let due = self.live.timers.due(now.mono_ms);
         self.live.outbox.due(now.mono_ms);
         for timer in due {
             // A timer's failure is the store's: the commit will say so too.
@@ -372,6 +365,10 @@ fn on_timer(ctx: &mut Ctx<'_>, live: &mut Live, timer: Timer) -> Result<(), Reje
         Timer::Welcome(group) => membership::send_welcomes(ctx, live, &group),
         Timer::Adds => membership::advance(ctx, live),
         Timer::Card => network::publish_card(ctx, live),
+        Timer::Refused => {
+            live.outbox.forgive();
+            Ok(())
+        }
         Timer::Upkeep => {
             live.at(ctx.now.mono_ms + UPKEEP_MS, Timer::Upkeep);
             relays::fill_packages(ctx, live)?;

@@ -6,6 +6,10 @@
 //! synced link. If some device has none, or does not answer in time, it also
 //! goes to the group's topic at the relays. It is done when every device has
 //! it, or when enough relays have signed for it.
+//!
+//! Every input looks at the rows that are to be offered to relays. A row that
+//! has been offered to all that can take it now is parked; what changes its
+//! chances (a relay comes up, a card is learnt, a refusal ages) unparks it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,7 +37,7 @@ pub(crate) struct Item {
     pub asked: BTreeSet<RelayId>,
     /// Relays that signed a receipt.
     pub receipts: BTreeSet<RelayId>,
-    /// Relays that refused; not asked again on this connection.
+    /// Relays that refused; asked again after a while.
     pub refused: BTreeSet<RelayId>,
     /// When relays are used although links stand, monotonic ms.
     pub fallback_at: u64,
@@ -46,7 +50,10 @@ pub(crate) struct Outbox {
     next: u64,
     by_seq: BTreeMap<(GroupId, u64), u64>,
     fallbacks: BTreeSet<(u64, u64)>,
-    relay_wanted: BTreeSet<u64>,
+    /// Rows to be offered to relays.
+    to_offer: BTreeSet<u64>,
+    /// How many rows are inbox entries.
+    inbox_rows: usize,
 }
 
 impl Outbox {
@@ -87,6 +94,11 @@ impl Outbox {
     pub(crate) fn len(&self) -> usize {
         self.items.len()
     }
+    /// Own events and inbox entries that wait; marks and the like go
+    /// unmentioned.
+    pub(crate) fn waiting(&self) -> usize {
+        self.by_seq.len() + self.inbox_rows
+    }
     pub(crate) fn get(&self, number: u64) -> Option<&Item> {
         self.items.get(&number)
     }
@@ -112,6 +124,7 @@ impl Outbox {
         if let To::Group { group, seq: Some(seq), .. } = &to {
             self.by_seq.insert((*group, *seq), number);
         }
+        self.inbox_rows += usize::from(matches!(to, To::Inbox { .. }));
         self.fallbacks.insert((fallback_at, number));
         self.next = self.next.max(number + 1);
         self.items.insert(
@@ -132,7 +145,8 @@ impl Outbox {
     pub(crate) fn remove(&mut self, number: u64) -> Option<Item> {
         let item = self.items.remove(&number)?;
         self.fallbacks.remove(&(item.fallback_at, number));
-        self.relay_wanted.remove(&number);
+        self.to_offer.remove(&number);
+        self.inbox_rows -= usize::from(matches!(item.to, To::Inbox { .. }));
         if let To::Group { group, seq: Some(seq), .. } = &item.to
             && self.by_seq.get(&(*group, *seq)) == Some(&number)
         {
@@ -146,7 +160,7 @@ impl Outbox {
         if let Some(item) = self.items.get_mut(&number) {
             item.via_relay = true;
             self.fallbacks.remove(&(item.fallback_at, number));
-            self.relay_wanted.insert(number);
+            self.to_offer.insert(number);
         }
     }
 
@@ -179,9 +193,24 @@ impl Outbox {
         self.fallbacks.first().map(|(at, _)| *at)
     }
 
-    /// Rows wanted at relays, oldest first.
-    pub(crate) fn wanted_at_relays(&self) -> impl Iterator<Item = u64> + '_ {
-        self.relay_wanted.iter().copied()
+    /// The first row from this number on that is to be offered to relays.
+    pub(crate) fn to_offer(&self, from: u64) -> Option<u64> {
+        self.to_offer.range(from..).next().copied()
+    }
+    /// All relays that can take a row now were asked.
+    pub(crate) fn park(&mut self, number: u64) {
+        self.to_offer.remove(&number);
+    }
+    /// Rows for relays are offered anew, where `which` says so.
+    pub(crate) fn unpark(&mut self, mut which: impl FnMut(&mut Item) -> bool) {
+        let again = self.items.iter_mut().filter(|(_, item)| item.via_relay);
+        self.to_offer.extend(again.filter_map(|(number, item)| which(item).then_some(*number)));
+    }
+    /// A device's inbox may be reachable now.
+    pub(crate) fn unpark_inbox(&mut self, of: &DeviceId) {
+        if self.inbox_rows > 0 {
+            self.unpark(|item| matches!(item.to, To::Inbox { device, .. } if device == *of));
+        }
     }
     /// A relay was asked to hold a row.
     pub(crate) fn asked(&mut self, number: u64, relay: RelayId) {
@@ -209,14 +238,18 @@ impl Outbox {
             self.want_relay(number);
         }
     }
-    /// A relay's connection ended: what it was asked is open again.
+    /// A relay's connection ended or began: what it was asked, or refused, is
+    /// open again.
     pub(crate) fn relay_lost(&mut self, relay: &RelayId) {
-        for number in &self.relay_wanted {
-            if let Some(item) = self.items.get_mut(number) {
-                item.asked.remove(relay);
-                item.refused.remove(relay);
-            }
-        }
+        self.unpark(|item| {
+            item.asked.remove(relay);
+            item.refused.remove(relay);
+            !item.receipts.contains(relay)
+        });
+    }
+    /// Refusals are old enough: the relays are asked again.
+    pub(crate) fn forgive(&mut self) {
+        self.unpark(|item| !core::mem::take(&mut item.refused).is_empty());
     }
 }
 
@@ -255,8 +288,47 @@ mod tests {
         assert!(!outbox.due(9));
         assert!(outbox.due(10));
         assert_eq!(outbox.next_due(), None);
-        assert_eq!(outbox.wanted_at_relays().collect::<Vec<_>>(), vec![0]);
+        assert_eq!(outbox.to_offer(0), Some(0));
         outbox.remove(0);
-        assert_eq!(outbox.wanted_at_relays().count(), 0);
+        assert_eq!(outbox.to_offer(0), None);
+    }
+
+    #[test]
+    fn a_refused_row_is_parked_and_offered_again_later() {
+        let relay = RelayId([7; 32]);
+        let mut outbox = Outbox::default();
+        outbox.insert(0, to(1, 1), BTreeSet::from([DeviceId([1; 32])]), 10);
+        outbox.want_relay(0);
+        outbox.asked(0, relay);
+        outbox.park(0);
+        assert_eq!(outbox.to_offer(0), None);
+        outbox.answered(0, relay, false);
+        outbox.forgive();
+        assert_eq!(outbox.to_offer(0), Some(0));
+        assert!(outbox.get(0).is_some_and(|item| item.refused.is_empty()));
+        outbox.park(0);
+        outbox.forgive();
+        assert_eq!(outbox.to_offer(0), None, "nothing was refused since");
+        outbox.relay_lost(&relay);
+        assert_eq!(outbox.to_offer(0), Some(0));
+    }
+
+    #[test]
+    fn only_what_a_person_would_miss_counts_as_waiting() {
+        let mut outbox = Outbox::default();
+        let mark = To::Group {
+            group: GroupId([1; 32]),
+            state: StateId([0; 32]),
+            topic: TopicId([0; 32]),
+            seq: None,
+        };
+        let inbox = To::Inbox { account: kith_wire::ids::AccountId([1; 32]), device: DeviceId([1; 32]) };
+        for (number, to) in [mark, to(1, 1), inbox].into_iter().enumerate() {
+            outbox.insert(number as u64, to, BTreeSet::from([DeviceId([1; 32])]), 0);
+        }
+        assert_eq!((outbox.len(), outbox.waiting()), (3, 2));
+        outbox.remove(2);
+        outbox.remove(1);
+        assert_eq!((outbox.len(), outbox.waiting()), (1, 0));
     }
 }

@@ -111,7 +111,10 @@ pub(crate) async fn list(State(app): Shared) -> Result<Json<Vec<view::Conversati
 /// Makes a group.
 #[utoipa::path(post, path = "/conversations", tag = "conversations", request_body = NewGroup,
     responses((status = 200, body = Made), (status = "default", body = Problem, content_type = "application/problem+json")))]
-pub(crate) async fn create(State(app): Shared, Body(body): Body<NewGroup>) -> Result<Json<Made>, Problem> {
+pub(crate) async fn create_group(
+    State(app): Shared,
+    Body(body): Body<NewGroup>,
+) -> Result<Json<Made>, Problem> {
     let title = bounded(body.title, NAME_BYTES_MAX, "The title")?;
     let members = accounts(&body.members)?;
     let group = ask(&app, Command::CreateGroup { title, members }, |reply| match reply {

@@ -125,7 +125,10 @@ fn opened(app: &App, key: Secret, who: Who) -> Result<StatusCode, Problem> {
 /// Makes an account in memory; it becomes real when three words are repeated.
 #[utoipa::path(post, path = "/vault/create", tag = "vault", request_body = Create,
     responses((status = 200, body = Words), (status = "default", body = Problem, content_type = "application/problem+json")))]
-pub(crate) async fn create(State(app): Shared, Body(body): Body<Create>) -> Result<Json<Words>, Problem> {
+pub(crate) async fn create_vault(
+    State(app): Shared,
+    Body(body): Body<Create>,
+) -> Result<Json<Words>, Problem> {
     let name = bounded(body.name, NAME_BYTES_MAX, "The name")?;
     let passphrase = secret(body.passphrase, "The passphrase")?;
     let words = app.backend().create(name, passphrase).await?;

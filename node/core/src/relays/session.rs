@@ -1,0 +1,300 @@
+//! The session with one relay: its greeting, its answers, what it pushes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kith_wire::ids::{AccountId, DeviceId, EntryId, PeerKey, RelayId, TopicId};
+use kith_wire::net::{LinkId, NetCommand};
+use kith_wire::relay::{
+    Answer, Call, ClientFrame, Code, CommunityLink, PackageRecord, Push, Receipt, ServerFrame, Statement,
+    common_version,
+};
+use kith_wire::topic::{LinkContext, Right, TopicKeys};
+
+use super::POOL;
+use crate::live::{Dial, Live};
+use crate::view;
+
+/// Appends of one relay that wait for their receipt.
+const APPENDS_MAX: usize = 256;
+/// How long relays are asked to keep things, seconds (less if they keep less).
+const KEEP_S: u64 = 30 * 24 * 3600;
+/// Clocks further apart than this are worth a sentence, ms.
+const CLOCK_MS: u64 = 10 * 60 * 1000;
+
+/// What a call was for.
+#[derive(Debug)]
+pub(super) enum Pending {
+    Hello,
+    OpenRead(TopicId),
+    OpenWrite(TopicId),
+    Quiet,
+    Append { number: u64, topic: TopicId, entry: EntryId },
+    TakePackage { account: AccountId, device: DeviceId },
+    PutPackages,
+}
+
+/// One relay.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) relay: CommunityLink,
+    /// Named by the person, not only by a group.
+    pub(super) own: bool,
+    pub(super) link: Option<(LinkId, PeerKey)>,
+    pub(super) nonce: [u8; 32],
+    pub(super) ready: bool,
+    pub(super) statement: Option<Statement>,
+    pub(super) next_number: u64,
+    pub(super) calls: BTreeMap<u64, Pending>,
+    pub(super) appends: usize,
+    pub(super) watching: BTreeSet<TopicId>,
+    pub(super) writable: BTreeSet<TopicId>,
+    pub(super) consumed: u64,
+    pub(super) problem: Option<String>,
+    pub(super) dial: Dial,
+    pub(super) pool_filled: bool,
+}
+
+impl Session {
+    pub(super) fn new(relay: CommunityLink, own: bool) -> Self {
+        Self {
+            relay,
+            own,
+            link: None,
+            nonce: [0; 32],
+            ready: false,
+            statement: None,
+            next_number: 1,
+            calls: BTreeMap::new(),
+            appends: 0,
+            watching: BTreeSet::new(),
+            writable: BTreeSet::new(),
+            consumed: 0,
+            problem: None,
+            dial: Dial::now(0),
+            pool_filled: false,
+        }
+    }
+
+    pub(super) fn call(&mut self, call: Call, pending: Pending, net: &mut Vec<NetCommand>) {
+        let Some((link, _)) = self.link else { return };
+        let number = self.next_number;
+        self.next_number += 1;
+        if matches!(pending, Pending::Append { .. }) {
+            self.appends += 1;
+        }
+        self.calls.insert(number, pending);
+        net.push(NetCommand::Send { link, frame: ClientFrame { number, call }.to_bytes() });
+    }
+
+    pub(super) fn open(&mut self, keys: &TopicKeys, right: Right, net: &mut Vec<NetCommand>) {
+        let Some((_, local)) = self.link else { return };
+        let context = LinkContext { relay: &self.relay.key, client: &local, nonce: &self.nonce };
+        let call = Call::open(keys, &context, right);
+        let pending = match right {
+            Right::Read => Pending::OpenRead(keys.id()),
+            Right::Write => Pending::OpenWrite(keys.id()),
+        };
+        self.call(call, pending, net);
+    }
+
+    /// Lets the relay send more live entries.
+    pub(super) fn credit(&mut self, bytes: u64, net: &mut Vec<NetCommand>) {
+        self.call(Call::Credit { bytes }, Pending::Quiet, net);
+    }
+
+    /// Another append may be sent.
+    pub(super) fn has_room(&self) -> bool {
+        self.appends < APPENDS_MAX
+    }
+
+    pub(super) fn keep_s(&self) -> u64 {
+        self.statement.as_ref().map_or(KEEP_S, |s| s.retention_s.min(KEEP_S))
+    }
+
+    pub(super) fn lost(&mut self) {
+        self.link = None;
+        self.ready = false;
+        self.calls.clear();
+        self.appends = 0;
+        self.watching.clear();
+        self.writable.clear();
+        self.consumed = 0;
+    }
+}
+
+/// What a person sees of a relay.
+pub(super) fn session_view(s: &Session) -> view::Relay {
+    view::Relay {
+        id: s.relay.key.hex(),
+        name: s.relay.name.clone(),
+        up: s.ready,
+        problem: if s.ready && s.problem.is_none() { None } else { s.problem.clone() },
+        retention_s: s.statement.as_ref().map(|st| st.retention_s),
+        link: s.relay.to_text(),
+    }
+}
+
+/// What a frame of a relay asks to be done in transactions of its own.
+pub(crate) enum Work {
+    /// A topic's entry.
+    Entry { relay: RelayId, topic: TopicId, index: u64, bytes: Vec<u8> },
+    /// A receipt for an outbox row.
+    Stored { relay: RelayId, name: String, number: u64, until_ms: u64 },
+    /// A key package of an account.
+    Package { account: AccountId, package: Vec<u8> },
+    /// The own pool at a relay wants more.
+    Fill { relay: RelayId },
+    /// A refused row may go to another relay or wait.
+    Refused { relay: RelayId, number: u64 },
+}
+
+/// Reads a frame of a relay: keeps the session going and answers what is left
+/// to do.
+pub(crate) fn frame(live: &mut Live, link: LinkId, bytes: &[u8], wall_ms: u64) -> Vec<Work> {
+    let Some(relay) = live.relays.by_link.get(&link).copied() else { return Vec::new() };
+    match ServerFrame::from_bytes(bytes) {
+        Ok(ServerFrame::Hello { lowest, highest, nonce, statement }) => {
+            greeted(live, relay, (lowest, highest), nonce, &statement, wall_ms);
+            Vec::new()
+        }
+        Ok(ServerFrame::Answer { number, answer }) => answered(live, relay, number, answer),
+        Ok(ServerFrame::Refused { number, refusal }) => refused(live, relay, number, refusal),
+        Ok(ServerFrame::Push { push }) => pushed(relay, push),
+        Err(e) => {
+            let reason = format!("The relay sends what Kith cannot read ({e}). Tell its operator.");
+            if let Some(s) = live.relays.sessions.get_mut(&relay) {
+                s.problem = Some(reason);
+            }
+            live.net.push(NetCommand::Close { link });
+            Vec::new()
+        }
+    }
+}
+
+fn greeted(
+    live: &mut Live,
+    relay: RelayId,
+    versions: (u16, u16),
+    nonce: [u8; 32],
+    statement: &[u8],
+    wall_ms: u64,
+) {
+    let Some(s) = live.relays.sessions.get_mut(&relay) else { return };
+    let Some((link, _)) = s.link else { return };
+    let statement = Statement::verify(statement, &relay);
+    match (common_version(versions), statement) {
+        (Some(_), Ok(statement)) => {
+            s.problem = (statement.issued_ms.abs_diff(wall_ms) > CLOCK_MS).then(|| {
+                "The clocks of this computer and of the relay are far apart. Check date and time here: messages would be sorted wrongly.".into()
+            });
+            if !statement.name.is_empty() {
+                s.relay.name.clone_from(&statement.name);
+            }
+            s.statement = Some(statement);
+            s.nonce = nonce;
+            let hello = Call::hello(&s.relay.admission);
+            s.call(hello, Pending::Hello, &mut live.net);
+        }
+        (version, _) => {
+            s.problem = Some(if version.is_none() {
+                "This relay speaks another version of Kith's protocol. Update Kith, or ask the relay's operator to update.".into()
+            } else {
+                "This relay could not prove who it is. Do not use it, and tell its operator.".into()
+            });
+            live.net.push(NetCommand::Close { link });
+        }
+    }
+    live.network_changed = true;
+}
+
+fn answered(live: &mut Live, relay: RelayId, number: u64, answer: Answer) -> Vec<Work> {
+    let Some(s) = live.relays.sessions.get_mut(&relay) else { return Vec::new() };
+    let Some(pending) = s.calls.remove(&number) else { return Vec::new() };
+    match (pending, answer) {
+        (Pending::Hello, Answer::Hello { .. }) => {
+            s.ready = true;
+            s.dial = Dial::now(0);
+            live.relays.dirty = true;
+            live.outbox.relay_lost(&relay);
+            live.network_changed = true;
+            Vec::new()
+        }
+        (Pending::OpenWrite(topic), Answer::Opened { packages, .. }) => {
+            s.writable.insert(topic);
+            let inbox = live.relays.topics.get(&topic).is_some_and(|t| t.group.is_none());
+            if inbox && packages < POOL.1 { vec![Work::Fill { relay }] } else { Vec::new() }
+        }
+        (Pending::Append { number, topic, entry }, Answer::Receipt { receipt }) => {
+            s.appends = s.appends.saturating_sub(1);
+            match Receipt::verify(&receipt, &relay, &topic, &entry) {
+                Ok(receipt) => vec![Work::Stored {
+                    relay,
+                    name: s.relay.name.clone(),
+                    number,
+                    until_ms: receipt.stored_until_ms,
+                }],
+                Err(_) => {
+                    s.problem = Some("The relay's receipt is not valid. Tell its operator.".into());
+                    vec![Work::Refused { relay, number }]
+                }
+            }
+        }
+        (Pending::TakePackage { account, device }, Answer::Package { record }) => {
+            match PackageRecord::verify(&record, &device) {
+                Ok(record) => vec![Work::Package { account, package: record.package }],
+                Err(_) => Vec::new(),
+            }
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn refused(live: &mut Live, relay: RelayId, number: u64, refusal: kith_wire::relay::Refusal) -> Vec<Work> {
+    let Some(s) = live.relays.sessions.get_mut(&relay) else { return Vec::new() };
+    let Some(pending) = s.calls.remove(&number) else { return Vec::new() };
+    let sentence = sentence(&refusal);
+    live.network_changed = true;
+    match pending {
+        Pending::Hello => {
+            s.problem = Some(sentence);
+            if let Some((link, _)) = s.link {
+                live.net.push(NetCommand::Close { link });
+            }
+            Vec::new()
+        }
+        Pending::Append { number, topic, .. } => {
+            s.appends = s.appends.saturating_sub(1);
+            if refusal.code == Code::NotOpen {
+                s.writable.remove(&topic);
+            }
+            s.problem = Some(sentence);
+            vec![Work::Refused { relay, number }]
+        }
+        Pending::OpenRead(topic) => {
+            s.watching.remove(&topic);
+            s.problem = Some(sentence);
+            Vec::new()
+        }
+        Pending::OpenWrite(topic) => {
+            s.writable.remove(&topic);
+            s.problem = Some(sentence);
+            Vec::new()
+        }
+        // Nothing to take: asked again later, or when the person is online.
+        Pending::TakePackage { .. } | Pending::PutPackages | Pending::Quiet => Vec::new(),
+    }
+}
+
+fn sentence(refusal: &kith_wire::relay::Refusal) -> String {
+    let text = refusal.to_string();
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |c| c.to_uppercase().chain(chars).chain(['.']).collect())
+}
+
+fn pushed(relay: RelayId, push: Push) -> Vec<Work> {
+    match push {
+        Push::Entry { topic, index, bytes } => vec![Work::Entry { relay, topic, index, bytes }],
+        Push::PackagesLow { .. } => vec![Work::Fill { relay }],
+        Push::Evicted { .. } => Vec::new(),
+    }
+}
