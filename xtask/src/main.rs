@@ -29,14 +29,14 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   run [-- ARGS]              build and start one node (`kith run ARGS`)
+  run --relay [-- ARGS]      build and start a relay (`kith-bootstrap ARGS`)
   run --demo                 one relay and three nodes, already acquainted
   test [--only PART]...      everything that CI checks; `--list` names the parts
   ui [--force]               build the web app when its sources changed
   gen [--check]              write web-ui/openapi.json and the app's types
   soak crash [--rounds N] [--seed S] [--messages N] [--control]
   bench dm [--runs N]        latency, throughput, start and memory of two nodes
-  canary [--control]         look for planted words wherever they must not be
-  sim [ARGS]                 the deterministic simulator";
+  canary [--control]         look for planted words wherever they must not be";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -77,7 +77,6 @@ fn dispatch(args: &[String]) -> Result<bool> {
         "soak" => soak::run(&env, rest),
         "bench" => bench::run(&env, rest),
         "canary" => canary::run(&env, rest),
-        "sim" => run::sim(&env, rest),
         other => bail!("there is no command {other:?}; `cargo xtask help` lists them"),
     }
 }

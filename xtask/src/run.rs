@@ -1,5 +1,5 @@
-//! `cargo xtask run` and `cargo xtask sim`: builds and starts, and passes the
-//! rest of the line on.
+//! `cargo xtask run`: builds a program, starts it, and passes the rest of the
+//! line on.
 
 use std::process::Command;
 
@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::env::{Env, Profile, succeed};
 use crate::{demo, tools, ui};
 
-/// Starts the demo, or one node.
+/// Starts the demo, a relay, or one node.
 pub(crate) fn run(env: &Env, args: &[String]) -> Result<bool> {
     tools::ensure(env, &[tools::CLANG, tools::NPM])?;
     ui::build(env, false)?;
@@ -16,16 +16,13 @@ pub(crate) fn run(env: &Env, args: &[String]) -> Result<bool> {
         let rest: Vec<String> = args.iter().filter(|a| *a != "--demo").cloned().collect();
         return demo::run(env, &rest);
     }
-    let kith = env.binaries(&[], Profile::Dev)?.kith;
-    let rest = args.iter().skip_while(|a| *a == "--");
-    succeed(Command::new(kith).arg("run").args(rest))?;
-    Ok(true)
-}
-
-/// Passes everything on to the simulator.
-pub(crate) fn sim(env: &Env, args: &[String]) -> Result<bool> {
-    let mut command = env.cargo(&["run", "--quiet", "--package", "kith-sim", "--"]);
-    command.args(args);
-    succeed(&mut command)?;
+    let built = env.binaries(&[], Profile::Dev)?;
+    let relay = args.first().is_some_and(|a| a == "--relay");
+    let mut program = Command::new(if relay { built.bootstrap } else { built.kith });
+    if !relay {
+        program.arg("run");
+    }
+    program.args(args.iter().skip(usize::from(relay)).skip_while(|a| *a == "--"));
+    succeed(&mut program)?;
     Ok(true)
 }

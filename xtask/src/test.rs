@@ -62,24 +62,20 @@ pub(crate) fn run(env: &Env, args: &[String]) -> Result<bool> {
     if wanted("layers") {
         steps.part("layers", || layers::check(env));
     }
-    // Likewise; the Rust tests hold document and routes together.
-    if chosen.iter().any(|part| part == "openapi") {
+    if wanted("openapi") {
         steps.part("openapi", || generate::run(env, true).map(Tally::one));
     }
-    // Likewise; the browser tests go through the same paths.
-    if chosen.iter().any(|part| part == "demo") {
+    if wanted("demo") {
         steps.part("demo", || demo::run(env, &["--check".to_owned()]).map(Tally::one));
     }
     if wanted("e2e") {
         e2e(env, &mut steps);
     }
-    // Runs only when named: it has not held against real nodes yet.
-    if chosen.iter().any(|part| part == "soak") {
+    if wanted("soak") {
         steps.part("soak crash", || soak::rounds(env, SOAK_ROUNDS));
         steps.part("soak crash control", || soak::control(env));
     }
-    // Likewise: its capture control was mended and has not run since.
-    if chosen.iter().any(|part| part == "canary") {
+    if wanted("canary") {
         steps.part("canary", || canary::check(env));
         steps.part("canary control", || canary::control(env));
     }
