@@ -24,7 +24,7 @@ use kith_wire::relay::{
     frame_number,
 };
 use kith_wire::topic::kinds;
-use kith_wire::{labels, limits as wire_limits, signed::Body as _};
+use kith_wire::{labels, limits as wire_limits, object::Versioned as _};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 use subtle::ConstantTimeEq as _;

@@ -10,6 +10,7 @@ use kith_wire::group::{
     OrderKind, SignedEvent, Target, kinds,
 };
 use kith_wire::ids::{AccountId, DeviceId, EventId, GroupId, StateId};
+use kith_wire::object::Versioned as _;
 use kith_wire::signed;
 
 fn hex(bytes: &[u8]) -> String {

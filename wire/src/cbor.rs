@@ -81,9 +81,14 @@ pub fn decode<'b, T: Decode<'b, ()>>(bytes: &'b [u8], fields: &[u64]) -> Result<
 /// Accepts only RFC 8949 4.2.1 input: definite lengths, shortest heads, map
 /// keys strictly ascending in the bytewise order of their encodings, one item.
 /// Floats and tags do not occur on this wire and are refused.
-pub fn check_canonical(bytes: &[u8]) -> Result<(), WireError> {
+pub(crate) fn check_canonical(bytes: &[u8]) -> Result<(), WireError> {
     let rest = item(bytes, 0)?;
     if rest.is_empty() { Ok(()) } else { Err(WireError::Malformed("bytes behind the object".into())) }
+}
+
+/// A byte string of exactly `N` bytes.
+pub(crate) fn fixed<const N: usize>(d: &mut Decoder<'_>) -> Result<[u8; N], minicbor::decode::Error> {
+    d.bytes()?.try_into().map_err(|_| minicbor::decode::Error::message("wrong length"))
 }
 
 fn check_fields(bytes: &[u8], fields: &[u64]) -> Result<(), WireError> {

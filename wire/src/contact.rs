@@ -5,101 +5,21 @@
 //! device and names device and inbox of the recipient, so that nobody can
 //! hand it on to a third person as if it were meant for them.
 
+mod introduction;
+
+pub use introduction::{Introduced, Introduction};
+
 use ed25519_dalek::SigningKey;
 use minicbor::{Decode, Encode};
 use subtle::ConstantTimeEq;
 
 use crate::cbor::WireError;
 use crate::crypto::{self, Secret};
-use crate::identity::{Credential, DeviceCard, Profile, Verified, kinds};
+use crate::identity::{Credential, Verified, kinds};
 use crate::ids::{AccountId, DeviceId, GroupId, InviteId, TopicId, hash};
+use crate::object::object;
 use crate::signed::{self, Body, Raw};
 use crate::{labels, limits};
-
-/// No credential, profile, card or token inside is longer, in bytes.
-const PART_BYTES_MAX: usize = 32 << 10;
-/// No key package inside is longer, in bytes.
-const KEY_PACKAGE_BYTES_MAX: usize = 8 << 10;
-
-/// Who is speaking, as bytes: credential always, the rest where it belongs.
-/// Speaks for itself wherever it is found: in contact objects, in the profile
-/// and card events of groups, in join bundles.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
-#[cbor(map)]
-pub struct Introduction {
-    /// The sender's credential.
-    #[cbor(n(0), with = "minicbor::bytes")]
-    pub credential: Vec<u8>,
-    /// Signed [`Profile`].
-    #[cbor(n(1), with = "minicbor::bytes")]
-    pub profile: Option<Vec<u8>>,
-    /// Signed [`DeviceCard`].
-    #[cbor(n(2), with = "minicbor::bytes")]
-    pub card: Option<Vec<u8>>,
-    /// Delivery token with its secret, for writing into the sender's inbox.
-    #[cbor(n(3), with = "minicbor::bytes")]
-    pub token: Option<Vec<u8>>,
-}
-
-/// A verified [`Introduction`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Introduced {
-    /// The sender.
-    pub who: Verified,
-    /// Their profile, if given.
-    pub profile: Option<Profile>,
-    /// Their card, if given.
-    pub card: Option<DeviceCard>,
-}
-
-impl Introduction {
-    /// The introduction's bytes, where it stands alone.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        crate::cbor::encode(self)
-    }
-    /// Parses an introduction that stands alone; not verified yet.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, WireError> {
-        if bytes.len() > limits::EVENT_BODY_BYTES_MAX {
-            return Err(WireError::TooLarge("the introduction"));
-        }
-        let it: Self = crate::cbor::decode(bytes, &[0, 1, 2, 3])?;
-        it.check()?;
-        Ok(it)
-    }
-    fn check(&self) -> Result<(), WireError> {
-        let parts = [Some(&self.credential), self.profile.as_ref(), self.card.as_ref(), self.token.as_ref()];
-        if parts.into_iter().flatten().any(|p| p.len() > PART_BYTES_MAX) {
-            return Err(WireError::TooLarge("a part of the introduction"));
-        }
-        Ok(())
-    }
-    /// Verifies every part and that all speak of one account and device.
-    pub fn verify(&self) -> Result<Introduced, WireError> {
-        let who = Credential::verify_bytes(&self.credential)?;
-        let profile = self.profile.as_deref().map(|p| read_profile(&who, p)).transpose()?;
-        let card = self.card.as_deref().map(|c| read_card(&who, c)).transpose()?;
-        Ok(Introduced { who, profile, card })
-    }
-}
-
-/// Reads a signed profile of the account that a credential proves.
-pub fn read_profile(who: &Verified, bytes: &[u8]) -> Result<Profile, WireError> {
-    let profile: Profile = who.read_by_account(&Raw::from_bytes(bytes)?)?;
-    if profile.account != who.account || profile.generation != who.generation {
-        return Err(WireError::Invalid("the profile is of another account"));
-    }
-    Ok(profile)
-}
-
-/// Reads a signed card of the device that a credential proves.
-pub fn read_card(who: &Verified, bytes: &[u8]) -> Result<DeviceCard, WireError> {
-    let card: DeviceCard = who.read_by_device(&Raw::from_bytes(bytes)?)?;
-    if card.account != who.account || card.device != who.device {
-        return Err(WireError::Invalid("the card is of another device"));
-    }
-    Ok(card)
-}
 
 /// "I have your invite: let us be contacts" or "let me into that group".
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -140,19 +60,18 @@ pub struct ContactRequest {
     pub at_ms: u64,
 }
 
-impl Body for ContactRequest {
-    const KIND: u16 = kinds::CONTACT_REQUEST;
-    const FIELDS: &'static [u64] = &[0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11];
-    const LABEL: &'static str = labels::SIG_CONTACT;
-    fn head(&self) -> (u16, u16) {
-        (self.kind, self.version)
-    }
-    fn check(&self) -> Result<(), WireError> {
+object! {
+    ContactRequest: kinds::CONTACT_REQUEST, fields [0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11],
+    label labels::SIG_CONTACT, check Self::bounds
+}
+
+impl ContactRequest {
+    fn bounds(&self) -> Result<(), WireError> {
         self.from.check()?;
         if self.from.profile.is_none() || self.from.card.is_none() {
             return Err(WireError::Invalid("a request needs the sender's profile and card"));
         }
-        if self.key_package.is_empty() || self.key_package.len() > KEY_PACKAGE_BYTES_MAX {
+        if self.key_package.is_empty() || self.key_package.len() > limits::KEY_PACKAGE_BYTES_MAX {
             return Err(WireError::TooLarge("the key package"));
         }
         if self.greeting.len() > limits::ABOUT_BYTES_MAX {
@@ -216,14 +135,13 @@ pub struct ContactAnswer {
     pub at_ms: u64,
 }
 
-impl Body for ContactAnswer {
-    const KIND: u16 = kinds::CONTACT_ANSWER;
-    const FIELDS: &'static [u64] = &[0, 1, 3, 4, 5, 6, 7, 8];
-    const LABEL: &'static str = labels::SIG_CONTACT;
-    fn head(&self) -> (u16, u16) {
-        (self.kind, self.version)
-    }
-    fn check(&self) -> Result<(), WireError> {
+object! {
+    ContactAnswer: kinds::CONTACT_ANSWER, fields [0, 1, 3, 4, 5, 6, 7, 8],
+    label labels::SIG_CONTACT, check Self::bounds
+}
+
+impl ContactAnswer {
+    fn bounds(&self) -> Result<(), WireError> {
         self.from.check()
     }
 }
@@ -252,14 +170,13 @@ pub struct ContactUpdate {
     pub at_ms: u64,
 }
 
-impl Body for ContactUpdate {
-    const KIND: u16 = kinds::CONTACT_UPDATE;
-    const FIELDS: &'static [u64] = &[0, 1, 3, 4, 5, 6];
-    const LABEL: &'static str = labels::SIG_CONTACT;
-    fn head(&self) -> (u16, u16) {
-        (self.kind, self.version)
-    }
-    fn check(&self) -> Result<(), WireError> {
+object! {
+    ContactUpdate: kinds::CONTACT_UPDATE, fields [0, 1, 3, 4, 5, 6],
+    label labels::SIG_CONTACT, check Self::bounds
+}
+
+impl ContactUpdate {
+    fn bounds(&self) -> Result<(), WireError> {
         self.from.check()
     }
 }
@@ -288,41 +205,57 @@ pub fn open(bytes: &[u8], device: &DeviceId, inbox: &TopicId) -> Result<Contact,
         return Err(WireError::TooLarge("the object"));
     }
     let raw = Raw::from_bytes(bytes)?;
-    let addressed = |to: &DeviceId, to_inbox: &TopicId| {
-        if to == device && to_inbox == inbox {
-            Ok(())
-        } else {
-            Err(WireError::Invalid("the object is meant for somebody else"))
-        }
-    };
     match raw.kind()? {
         kinds::CONTACT_REQUEST => {
-            let body: ContactRequest = raw.body()?;
-            addressed(&body.to, &body.to_inbox)?;
-            let from = introduced::<ContactRequest>(&raw, &body.from)?;
-            Ok(Contact::Request(Box::new(body), from))
+            let (body, from) = read(&raw, device, inbox)?;
+            Ok(Contact::Request(body, from))
         }
         kinds::CONTACT_ANSWER => {
-            let body: ContactAnswer = raw.body()?;
-            addressed(&body.to, &body.to_inbox)?;
-            let from = introduced::<ContactAnswer>(&raw, &body.from)?;
-            Ok(Contact::Answer(Box::new(body), from))
+            let (body, from) = read(&raw, device, inbox)?;
+            Ok(Contact::Answer(body, from))
         }
         kinds::CONTACT_UPDATE => {
-            let body: ContactUpdate = raw.body()?;
-            addressed(&body.to, &body.to_inbox)?;
-            let from = introduced::<ContactUpdate>(&raw, &body.from)?;
-            Ok(Contact::Update(Box::new(body), from))
+            let (body, from) = read(&raw, device, inbox)?;
+            Ok(Contact::Update(body, from))
         }
         got => Err(WireError::Kind { expected: kinds::CONTACT_REQUEST, got }),
     }
 }
 
-fn introduced<T: Body>(raw: &Raw, from: &Introduction) -> Result<Introduced, WireError> {
+/// What every object of this file has: a recipient and a sender.
+trait Addressed: Body {
+    fn to(&self) -> (&DeviceId, &TopicId);
+    fn from(&self) -> &Introduction;
+}
+
+macro_rules! addressed {
+    ($($name:ident),*) => {$(
+        impl Addressed for $name {
+            fn to(&self) -> (&DeviceId, &TopicId) {
+                (&self.to, &self.to_inbox)
+            }
+            fn from(&self) -> &Introduction {
+                &self.from
+            }
+        }
+    )*};
+}
+addressed!(ContactRequest, ContactAnswer, ContactUpdate);
+
+fn read<T: Addressed>(
+    raw: &Raw,
+    device: &DeviceId,
+    inbox: &TopicId,
+) -> Result<(Box<T>, Introduced), WireError> {
+    let body: T = raw.body()?;
+    if body.to() != (device, inbox) {
+        return Err(WireError::Invalid("the object is meant for somebody else"));
+    }
     // The cheapest check that a forger cannot pass comes before the others.
-    let device = Credential::from_bytes(&from.credential)?.device();
-    raw.verify::<T>(&device.0, &[])?;
-    from.verify()
+    let sender = Credential::from_bytes(&body.from().credential)?.device();
+    raw.verify::<T>(&sender.0, &[])?;
+    let from = body.from().verify()?;
+    Ok((Box::new(body), from))
 }
 
 /// Signs one of this file's objects with the sending device's key.
@@ -355,8 +288,9 @@ pub fn invite_proof_holds(secret: &Secret, who: &Verified, proof: &[u8; 32]) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::{Inbox, RelayHint, Rotation};
+    use crate::identity::{DeviceCard, Inbox, Profile, RelayHint, sample};
     use crate::ids::{PeerKey, RelayId};
+    use crate::object::Versioned as _;
     use proptest::prelude::*;
 
     struct Person {
@@ -366,17 +300,14 @@ mod tests {
     }
 
     fn person(seed: u8) -> Person {
-        let key = |n: u8| SigningKey::from_bytes(&[seed.wrapping_add(n); 32]);
-        let (recovery, account, device) = (key(0), key(1), key(2));
-        let rotation = Rotation::issue(&recovery, 0, account.verifying_key().to_bytes());
-        let id = DeviceId(device.verifying_key().to_bytes());
-        let credential = Credential::issue(&rotation, &account, id, [9; 32]);
-        let profile = Profile::new(rotation.account(), 0, 1, "Åsa".into(), "Hi".into());
+        let (credential, account, device) = sample(seed);
+        let who = credential.verify().unwrap();
+        let profile = Profile::new(who.account, 0, 1, "Åsa".into(), "Hi".into());
         let card = DeviceCard {
             kind: DeviceCard::KIND,
             version: 1,
-            account: rotation.account(),
-            device: id,
+            account: who.account,
+            device: who.device,
             revision: 1,
             inbox: Inbox { read_pub: [1; 32], write_pub: [2; 32] },
             relays: vec![RelayHint {
@@ -396,7 +327,6 @@ mod tests {
             card: Some(sign(&card, &device)),
             token: None,
         };
-        let who = credential.verify().unwrap();
         Person { device, intro, who }
     }
 

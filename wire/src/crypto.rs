@@ -63,7 +63,7 @@ pub fn derive(secret: &Secret, label: &str, context: &[u8]) -> Secret {
     Secret::new(out)
 }
 
-/// As [`derive`], for another length (at most 8,160 bytes; longer stays zero).
+/// As [`derive()`], for another length (at most 8,160 bytes; longer stays zero).
 pub fn derive_into(secret: &Secret, label: &str, context: &[u8], out: &mut [u8]) {
     // A 32-byte PRK is always long enough, and no caller asks for over 8,160 bytes.
     if let Ok(h) = Hkdf::<Sha256>::from_prk(secret.expose()) {

@@ -14,15 +14,16 @@ mod sync;
 
 pub use event::{Event, EventEnvelope, SignedEvent};
 pub use ext::{ConversationKind, EXTENSION_TYPE, GroupExt, Policy, Role, RoleEntry, SizeClass};
-pub use join::{BundleRef, Checkpoint, JoinBundle, PackageRecord, WelcomeEnv};
+pub use join::{BundleRef, Checkpoint, JoinBundle, WelcomeEnv};
 pub use objects::{
     BadCommit, CommitEnvelope, CommitMeta, CommitReason, Mark, Order, OrderKind, ReaddReq, Target,
 };
-pub use sync::{Give, Hello};
+pub use sync::Hello;
 
 use crate::cbor::WireError;
 use crate::ids::{self, AccountId, CommitId, GroupId, MarkId, OrderId, StateId};
 use crate::labels;
+use crate::object::Versioned as _;
 use crate::signed::Raw;
 
 /// Kind numbers of group objects (key 0 of their bodies): 1 to 31.
@@ -45,12 +46,8 @@ pub mod kinds {
     pub const WELCOME: u16 = 8;
     /// [`super::JoinBundle`].
     pub const JOIN_BUNDLE: u16 = 9;
-    /// [`super::PackageRecord`].
-    pub const PACKAGE: u16 = 10;
     /// [`super::Hello`].
     pub const SYNC_HELLO: u16 = 11;
-    /// [`super::Give`].
-    pub const SYNC_GIVE: u16 = 12;
 }
 
 /// A body of any signed object or event envelope, told apart by its form.

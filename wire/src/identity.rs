@@ -10,7 +10,10 @@ mod credential;
 mod safety;
 mod statements;
 
-pub use card::{DeviceCard, Inbox, RelayHint, check_addrs};
+pub(crate) use card::check_addrs;
+pub use card::{DeviceCard, Inbox, RelayHint};
+#[cfg(test)]
+pub(crate) use credential::tests::sample;
 pub use credential::{Credential, Rotation, Verified};
 pub use safety::{SafetyNumber, safety_number};
 pub use statements::{Device, Profile, RevokeByAccount, RevokeByRecovery, Rotate};

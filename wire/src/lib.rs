@@ -17,6 +17,7 @@ pub mod labels;
 pub mod limits;
 pub mod link;
 pub mod net;
+pub mod object;
 pub mod peer;
 pub mod relay;
 pub mod signed;

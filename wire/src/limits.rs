@@ -6,6 +6,8 @@ pub const ENTRY_BUCKETS: [usize; 5] = [1 << 10, 4 << 10, 16 << 10, 64 << 10, 128
 pub const ENTRY_BYTES_MAX: usize = 128 << 10;
 /// The largest body of an event, in bytes.
 pub const EVENT_BODY_BYTES_MAX: usize = 64 << 10;
+/// The largest MLS key package in an object, in bytes.
+pub const KEY_PACKAGE_BYTES_MAX: usize = 8 << 10;
 /// The largest group context extension 0xFF20, in bytes.
 pub const GROUP_EXT_BYTES_MAX: usize = 32 << 10;
 /// Size of a blob chunk before sealing, in bytes.

@@ -7,92 +7,24 @@
 //! invite's own signature.
 
 mod addr;
+mod armour;
+mod error;
+
+pub use error::LinkError;
 
 use ed25519_dalek::SigningKey;
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
-use sha2::{Digest, Sha256};
 
 use crate::cbor::{self, WireError};
 use crate::crypto::{self, Secret};
 use crate::identity::{Inbox, RelayHint, Rotation, Verified, check_addrs, kinds};
-use crate::ids::{AccountId, DeviceId, GroupId, InviteId, PeerKey};
-use crate::signed::{self, Body, Raw};
+use crate::ids::{DeviceId, GroupId, InviteId, PeerKey};
+use crate::object::{Versioned as _, object};
+use crate::signed::{self, Raw};
 use crate::topic::{DeliveryToken, Grant, Token, TopicKeys};
 use crate::{labels, limits};
 use addr::{Addr, PackedRelay};
-
-/// How every invite link starts.
-pub const INVITE_SCHEME: &str = "kith-invite:";
-/// How a relay's community link starts.
-pub const RELAY_SCHEME: &str = "kith-relay:";
-/// How a link that adds a device starts.
-pub const DEVICE_SCHEME: &str = "kith-link:";
-/// Bytes of the checksum behind the object.
-const CHECKSUM_BYTES: usize = 4;
-/// Pasted text that is looked at, in bytes.
-const TEXT_BYTES_MAX: usize = 16 << 10;
-
-/// Why a text is not a usable invite. Each is a sentence for the person who
-/// pasted or scanned it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum LinkError {
-    /// Something else altogether.
-    #[error("this is not an invite: an invite starts with \"kith-invite:\"")]
-    NotAnInvite,
-    /// A relay's community link.
-    #[error("this is the link of a relay, not an invite: add it in the settings under relays")]
-    CommunityLink,
-    /// A link for adding a device.
-    #[error(
-        "this link adds a device to an account, it is not an invite: use it under devices, and only if it is yours"
-    )]
-    DeviceLink,
-    /// An account id.
-    #[error("this is an account id, not an invite: ask the person for an invite link")]
-    AccountId,
-    /// A safety number.
-    #[error("this is a safety number, not an invite: open the person's page to compare it")]
-    SafetyNumber,
-    /// Ends before its end.
-    #[error("the invite is cut short: copy the whole link, or scan the QR code again")]
-    Cut,
-    /// The checksum does not fit.
-    #[error("the invite is mistyped or damaged: copy the link again, or scan the QR code")]
-    Mistyped,
-    /// Too much text.
-    #[error("this text is too long for an invite: paste the link alone")]
-    TooLong,
-    /// The shape is of a later version.
-    #[error("this invite was made by a newer Kith: update Kith here, then use it again")]
-    Newer,
-    /// The signature is wrong, or a field is.
-    #[error("this invite is not genuine ({0}): ask the person for a new one")]
-    Forged(WireError),
-    /// Its time is over.
-    #[error("this invite has expired: ask the person for a new one")]
-    Expired,
-}
-
-impl LinkError {
-    /// Stable code for programs.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::NotAnInvite => "not_an_invite",
-            Self::CommunityLink => "community_link",
-            Self::DeviceLink => "device_link",
-            Self::AccountId => "account_id",
-            Self::SafetyNumber => "safety_number",
-            Self::Cut => "invite_cut",
-            Self::Mistyped => "invite_mistyped",
-            Self::TooLong => "invite_too_long",
-            Self::Newer => "invite_newer",
-            Self::Forged(_) => "invite_forged",
-            Self::Expired => "invite_expired",
-        }
-    }
-}
 
 /// What an invite says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,14 +106,13 @@ struct InviteBody {
     title: Option<String>,
 }
 
-impl Body for InviteBody {
-    const KIND: u16 = kinds::INVITE;
-    const FIELDS: &'static [u64] = &[0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
-    const LABEL: &'static str = labels::SIG_INVITE;
-    fn head(&self) -> (u16, u16) {
-        (self.kind, self.version)
-    }
-    fn check(&self) -> Result<(), WireError> {
+object! {
+    InviteBody: kinds::INVITE, fields [0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16],
+    label labels::SIG_INVITE, check Self::bounds
+}
+
+impl InviteBody {
+    fn bounds(&self) -> Result<(), WireError> {
         if self.name.len() > limits::NAME_BYTES_MAX {
             return Err(WireError::TooLarge("the name"));
         }
@@ -210,8 +141,7 @@ pub fn invite_id(secret: &Secret) -> InviteId {
 
 /// What the delivery token of an invite allows. Relays drop repeats of one
 /// entry by themselves, so two appends per person leave room for a second try.
-#[must_use]
-pub fn invite_grant(uses: u32, expires_s: u64) -> Grant {
+fn invite_grant(uses: u32, expires_s: u64) -> Grant {
     Grant { uses: uses.saturating_mul(2), packages: 0, expires_ms: expires_s.saturating_mul(1000) }
 }
 
@@ -265,93 +195,19 @@ impl Invite {
             group,
             title,
         };
-        let mut bytes = signed::sign(&body, account_key, &[]).to_bytes();
-        bytes.extend(checksum(&bytes));
-        format!("{INVITE_SCHEME}{}", data_encoding::BASE64URL_NOPAD.encode(&bytes))
+        armour::write(&signed::sign(&body, account_key, &[]).to_bytes())
     }
-
     /// Reads a link that a person pasted or scanned: words around it and line
     /// breaks inside are passed over. Verifies everything but what only the
     /// inviter knows (uses left, withdrawn).
     pub fn open(text: &str, now_ms: u64) -> Result<Opened, LinkError> {
-        if text.len() > TEXT_BYTES_MAX {
-            return Err(LinkError::TooLong);
-        }
-        let link = find(text)?;
-        // A link alone, or the first word of a sentence; if that fails, the
-        // same with line breaks taken out, as mail programs put them in.
-        let word = link.split_whitespace().next().unwrap_or_default();
-        let bytes = unarmour(word).or_else(|first| {
-            let whole: String = link.split_whitespace().collect();
-            if whole == word { Err(first) } else { unarmour(&whole).map_err(|_| first) }
-        })?;
+        let bytes = armour::read(text)?;
         let opened = verify(&bytes)?;
         if opened.invite.expires_s.saturating_mul(1000) <= now_ms {
             return Err(LinkError::Expired);
         }
         Ok(opened)
     }
-}
-
-fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_BYTES] {
-    let mut out = [0; CHECKSUM_BYTES];
-    out.iter_mut().zip(Sha256::digest(bytes)).for_each(|(o, b)| *o = b);
-    out
-}
-
-/// The text behind the scheme, or what the text is instead.
-fn find(text: &str) -> Result<&str, LinkError> {
-    let at = |scheme: &str| {
-        let found = text.to_ascii_lowercase().find(scheme)?;
-        text.get(found + scheme.len()..)
-    };
-    if let Some(link) = at(INVITE_SCHEME) {
-        return Ok(link.trim_start_matches("//").trim_start());
-    }
-    Err(if at(RELAY_SCHEME).is_some() {
-        LinkError::CommunityLink
-    } else if at(DEVICE_SCHEME).is_some() {
-        LinkError::DeviceLink
-    } else if at("kith-safety:").is_some() {
-        LinkError::SafetyNumber
-    } else if AccountId::from_text(text.trim()).is_some() {
-        LinkError::AccountId
-    } else {
-        LinkError::NotAnInvite
-    })
-}
-
-/// Base64url and checksum off. Trailing characters that no link has (a full
-/// stop, a bracket) are passed over.
-fn unarmour(word: &str) -> Result<Vec<u8>, LinkError> {
-    let word = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_');
-    let bytes = match data_encoding::BASE64URL_NOPAD.decode(word.as_bytes()) {
-        Ok(bytes) => bytes,
-        // A length that base64 cannot have: characters are missing.
-        Err(e) if e.kind == data_encoding::DecodeKind::Length => return Err(LinkError::Cut),
-        Err(e) if e.kind == data_encoding::DecodeKind::Trailing => {
-            let whole = word.len() - word.len() % 4;
-            let bytes =
-                word.get(..whole).and_then(|w| data_encoding::BASE64URL_NOPAD.decode(w.as_bytes()).ok());
-            return Err(if bytes.is_some_and(|b| is_cut(&b)) { LinkError::Cut } else { LinkError::Mistyped });
-        }
-        Err(_) => return Err(LinkError::Mistyped),
-    };
-    let body = bytes
-        .split_last_chunk::<CHECKSUM_BYTES>()
-        .and_then(|(body, sum)| (checksum(body) == *sum).then_some(body));
-    match body {
-        Some(body) => Ok(body.to_vec()),
-        None if is_cut(&bytes) => Err(LinkError::Cut),
-        None => Err(LinkError::Mistyped),
-    }
-}
-
-/// Whether the object's head announces more bytes than there are.
-fn is_cut(bytes: &[u8]) -> bool {
-    let &[0x82, 0x59, high, low, ..] = bytes else { return bytes.len() < 4 };
-    let body = usize::from(high) << 8 | usize::from(low);
-    bytes.len() < 4 + body + 2 + 64 + CHECKSUM_BYTES
 }
 
 fn verify(bytes: &[u8]) -> Result<Opened, LinkError> {
@@ -391,17 +247,18 @@ fn verify(bytes: &[u8]) -> Result<Opened, LinkError> {
 
 #[cfg(test)]
 mod tests {
+    use super::armour::INVITE_SCHEME;
     use super::*;
+    use crate::identity::sample;
+    use crate::ids::AccountId;
     use crate::topic::Mode;
     use proptest::prelude::*;
 
     const NOW_MS: u64 = 1_790_000_000_000;
 
     fn keys(seed: u8) -> (SigningKey, Rotation) {
-        let (recovery, account) =
-            (SigningKey::from_bytes(&[seed; 32]), SigningKey::from_bytes(&[seed + 1; 32]));
-        let rotation = Rotation::issue(&recovery, 0, account.verifying_key().to_bytes());
-        (account, rotation)
+        let (credential, account, _) = sample(seed);
+        (account, credential.rotation())
     }
 
     fn invite(seed: u8) -> (Invite, SigningKey) {
@@ -517,11 +374,6 @@ mod tests {
         assert_eq!(set.len(), codes.len());
     }
 
-    fn armour(bytes: &[u8]) -> String {
-        let sealed = [bytes, &checksum(bytes)].concat();
-        format!("{INVITE_SCHEME}{}", data_encoding::BASE64URL_NOPAD.encode(&sealed))
-    }
-
     #[test]
     fn forged_and_newer_invites_are_refused() {
         let (invite, account) = invite(1);
@@ -540,12 +392,12 @@ mod tests {
         let body = [0xa2, 0, 0x18, 41, 1, 2];
         let raw = Raw { body: body.to_vec(), sig: [0; 64] };
         assert!(matches!(
-            Invite::open(&armour(&raw.to_bytes()), NOW_MS),
+            Invite::open(&armour::write(&raw.to_bytes()), NOW_MS),
             Err(LinkError::Forged(_) | LinkError::Newer)
         ));
         let body = [0xa3, 0, 0x18, 41, 1, 1, 17, 0];
         let raw = Raw { body: body.to_vec(), sig: [0; 64] };
-        assert_eq!(Invite::open(&armour(&raw.to_bytes()), NOW_MS), Err(LinkError::Newer));
+        assert_eq!(Invite::open(&armour::write(&raw.to_bytes()), NOW_MS), Err(LinkError::Newer));
     }
 
     proptest! {
@@ -569,14 +421,14 @@ mod tests {
             bytes.truncate(bytes.len() - 4);
             let at = at % bytes.len();
             bytes[at] ^= flip;
-            prop_assert!(Invite::open(&armour(&bytes), NOW_MS).is_err());
+            prop_assert!(Invite::open(&armour::write(&bytes), NOW_MS).is_err());
         }
 
         #[test]
         fn noise_never_panics(text in "\\PC{0,200}", bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = Invite::open(&text, NOW_MS);
             let _ = Invite::open(&format!("kith-invite:{text}"), NOW_MS);
-            prop_assert!(Invite::open(&armour(&bytes), NOW_MS).is_err());
+            prop_assert!(Invite::open(&armour::write(&bytes), NOW_MS).is_err());
         }
     }
 }

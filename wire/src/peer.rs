@@ -9,7 +9,7 @@
 use ed25519_dalek::SigningKey;
 use minicbor::{Decode, Decoder, Encode, Encoder};
 
-use crate::cbor::{self, WireError};
+use crate::cbor::{self, WireError, fixed};
 use crate::crypto;
 use crate::ids::{DeviceId, GroupId, PeerKey};
 use crate::labels;
@@ -137,10 +137,6 @@ impl<C> Encode<C> for Frame {
         }
         Ok(())
     }
-}
-
-fn fixed<const N: usize>(d: &mut Decoder<'_>) -> Result<[u8; N], minicbor::decode::Error> {
-    d.bytes()?.try_into().map_err(|_| minicbor::decode::Error::message("wrong length"))
 }
 
 impl<'b, C> Decode<'b, C> for Frame {

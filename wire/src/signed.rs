@@ -7,24 +7,12 @@ use minicbor::{Decode, Encode};
 
 use crate::cbor::{self, WireError};
 use crate::crypto;
+use crate::object::Versioned;
 
-/// A body that can be signed: a `#[cbor(map)]` struct with its kind at key 0
-/// and its version at key 1.
-pub trait Body: Encode<()> + for<'b> Decode<'b, ()> {
-    /// Kind number, unique in the product.
-    const KIND: u16;
-    /// The version written, and the highest one read.
-    const VERSION: u16 = 1;
-    /// Keys that the map may have, kind and version included.
-    const FIELDS: &'static [u64];
+/// The body of a signed object.
+pub trait Body: Versioned {
     /// Label of the signature.
     const LABEL: &'static str;
-    /// Kind and version as decoded.
-    fn head(&self) -> (u16, u16);
-    /// Bounds that the types do not express.
-    fn check(&self) -> Result<(), WireError> {
-        Ok(())
-    }
 }
 
 /// A signed object with the exact bytes that were signed.
@@ -61,16 +49,7 @@ impl Raw {
     /// Decodes the body as `T` without looking at the signature: for objects
     /// whose signer is named inside. Call [`Raw::verify`] before using it.
     pub fn body<T: Body>(&self) -> Result<T, WireError> {
-        let value: T = cbor::decode(&self.body, T::FIELDS)?;
-        let (kind, version) = value.head();
-        if kind != T::KIND {
-            return Err(WireError::Kind { expected: T::KIND, got: kind });
-        }
-        if version == 0 || version > T::VERSION {
-            return Err(WireError::Version(version));
-        }
-        value.check()?;
-        Ok(value)
+        T::from_bytes(&self.body)
     }
     /// Verifies the signature of `public` with `prefix` in front of the body
     /// (events: group id and state id; empty otherwise).
@@ -84,7 +63,7 @@ impl Raw {
 /// Signs a body; `prefix` as in [`Raw::verify`].
 #[must_use]
 pub fn sign<T: Body>(body: &T, key: &SigningKey, prefix: &[&[u8]]) -> Raw {
-    let body = cbor::encode(body);
+    let body = body.to_bytes();
     let mut parts = prefix.to_vec();
     parts.push(&body);
     let sig = crypto::sign(key, T::LABEL, &parts);

@@ -12,7 +12,8 @@ use crate::cbor::{self, WireError};
 use crate::crypto::{self, Secret};
 use crate::identity::Inbox;
 use crate::ids::{EntryId, PeerKey, RelayId, TopicId, hash};
-use crate::signed::{self, Body, Raw};
+use crate::object::{Versioned as _, object};
+use crate::signed::{self, Raw};
 use crate::{labels, limits};
 
 /// Kind numbers of the signed objects of relays (docs/protocol.md).
@@ -123,13 +124,10 @@ impl<C> Encode<C> for Descriptor {
 
 impl<'b, C> Decode<'b, C> for Descriptor {
     fn decode(d: &mut Decoder<'b>, c: &mut C) -> Result<Self, minicbor::decode::Error> {
-        let wrong = || minicbor::decode::Error::message("malformed topic descriptor");
         if d.array()? != Some(4) || d.u8()? != 1 {
-            return Err(wrong());
+            return Err(minicbor::decode::Error::message("malformed topic descriptor"));
         }
-        let read_pub = d.bytes()?.try_into().map_err(|_| wrong())?;
-        let write_pub = d.bytes()?.try_into().map_err(|_| wrong())?;
-        Ok(Self { read_pub, write_pub, mode: d.decode_with(c)? })
+        Ok(Self { read_pub: cbor::fixed(d)?, write_pub: cbor::fixed(d)?, mode: d.decode_with(c)? })
     }
 }
 
@@ -218,7 +216,7 @@ impl TopicKeys {
     #[must_use]
     pub fn issue_token(&self, seed: Secret, grant: Grant) -> DeliveryToken {
         let token = Token {
-            kind: kinds::TOKEN,
+            kind: Token::KIND,
             version: Token::VERSION,
             inbox: self.id,
             key: SigningKey::from_bytes(seed.expose()).verifying_key().to_bytes(),
@@ -333,14 +331,7 @@ pub struct Token {
     pub expires_ms: u64,
 }
 
-impl Body for Token {
-    const KIND: u16 = kinds::TOKEN;
-    const FIELDS: &'static [u64] = &[0, 1, 3, 4, 5, 6, 7];
-    const LABEL: &'static str = labels::SIG_TOKEN;
-    fn head(&self) -> (u16, u16) {
-        (self.kind, self.version)
-    }
-}
+object! { Token: kinds::TOKEN, fields [0, 1, 3, 4, 5, 6, 7], label labels::SIG_TOKEN }
 
 impl Token {
     /// Reads a token and checks that `inbox` issued it. Its end is the
@@ -430,6 +421,12 @@ mod tests {
 
     fn keys(byte: u8, mode: Mode) -> TopicKeys {
         TopicKeys::derive(&Secret::new([byte; 32]), mode)
+    }
+
+    #[test]
+    fn the_secret_never_prints() {
+        let keys = keys(0xab, Mode::Group);
+        assert!(!format!("{keys:?}").contains("171"));
     }
 
     #[test]

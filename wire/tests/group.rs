@@ -7,6 +7,8 @@ use kith_wire::cbor::{self, WireError};
 use kith_wire::group::*;
 use kith_wire::identity::RelayHint;
 use kith_wire::ids::*;
+use kith_wire::object::Versioned as _;
+use kith_wire::relay::PackageRecord;
 use kith_wire::signed::{self, Raw};
 use proptest::prelude::*;
 
@@ -132,4 +134,16 @@ fn another_form_of_the_same_is_refused() {
     more.extend(cbor::encode(&9u8));
     more.extend(cbor::encode(&0u8));
     assert_eq!(EventEnvelope::from_bytes(&more), Err(WireError::UnknownField(9)));
+}
+
+#[test]
+fn another_kind_or_version_says_so() {
+    let envelope = EventEnvelope::new(StateId([1; 32]), vec![1, 2, 3]);
+    let read = |e: &EventEnvelope| EventEnvelope::from_bytes(&e.to_bytes());
+    assert_eq!(read(&envelope), Ok(envelope.clone()));
+    for version in [0, 2] {
+        assert_eq!(read(&EventEnvelope { version, ..envelope.clone() }), Err(WireError::Version(version)));
+    }
+    let expected = kinds::EVENT_ENVELOPE;
+    assert_eq!(read(&EventEnvelope { kind: 9, ..envelope }), Err(WireError::Kind { expected, got: 9 }));
 }

@@ -10,6 +10,7 @@ use kith_wire::group::{
 };
 use kith_wire::ids::{AccountId, StateId};
 use kith_wire::limits;
+use kith_wire::object::Versioned as _;
 use kith_wire::signed;
 use openmls::prelude::tls_codec::{Deserialize as _, Serialize as _};
 use openmls::prelude::{

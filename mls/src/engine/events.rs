@@ -4,6 +4,7 @@ use kith_store::{Key, Read, Table};
 use kith_wire::group::{Event, EventEnvelope, SignedEvent, kinds};
 use kith_wire::ids::{EventId, StateId};
 use kith_wire::limits;
+use kith_wire::object::Versioned as _;
 use openmls::framing::errors::{MessageDecryptionError, SecretTreeError};
 use openmls::prelude::tls_codec::{Deserialize as _, Serialize as _};
 use openmls::prelude::{

@@ -1,6 +1,7 @@
 //! Objects come in: parsed, told apart, and handed to the rules.
 
 use kith_wire::group::{CommitEnvelope, CommitMeta, Object, commit_id, kinds};
+use kith_wire::object::Versioned as _;
 use kith_wire::signed::Raw;
 use openmls::prelude::tls_codec::Deserialize as _;
 use openmls::prelude::{MlsMessageIn, ProcessedMessageContent, ProtocolMessage, Sender, StagedCommit};

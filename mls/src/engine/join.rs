@@ -7,6 +7,7 @@ use kith_wire::group::{BundleRef, GroupExt, JoinBundle, WelcomeEnv, kinds};
 use kith_wire::identity::{Credential, Verified};
 use kith_wire::ids::{DeviceId, GroupId, StateId};
 use kith_wire::labels;
+use kith_wire::object::Versioned as _;
 use kith_wire::signed::{self, Raw};
 use openmls::prelude::tls_codec::Deserialize as _;
 use openmls::prelude::{

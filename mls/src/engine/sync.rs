@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kith_store::{Read, Table};
 use kith_wire::group::{Hello, kinds, order_id};
 use kith_wire::ids::{AccountId, DeviceId, GroupId, StateId};
+use kith_wire::object::Versioned as _;
 use kith_wire::signed::Raw;
 use sha2::{Digest, Sha256};
 

@@ -8,7 +8,7 @@ use kith_wire::identity::DeviceCard;
 use kith_wire::ids::{AccountId, GroupId, InviteId};
 use kith_wire::limits::ABOUT_BYTES_MAX;
 use kith_wire::link::{self, Invite, Opened};
-use kith_wire::signed::Body as _;
+use kith_wire::object::Versioned as _;
 use minicbor::{Decode, Encode};
 use rand_core::Rng as _;
 

@@ -8,7 +8,8 @@ use minicbor::{Decode, Decoder, Encode, Encoder};
 use super::kinds;
 use crate::cbor::{self, WireError};
 use crate::ids::{self, DeviceId, EventId, GroupId, StateId};
-use crate::signed::{self, Body, Raw};
+use crate::object::{Versioned as _, object};
+use crate::signed::{self, Raw};
 use crate::{labels, limits};
 
 /// The body of an event. Group id and state stand in front of it in the input
@@ -45,14 +46,13 @@ pub struct Event {
     pub content: Vec<u8>,
 }
 
-impl Body for Event {
-    const KIND: u16 = kinds::EVENT;
-    const FIELDS: &'static [u64] = &[0, 1, 3, 4, 5, 6, 7, 8, 9];
-    const LABEL: &'static str = labels::SIG_EVENT;
-    fn head(&self) -> (u16, u16) {
-        (self.kind, self.version)
-    }
-    fn check(&self) -> Result<(), WireError> {
+object! {
+    Event: kinds::EVENT, fields [0, 1, 3, 4, 5, 6, 7, 8, 9],
+    label labels::SIG_EVENT, check Self::bounds
+}
+
+impl Event {
+    fn bounds(&self) -> Result<(), WireError> {
         if self.content.len() > limits::EVENT_BODY_BYTES_MAX {
             return Err(WireError::TooLarge("the message"));
         }
@@ -75,10 +75,6 @@ pub struct SignedEvent {
     pub gid: GroupId,
     /// State that it was written in: its audience.
     pub at: StateId,
-}
-
-fn fixed<const N: usize>(d: &mut Decoder<'_>) -> Result<[u8; N], WireError> {
-    d.bytes()?.try_into().map_err(|_| WireError::Malformed("wrong length".into()))
 }
 
 impl SignedEvent {
@@ -123,10 +119,10 @@ impl SignedEvent {
         cbor::check_canonical(bytes)?;
         let mut d = Decoder::new(bytes);
         let n = d.array()?;
-        let raw = Raw { body: d.bytes()?.to_vec(), sig: fixed(&mut d)? };
+        let raw = Raw { body: d.bytes()?.to_vec(), sig: cbor::fixed(&mut d)? };
         let at = match n {
             Some(2) => envelope,
-            Some(3) => StateId(fixed(&mut d)?),
+            Some(3) => StateId(cbor::fixed(&mut d)?),
             _ => return Err(WireError::Malformed("an event has two or three parts here".into())),
         };
         Ok(Self { raw, gid, at })
@@ -150,8 +146,8 @@ impl SignedEvent {
         if d.array()? != Some(4) {
             return Err(WireError::Malformed("a bare event has four parts".into()));
         }
-        let raw = Raw { body: d.bytes()?.to_vec(), sig: fixed(&mut d)? };
-        Ok(Self { raw, at: StateId(fixed(&mut d)?), gid: GroupId(fixed(&mut d)?) })
+        let raw = Raw { body: d.bytes()?.to_vec(), sig: cbor::fixed(&mut d)? };
+        Ok(Self { raw, at: StateId(cbor::fixed(&mut d)?), gid: GroupId(cbor::fixed(&mut d)?) })
     }
 }
 
@@ -173,24 +169,12 @@ pub struct EventEnvelope {
     pub message: Vec<u8>,
 }
 
+object! { EventEnvelope: kinds::EVENT_ENVELOPE, fields [0, 1, 3, 4] }
+
 impl EventEnvelope {
     /// Wraps a PrivateMessage.
     #[must_use]
     pub fn new(state: StateId, message: Vec<u8>) -> Self {
-        Self { kind: kinds::EVENT_ENVELOPE, version: 1, state, message }
-    }
-    /// The envelope's bytes.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        cbor::encode(self)
-    }
-    /// Parses an envelope.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, WireError> {
-        let envelope: Self = cbor::decode(bytes, &[0, 1, 3, 4])?;
-        match (envelope.kind, envelope.version) {
-            (kinds::EVENT_ENVELOPE, 1) => Ok(envelope),
-            (kinds::EVENT_ENVELOPE, version) => Err(WireError::Version(version)),
-            (got, _) => Err(WireError::Kind { expected: kinds::EVENT_ENVELOPE, got }),
-        }
+        Self { kind: Self::KIND, version: Self::VERSION, state, message }
     }
 }

@@ -7,11 +7,11 @@ use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
 use super::kinds;
-use crate::cbor::{self, WireError};
+use crate::cbor::WireError;
 use crate::crypto::Secret;
 use crate::identity::RelayHint;
 use crate::ids::{BlobId, CommitId, DeviceId, GroupId, StateId, TopicId};
-use crate::signed::Body;
+use crate::object::object;
 use crate::{labels, limits};
 
 /// Where the join bundle of a Welcome is.
@@ -78,14 +78,13 @@ pub struct WelcomeEnv {
     pub inbox: TopicId,
 }
 
-impl Body for WelcomeEnv {
-    const KIND: u16 = kinds::WELCOME;
-    const FIELDS: &'static [u64] = &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11];
-    const LABEL: &'static str = labels::SIG_WELCOME;
-    fn head(&self) -> (u16, u16) {
-        (self.kind, self.version)
-    }
-    fn check(&self) -> Result<(), WireError> {
+object! {
+    WelcomeEnv: kinds::WELCOME, fields [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11],
+    label labels::SIG_WELCOME, check Self::bounds
+}
+
+impl WelcomeEnv {
+    fn bounds(&self) -> Result<(), WireError> {
         if self.relays.len() > limits::GROUP_RELAYS_MAX {
             return Err(WireError::TooLarge("the group's list of relays"));
         }
@@ -156,63 +155,4 @@ pub struct JoinBundle {
     pub topic_state: StateId,
 }
 
-impl JoinBundle {
-    /// Parses a bundle.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, WireError> {
-        let bundle: Self = cbor::decode(bytes, &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10])?;
-        if bundle.kind != kinds::JOIN_BUNDLE {
-            return Err(WireError::Kind { expected: kinds::JOIN_BUNDLE, got: bundle.kind });
-        }
-        if bundle.version != 1 {
-            return Err(WireError::Version(bundle.version));
-        }
-        Ok(bundle)
-    }
-    /// The bundle's bytes.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        cbor::encode(self)
-    }
-}
-
-/// A key package that waits for its taker at a relay or in a contact card.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-#[cbor(map)]
-pub struct PackageRecord {
-    /// [`kinds::PACKAGE`].
-    #[n(0)]
-    pub kind: u16,
-    /// 1.
-    #[n(1)]
-    pub version: u16,
-    /// Whose: signs.
-    #[n(3)]
-    pub device: DeviceId,
-    /// Its inbox.
-    #[n(4)]
-    pub inbox: TopicId,
-    /// MLS KeyPackage.
-    #[cbor(n(5), with = "minicbor::bytes")]
-    pub package: Vec<u8>,
-    /// Unix ms; the only judge of freshness.
-    #[n(6)]
-    pub published_at: u64,
-    /// May be handed out more than once when no other is left.
-    #[n(7)]
-    pub last_resort: bool,
-}
-
-impl Body for PackageRecord {
-    const KIND: u16 = kinds::PACKAGE;
-    const FIELDS: &'static [u64] = &[0, 1, 3, 4, 5, 6, 7];
-    const LABEL: &'static str = labels::SIG_PACKAGE;
-    fn head(&self) -> (u16, u16) {
-        (self.kind, self.version)
-    }
-    fn check(&self) -> Result<(), WireError> {
-        if self.package.len() > limits::ENTRY_BUCKETS[2] {
-            return Err(WireError::TooLarge("a key package"));
-        }
-        Ok(())
-    }
-}
+object! { JoinBundle: kinds::JOIN_BUNDLE, fields [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10] }

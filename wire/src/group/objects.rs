@@ -6,17 +6,17 @@ use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
 use super::kinds;
-use crate::cbor::{self, WireError};
+use crate::cbor::WireError;
 use crate::ids::{AccountId, CommitId, DeviceId, GroupId, OrderId, StateId};
-use crate::signed::Body;
+use crate::object::object;
 use crate::{labels, limits};
 
 /// Orders and re-add requests that one commit may carry.
-pub(super) const COMMIT_ORDERS_MAX: usize = 64;
+const COMMIT_ORDERS_MAX: usize = 64;
 /// Bad commits that one mark may name.
-pub(super) const MARK_BAD_MAX: usize = 64;
+const MARK_BAD_MAX: usize = 64;
 /// States that a re-add request may name.
-pub(super) const READD_STATES_MAX: usize = 16;
+const READD_STATES_MAX: usize = 16;
 
 /// A commit as its committer publishes it: signed a second time, because the
 /// MLS signature does not cover the confirmation tag.
@@ -40,14 +40,7 @@ pub struct CommitEnvelope {
     pub message: Vec<u8>,
 }
 
-impl Body for CommitEnvelope {
-    const KIND: u16 = kinds::COMMIT;
-    const FIELDS: &'static [u64] = &[0, 1, 2, 3, 4];
-    const LABEL: &'static str = labels::SIG_COMMIT;
-    fn head(&self) -> (u16, u16) {
-        (self.kind, self.version)
-    }
-}
+object! { CommitEnvelope: kinds::COMMIT, fields [0, 1, 2, 3, 4], label labels::SIG_COMMIT }
 
 /// Why a commit was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
@@ -103,25 +96,14 @@ pub struct CommitMeta {
     pub rotate: bool,
 }
 
+object! { CommitMeta: kinds::COMMIT_META, fields [0, 1, 2, 3, 4, 5, 6, 7, 8], check Self::bounds }
+
 impl CommitMeta {
-    /// Bytes for the authenticated data.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        cbor::encode(self)
-    }
-    /// Parses authenticated data.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, WireError> {
-        let meta: Self = cbor::decode(bytes, &[0, 1, 2, 3, 4, 5, 6, 7, 8])?;
-        if meta.kind != kinds::COMMIT_META {
-            return Err(WireError::Kind { expected: kinds::COMMIT_META, got: meta.kind });
-        }
-        if meta.version != 1 {
-            return Err(WireError::Version(meta.version));
-        }
-        if meta.orders.len() > COMMIT_ORDERS_MAX || meta.readds.len() > limits::DEVICES_PER_GROUP_MAX {
+    fn bounds(&self) -> Result<(), WireError> {
+        if self.orders.len() > COMMIT_ORDERS_MAX || self.readds.len() > limits::DEVICES_PER_GROUP_MAX {
             return Err(WireError::TooLarge("a commit's list of orders"));
         }
-        Ok(meta)
+        Ok(())
     }
 }
 
@@ -173,14 +155,10 @@ pub struct Mark {
     pub bad: Vec<BadCommit>,
 }
 
-impl Body for Mark {
-    const KIND: u16 = kinds::MARK;
-    const FIELDS: &'static [u64] = &[0, 1, 2, 3, 4, 5, 6, 7, 8];
-    const LABEL: &'static str = labels::SIG_MARK;
-    fn head(&self) -> (u16, u16) {
-        (self.kind, self.version)
-    }
-    fn check(&self) -> Result<(), WireError> {
+object! { Mark: kinds::MARK, fields [0, 1, 2, 3, 4, 5, 6, 7, 8], label labels::SIG_MARK, check Self::bounds }
+
+impl Mark {
+    fn bounds(&self) -> Result<(), WireError> {
         if self.n == 0 || (self.n == 1) != self.prev.is_none() {
             return Err(WireError::Invalid("a mark's number and its predecessor do not fit"));
         }
@@ -268,14 +246,13 @@ pub struct Order {
     pub statement: Option<Vec<u8>>,
 }
 
-impl Body for Order {
-    const KIND: u16 = kinds::ORDER;
-    const FIELDS: &'static [u64] = &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13];
-    const LABEL: &'static str = labels::SIG_ORDER;
-    fn head(&self) -> (u16, u16) {
-        (self.kind, self.version)
-    }
-    fn check(&self) -> Result<(), WireError> {
+object! {
+    Order: kinds::ORDER, fields [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13],
+    label labels::SIG_ORDER, check Self::bounds
+}
+
+impl Order {
+    fn bounds(&self) -> Result<(), WireError> {
         if self.n < 2 || self.prev.is_none() {
             return Err(WireError::Invalid("an order follows a mark of its device"));
         }
@@ -316,14 +293,10 @@ pub struct ReaddReq {
     pub held: Vec<StateId>,
 }
 
-impl Body for ReaddReq {
-    const KIND: u16 = kinds::READD;
-    const FIELDS: &'static [u64] = &[0, 1, 2, 3, 4, 5, 6];
-    const LABEL: &'static str = labels::SIG_READD;
-    fn head(&self) -> (u16, u16) {
-        (self.kind, self.version)
-    }
-    fn check(&self) -> Result<(), WireError> {
+object! { ReaddReq: kinds::READD, fields [0, 1, 2, 3, 4, 5, 6], label labels::SIG_READD, check Self::bounds }
+
+impl ReaddReq {
+    fn bounds(&self) -> Result<(), WireError> {
         if self.held.len() > READD_STATES_MAX {
             return Err(WireError::TooLarge("a re-add request's list of states"));
         }

@@ -5,7 +5,7 @@ use minicbor::{Decode, Encode};
 use super::kinds;
 use crate::cbor::WireError;
 use crate::ids::{AccountId, DeviceId, PeerKey, RelayId, TopicId};
-use crate::signed::Body;
+use crate::object::object;
 use crate::topic::{DELIVERY_TOKEN_BYTES_MAX, Descriptor};
 use crate::{labels, limits};
 
@@ -35,7 +35,7 @@ impl RelayHint {
 }
 
 /// Bounds of a list of addresses.
-pub fn check_addrs(addrs: &[String]) -> Result<(), WireError> {
+pub(crate) fn check_addrs(addrs: &[String]) -> Result<(), WireError> {
     if addrs.len() > limits::ADDRS_MAX {
         return Err(WireError::TooLarge("the number of addresses"));
     }
@@ -108,14 +108,13 @@ pub struct DeviceCard {
     pub token: Option<Vec<u8>>,
 }
 
-impl Body for DeviceCard {
-    const KIND: u16 = kinds::DEVICE_CARD;
-    const FIELDS: &'static [u64] = &[0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
-    const LABEL: &'static str = labels::SIG_DEVICE_CARD;
-    fn head(&self) -> (u16, u16) {
-        (self.kind, self.version)
-    }
-    fn check(&self) -> Result<(), WireError> {
+object! {
+    DeviceCard: kinds::DEVICE_CARD, fields [0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12],
+    label labels::SIG_DEVICE_CARD, check Self::bounds
+}
+
+impl DeviceCard {
+    fn bounds(&self) -> Result<(), WireError> {
         if self.relays.len() > limits::CARD_RELAYS_MAX {
             return Err(WireError::TooLarge("the number of relays"));
         }

@@ -5,7 +5,7 @@ use minicbor::{Decode, Encode};
 use super::kinds;
 use crate::cbor::WireError;
 use crate::ids::{AccountId, DeviceId};
-use crate::signed::Body;
+use crate::object::{Versioned as _, object};
 use crate::{labels, limits};
 
 /// "A_g is generation g of my account key." Signed by R.
@@ -37,14 +37,7 @@ impl Rotate {
     }
 }
 
-impl Body for Rotate {
-    const KIND: u16 = kinds::ROTATE;
-    const FIELDS: &'static [u64] = &[0, 1, 3, 4, 5];
-    const LABEL: &'static str = labels::SIG_ROTATE;
-    fn head(&self) -> (u16, u16) {
-        (self.kind, self.version)
-    }
-}
+object! { Rotate: kinds::ROTATE, fields [0, 1, 3, 4, 5], label labels::SIG_ROTATE }
 
 /// "This device is mine." Signed by A_g.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -78,14 +71,7 @@ impl Device {
     }
 }
 
-impl Body for Device {
-    const KIND: u16 = kinds::DEVICE;
-    const FIELDS: &'static [u64] = &[0, 1, 3, 4, 5, 6];
-    const LABEL: &'static str = labels::SIG_DEVICE;
-    fn head(&self) -> (u16, u16) {
-        (self.kind, self.version)
-    }
-}
+object! { Device: kinds::DEVICE, fields [0, 1, 3, 4, 5, 6], label labels::SIG_DEVICE }
 
 /// "Certificates of this device up to my generation are void." Signed by A_g.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -116,14 +102,7 @@ impl RevokeByAccount {
     }
 }
 
-impl Body for RevokeByAccount {
-    const KIND: u16 = kinds::REVOKE_BY_ACCOUNT;
-    const FIELDS: &'static [u64] = &[0, 1, 3, 4, 5];
-    const LABEL: &'static str = labels::SIG_REVOKE_A;
-    fn head(&self) -> (u16, u16) {
-        (self.kind, self.version)
-    }
-}
+object! { RevokeByAccount: kinds::REVOKE_BY_ACCOUNT, fields [0, 1, 3, 4, 5], label labels::SIG_REVOKE_A }
 
 /// "This device key is void for ever." Signed by R.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -151,14 +130,7 @@ impl RevokeByRecovery {
     }
 }
 
-impl Body for RevokeByRecovery {
-    const KIND: u16 = kinds::REVOKE_BY_RECOVERY;
-    const FIELDS: &'static [u64] = &[0, 1, 3, 4];
-    const LABEL: &'static str = labels::SIG_REVOKE_R;
-    fn head(&self) -> (u16, u16) {
-        (self.kind, self.version)
-    }
-}
+object! { RevokeByRecovery: kinds::REVOKE_BY_RECOVERY, fields [0, 1, 3, 4], label labels::SIG_REVOKE_R }
 
 /// How a person wants to be shown. Signed by A_g; the higher version counts.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -193,16 +165,7 @@ impl Profile {
     pub fn new(account: AccountId, generation: u32, revision: u64, name: String, about: String) -> Self {
         Self { kind: Self::KIND, version: Self::VERSION, account, generation, revision, name, about }
     }
-}
-
-impl Body for Profile {
-    const KIND: u16 = kinds::PROFILE;
-    const FIELDS: &'static [u64] = &[0, 1, 3, 4, 5, 6, 7];
-    const LABEL: &'static str = labels::SIG_PROFILE;
-    fn head(&self) -> (u16, u16) {
-        (self.kind, self.version)
-    }
-    fn check(&self) -> Result<(), WireError> {
+    fn bounds(&self) -> Result<(), WireError> {
         if self.name.trim().is_empty() {
             return Err(WireError::Invalid("a profile needs a name"));
         }
@@ -216,10 +179,15 @@ impl Body for Profile {
     }
 }
 
+object! {
+    Profile: kinds::PROFILE, fields [0, 1, 3, 4, 5, 6, 7],
+    label labels::SIG_PROFILE, check Self::bounds
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::credential::tests::sample;
     use super::*;
+    use crate::identity::sample;
     use crate::signed::{Raw, sign};
     use ed25519_dalek::SigningKey;
     use proptest::prelude::*;

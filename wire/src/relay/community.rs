@@ -11,11 +11,11 @@ use crate::ids::{RelayId, hash};
 use crate::{labels, limits};
 
 /// What a community link starts with.
-pub const SCHEME: &str = "kith-relay:";
+pub(crate) const SCHEME: &str = "kith-relay:";
 /// The longest link, in characters.
-pub const LINK_CHARS_MAX: usize = 4096;
+const LINK_CHARS_MAX: usize = 4096;
 /// The longest admission token, in bytes.
-pub const ADMISSION_BYTES_MAX: usize = 64;
+const ADMISSION_BYTES_MAX: usize = 64;
 const CHECK_BYTES: usize = 4;
 const VERSION: u16 = 1;
 
@@ -99,12 +99,8 @@ impl CommunityLink {
         if checksum(body) != *check {
             return Err(E::Damaged);
         }
-        let version = minicbor::Decoder::new(body).array().and_then(|_| {
-            let mut d = minicbor::Decoder::new(body);
-            d.array()?;
-            d.u16()
-        });
-        match version {
+        let mut d = minicbor::Decoder::new(body);
+        match d.array().and_then(|_| d.u16()) {
             Ok(VERSION) => {}
             Ok(_) => return Err(E::Newer),
             Err(_) => return Err(E::Invalid("it is malformed")),

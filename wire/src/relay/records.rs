@@ -6,16 +6,15 @@ use minicbor::{Decode, Encode};
 
 use crate::cbor::WireError;
 use crate::ids::{DeviceId, EntryId, RelayId, TopicId};
+use crate::object::{Versioned as _, object};
 use crate::signed::{self, Body, Raw};
 use crate::topic::kinds;
 use crate::{labels, limits};
 
 /// The largest statement, receipt or notice, in bytes.
 const RECORD_BYTES_MAX: usize = 2048;
-/// The largest key package in a record, in bytes.
-pub const PACKAGE_BYTES_MAX: usize = 8 << 10;
 /// The largest signed key package record, in bytes.
-pub const PACKAGE_RECORD_BYTES_MAX: usize = PACKAGE_BYTES_MAX + 256;
+pub const PACKAGE_RECORD_BYTES_MAX: usize = limits::KEY_PACKAGE_BYTES_MAX + 256;
 
 fn parse<T: Body>(bytes: &[u8], relay: &RelayId) -> Result<T, WireError> {
     if bytes.len() > RECORD_BYTES_MAX {
@@ -85,22 +84,18 @@ pub struct Statement {
     pub issued_ms: u64,
 }
 
-impl Body for Statement {
-    const KIND: u16 = kinds::STATEMENT;
-    const FIELDS: &'static [u64] = &[0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17];
-    const LABEL: &'static str = labels::SIG_RELAY_STATEMENT;
-    fn head(&self) -> (u16, u16) {
-        (self.kind, self.version)
-    }
-    fn check(&self) -> Result<(), WireError> {
+object! {
+    Statement: kinds::STATEMENT, fields [0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17],
+    label labels::SIG_RELAY_STATEMENT, check Self::bounds
+}
+
+impl Statement {
+    fn bounds(&self) -> Result<(), WireError> {
         if self.name.len() > limits::NAME_BYTES_MAX {
             return Err(WireError::TooLarge("the relay's name"));
         }
         Ok(())
     }
-}
-
-impl Statement {
     /// Signs it with the relay's key.
     #[must_use]
     pub fn sign(&self, key: &SigningKey) -> Vec<u8> {
@@ -141,20 +136,13 @@ pub struct Receipt {
     pub stored_until_ms: u64,
 }
 
-impl Body for Receipt {
-    const KIND: u16 = kinds::RECEIPT;
-    const FIELDS: &'static [u64] = &[0, 1, 3, 4, 5, 6];
-    const LABEL: &'static str = labels::SIG_RELAY_RECEIPT;
-    fn head(&self) -> (u16, u16) {
-        (self.kind, self.version)
-    }
-}
+object! { Receipt: kinds::RECEIPT, fields [0, 1, 3, 4, 5, 6], label labels::SIG_RELAY_RECEIPT }
 
 impl Receipt {
     /// Signs a receipt. The same arguments give the same bytes.
     #[must_use]
     pub fn sign(key: &SigningKey, topic: TopicId, id: EntryId, index: u64, stored_until_ms: u64) -> Vec<u8> {
-        let body = Self { kind: kinds::RECEIPT, version: Self::VERSION, topic, id, index, stored_until_ms };
+        let body = Self { kind: Self::KIND, version: Self::VERSION, topic, id, index, stored_until_ms };
         signed::sign(&body, key, &[]).to_bytes()
     }
     /// Reads a receipt of `relay` for exactly this entry of this topic.
@@ -203,22 +191,18 @@ pub struct Evicted {
     pub at_ms: u64,
 }
 
-impl Body for Evicted {
-    const KIND: u16 = kinds::EVICTED;
-    const FIELDS: &'static [u64] = &[0, 1, 3, 4, 5, 6, 7];
-    const LABEL: &'static str = labels::SIG_RELAY_EVICTED;
-    fn head(&self) -> (u16, u16) {
-        (self.kind, self.version)
-    }
-    fn check(&self) -> Result<(), WireError> {
+object! {
+    Evicted: kinds::EVICTED, fields [0, 1, 3, 4, 5, 6, 7],
+    label labels::SIG_RELAY_EVICTED, check Self::bounds
+}
+
+impl Evicted {
+    fn bounds(&self) -> Result<(), WireError> {
         if self.from > self.to {
             return Err(WireError::Invalid("the notice of eviction ends before it begins"));
         }
         Ok(())
     }
-}
-
-impl Evicted {
     /// Signs it with the relay's key.
     #[must_use]
     pub fn sign(&self, key: &SigningKey) -> Vec<u8> {
@@ -255,27 +239,23 @@ pub struct PackageRecord {
     pub last_resort: bool,
 }
 
-impl Body for PackageRecord {
-    const KIND: u16 = kinds::PACKAGE;
-    const FIELDS: &'static [u64] = &[0, 1, 3, 4, 5, 6];
-    const LABEL: &'static str = labels::SIG_PACKAGE;
-    fn head(&self) -> (u16, u16) {
-        (self.kind, self.version)
-    }
-    fn check(&self) -> Result<(), WireError> {
-        if self.package.len() > PACKAGE_BYTES_MAX {
+object! {
+    PackageRecord: kinds::PACKAGE, fields [0, 1, 3, 4, 5, 6],
+    label labels::SIG_PACKAGE, check Self::bounds
+}
+
+impl PackageRecord {
+    fn bounds(&self) -> Result<(), WireError> {
+        if self.package.len() > limits::KEY_PACKAGE_BYTES_MAX {
             return Err(WireError::TooLarge("the key package"));
         }
         Ok(())
     }
-}
-
-impl PackageRecord {
     /// Signs a record with the device's key.
     #[must_use]
     pub fn sign(key: &SigningKey, package: Vec<u8>, published_ms: u64, last_resort: bool) -> Vec<u8> {
         let body = Self {
-            kind: kinds::PACKAGE,
+            kind: Self::KIND,
             version: Self::VERSION,
             device: DeviceId(key.verifying_key().to_bytes()),
             package,
@@ -329,7 +309,7 @@ mod tests {
         let record = PackageRecord::verify(&bytes, &device).unwrap();
         assert_eq!((record.package.len(), record.last_resort), (600, true));
         assert!(PackageRecord::verify(&bytes, &DeviceId([2; 32])).is_err());
-        let large = PackageRecord::sign(&key, vec![5; PACKAGE_BYTES_MAX + 1], 9, true);
+        let large = PackageRecord::sign(&key, vec![5; limits::KEY_PACKAGE_BYTES_MAX + 1], 9, true);
         assert!(PackageRecord::verify(&large, &device).is_err());
     }
 }

@@ -6,7 +6,8 @@ use kith_wire::crypto::Secret;
 use kith_wire::identity::{DeviceCard, RelayHint};
 use kith_wire::ids::GroupId;
 use kith_wire::limits::{ADDR_BYTES_MAX, ADDRS_MAX, CARD_RELAYS_MAX};
-use kith_wire::signed::{self, Body as _, Raw};
+use kith_wire::object::Versioned as _;
+use kith_wire::signed::{self, Raw};
 use kith_wire::topic::Grant;
 use rand_core::Rng as _;
 

@@ -7,7 +7,7 @@
 use kith_wire::contact::{self, Contact, ContactAnswer, ContactRequest, Introduced, Introduction, Verdict};
 use kith_wire::ids::{AccountId, GroupId};
 use kith_wire::limits::ABOUT_BYTES_MAX;
-use kith_wire::signed::Body as _;
+use kith_wire::object::Versioned as _;
 
 use super::row::{self, Asked, DeviceRow, Incoming, Person, State};
 use super::{introduction_to, learn, person, refused};
