@@ -6,6 +6,7 @@
 
 use kith_wire::crypto::Secret;
 use kith_wire::ids::{DeviceId, TopicId};
+use kith_wire::topic::{pad, unpad};
 use kith_wire::{labels, limits};
 use openmls_traits::crypto::OpenMlsCrypto;
 use openmls_traits::types::{HpkeAeadType, HpkeCiphertext, HpkeConfig, HpkeKdfType, HpkeKemType};
@@ -14,11 +15,11 @@ use x25519_dalek::StaticSecret;
 use crate::EngineError;
 use crate::crypto::Crypto;
 
-/// Bytes that the seal adds: encapsulated key and tag, and the length field.
-const OVERHEAD: usize = 32 + 16 + 4;
+/// Bytes that the seal adds: encapsulated key and tag.
+const SEAL_BYTES: usize = 32 + 16;
 
 /// The largest object that fits an inbox entry, in bytes.
-pub const OBJECT_BYTES_MAX: usize = limits::ENTRY_BYTES_MAX - OVERHEAD;
+pub const OBJECT_BYTES_MAX: usize = limits::ENTRY_BYTES_MAX - SEAL_BYTES - 4;
 
 fn info(topic: TopicId, device: DeviceId) -> Vec<u8> {
     [labels::HPKE_INBOX.as_bytes(), &[0], &topic.0, &device.0].concat()
@@ -32,14 +33,8 @@ pub fn seal(
     device: DeviceId,
     object: &[u8],
 ) -> Result<Vec<u8>, EngineError> {
-    let bucket = limits::ENTRY_BUCKETS.iter().find(|b| object.len() + OVERHEAD <= **b);
-    let (Some(bucket), Ok(len)) = (bucket, u32::try_from(object.len())) else {
-        return Err(EngineError::Refused("this is too large for an inbox: send it as a file"));
-    };
-    let mut plain = Vec::with_capacity(bucket - 48);
-    plain.extend_from_slice(&len.to_be_bytes());
-    plain.extend_from_slice(object);
-    plain.resize(bucket - 48, 0);
+    let plain = pad(object, SEAL_BYTES)
+        .map_err(|_| EngineError::Refused("this is too large for an inbox: send it as a file"))?;
     // The ephemeral key is given, so that the engine's seed is not needed.
     let crypto = Crypto::new(Secret::new([0; 32]));
     let sealed = crypto
@@ -75,11 +70,5 @@ pub fn open(
     let Ok(plain) = crypto.hpke_open(config, &input, secret.as_bytes(), &info(topic, device), b"") else {
         return Err(sealed);
     };
-    let Some((len, rest)) = plain.split_at_checked(4) else { return Err(sealed) };
-    let len = len.iter().fold(0usize, |v, b| v << 8 | usize::from(*b));
-    let object = rest.get(..len).ok_or(EngineError::Wire(kith_wire::cbor::WireError::Seal))?;
-    if rest.get(len..).is_some_and(|pad| pad.iter().any(|b| *b != 0)) {
-        return Err(sealed);
-    }
-    Ok(object.to_vec())
+    unpad(plain).map_err(|_| sealed)
 }
