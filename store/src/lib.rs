@@ -6,6 +6,7 @@
 //! `mls`, `node/core` and `bootstrap`.
 
 mod argon;
+mod cache;
 mod file;
 mod layout;
 mod lock;

@@ -23,6 +23,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use crate::cache::{Cache, Look};
 use crate::{Backend, Key, Overlay, Range, RawRead, Read, Row, Store, StoreError, Table, layout};
 
 /// Keys of shreddable rows held in memory; the least recently used one goes.
@@ -45,6 +46,8 @@ pub struct Sealed<S> {
     /// Held for the whole of a write: writes come one after another.
     writer: Mutex<ChaCha20Rng>,
     shred_keys: Mutex<ShredKeys>,
+    /// Opened rows of tables that are not shreddable.
+    opened: Mutex<Cache>,
 }
 
 impl<S> core::fmt::Debug for Sealed<S> {
@@ -67,6 +70,7 @@ impl<S: Backend> Sealed<S> {
             names: keyed(&crypto::derive(master, labels::VAULT_ROWKEY, b"")),
             writer: Mutex::new(ChaCha20Rng::from_seed(seed)),
             shred_keys: Mutex::default(),
+            opened: Mutex::default(),
         };
         sealed.check_vault()?;
         Ok(sealed)
@@ -218,7 +222,9 @@ impl<S: Backend> Store for Sealed<S> {
         let prepared = self.seal(changes, &mut rng)?;
         // Before and after: a reader may put a key back that it still saw.
         lock(&self.shred_keys).forget(&prepared.destroyed);
+        lock(&self.opened).begin(changes);
         self.inner.write(&prepared.rows)?;
+        lock(&self.opened).end(changes);
         let mut cache = lock(&self.shred_keys);
         cache.forget(&prepared.destroyed);
         for (name, secret) in prepared.used {
@@ -237,12 +243,19 @@ impl<S: Backend> Read for Sealed<S> {
             // Row and row key must be of one moment.
             return self.view().get(key);
         }
+        let writes = match lock(&self.opened).look(key) {
+            Look::Known(value) => return Ok(value),
+            Look::Unknown(writes) => writes,
+        };
         let name = self.name(key.table, key.name);
         let place = Key::at(key.table, &name, key.order);
-        self.inner
+        let value = self
+            .inner
             .get(place)?
             .map(|value| self.open_row(key.table, &layout::row_key(place), &value))
-            .transpose()
+            .transpose()?;
+        lock(&self.opened).learnt(writes, key, value.as_deref());
+        Ok(value)
     }
     fn scan(&self, range: Range<'_>) -> Result<Vec<Row>, StoreError> {
         if range.table.shreddable() {

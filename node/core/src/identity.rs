@@ -247,6 +247,11 @@ pub(crate) fn own_profile(r: &dyn Read) -> Result<(Vec<u8>, Profile), StoreError
     Ok((bytes, profile.map_err(|_| damaged("the own profile"))?))
 }
 
+/// The own account, without deriving any key.
+pub(crate) fn own_account(r: &dyn Read) -> Result<Option<AccountId>, StoreError> {
+    Ok(rows::get::<KeyRow>(r, KEYS)?.map(|row| row.rotation.account()))
+}
+
 /// Account, device and time of creation, without deriving any key.
 pub(crate) fn own_ids(r: &dyn Read) -> Result<Option<(AccountId, DeviceId, u64)>, StoreError> {
     Ok(rows::get::<KeyRow>(r, KEYS)?.map(|row| {

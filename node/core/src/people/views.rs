@@ -28,10 +28,10 @@ pub(crate) fn display_name(r: &dyn Read, account: &AccountId) -> Result<String, 
         let name = name_of(&person);
         return Ok(person.nickname.unwrap_or(name));
     }
-    match identity::own_ids(r)? {
-        Some((me, ..)) if me == *account => Ok(identity::own_profile(r)?.1.name),
-        _ => Ok(short(account)),
+    if identity::own_account(r)?.as_ref() == Some(account) {
+        return Ok(identity::own_profile(r)?.1.name);
     }
+    Ok(short(account))
 }
 
 fn contact(r: &dyn Read, person: Person) -> Result<view::Contact, StoreError> {
