@@ -4,12 +4,13 @@ import { Component, useState, type ReactNode } from "react";
 import { ApiError, sentence } from "./api/client";
 import { useSession } from "./api/queries";
 import { t } from "./i18n";
-import { Button, Skeleton } from "./ui/kit";
+import { Button } from "./ui/button";
+import { Skeleton } from "./ui/panel";
 import { Toasts } from "./ui/toasts";
 import { Card } from "./views/card";
-import { Onboarding } from "./views/onboarding";
+import { Onboarding } from "./views/onboarding/onboarding";
 import { Shell } from "./views/shell";
-import { Unlock } from "./views/unlock";
+import { Unlock } from "./views/unlock/unlock";
 
 class Boundary extends Component<{ children: ReactNode }, { broken: boolean }> {
   override state = { broken: false };

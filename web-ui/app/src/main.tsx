@@ -7,7 +7,7 @@ import { I18nProvider } from "react-aria-components";
 import { App } from "./App";
 import { client } from "./api/cache";
 import { locale } from "./i18n";
-import { applyTheme, readTheme } from "./lib/theme";
+import { applyTheme, readTheme } from "./lib/remembered";
 import "./styles.css";
 
 applyTheme(readTheme());

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { openStream, type StreamHandlers } from "./events";
+import { openStream, parseFrame, type StreamHandlers } from "./events";
 
 /** The browser's socket, driven by hand. */
 class Socket extends EventTarget {
@@ -119,5 +119,22 @@ describe("openStream", () => {
     stop();
     vi.advanceTimersByTime(60_000);
     expect(Socket.all.length).toBe(1);
+  });
+});
+
+describe("parseFrame", () => {
+  it("reads hello and events", () => {
+    expect(parseFrame('{"hello":{"seq":7,"resync":false,"run":"r"}}')).toEqual({ hello: { seq: 7, resync: false, run: "r" } });
+    expect(parseFrame('{"seq":8,"event":{"type":"typing","conversation":"c","account":"a"}}')).toMatchObject({ seq: 8 });
+  });
+
+  it("refuses everything else", () => {
+    for (const text of ["", "null", "[]", "{", '{"seq":"8","event":{}}', '{"seq":8}', '{"seq":8,"event":null}', '{"seq":8,"event":{}}', '{"hello":{"resync":true}}', '{"hello":null}']) {
+      expect(parseFrame(text), text).toBeNull();
+    }
+  });
+
+  it("asks for a resync when it is not told", () => {
+    expect(parseFrame('{"hello":{"seq":1}}')).toEqual({ hello: { seq: 1, resync: true, run: "" } });
   });
 });

@@ -2,9 +2,10 @@
 // repeated with the same key until the node has accepted or refused them.
 // In memory only: what a person writes is never kept by the browser.
 
-import { useSyncExternalStore } from "react";
 import { ApiError, api, sentence } from "./client";
-import { checkSession, client, keys, showAccepted } from "./cache";
+import { checkSession, client, keys } from "./cache";
+import { showAccepted } from "./paging";
+import { useValueOf, Values } from "./store";
 import type { Me, Message, Quote } from "./types";
 
 export type Pending = {
@@ -20,20 +21,16 @@ export type Pending = {
 };
 
 /** Per conversation; the composer refuses more. */
-export const PENDING_MAX = 500;
+const PENDING_MAX = 500;
 const PAUSE_MS_MIN = 500;
 const PAUSE_MS_MAX = 10_000;
 
-const none: readonly Pending[] = [];
-const boxes = new Map<string, readonly Pending[]>();
+const boxes = new Values<readonly Pending[]>([]);
 const chains = new Map<string, Promise<void>>();
-const listeners = new Set<() => void>();
 
 function change(conversation: string, edit: (list: readonly Pending[]) => readonly Pending[]) {
-  const next = edit(boxes.get(conversation) ?? none);
-  if (next.length === 0) boxes.delete(conversation);
-  else boxes.set(conversation, next);
-  for (const listener of listeners) listener();
+  const next = edit(boxes.get(conversation));
+  boxes.set(conversation, next.length === 0 ? null : next);
 }
 
 function update(item: Pending, fields: Partial<Pending>) {
@@ -41,7 +38,7 @@ function update(item: Pending, fields: Partial<Pending>) {
 }
 
 function held(item: Pending): boolean {
-  return (boxes.get(item.conversation) ?? none).some((p) => p.key === item.key);
+  return boxes.get(item.conversation).some((p) => p.key === item.key);
 }
 
 const sleepers = new Set<() => void>();
@@ -116,7 +113,7 @@ function enqueue(item: Pending) {
 
 /** Sends a text; false when too many wait already. */
 export function send(conversation: string, text: string, replyTo: Quote | null): boolean {
-  if ((boxes.get(conversation) ?? none).length >= PENDING_MAX) return false;
+  if (boxes.get(conversation).length >= PENDING_MAX) return false;
   const item: Pending = {
     key: crypto.randomUUID(),
     conversation,
@@ -145,7 +142,6 @@ export function discard(item: Pending) {
 export function clearOutbox() {
   boxes.clear();
   wakeOutbox();
-  for (const listener of listeners) listener();
 }
 
 /** Whether closing the page would lose something. */
@@ -153,15 +149,8 @@ export function hasPending(): boolean {
   return boxes.size > 0;
 }
 
-function subscribe(listener: () => void) {
-  listeners.add(listener);
-  return () => {
-    listeners.delete(listener);
-  };
-}
-
 export function usePending(conversation: string): readonly Pending[] {
-  return useSyncExternalStore(subscribe, () => boxes.get(conversation) ?? none);
+  return useValueOf(boxes, conversation);
 }
 
 /**

@@ -1,5 +1,4 @@
 import { describe, expect, it } from "vitest";
-import { parseFrame } from "./events";
 import { applyChanges, Memory, MEMORY_MAX, putContact, putConversation, totalUnread } from "./patch";
 import type { Contact, Conversation } from "./types";
 
@@ -68,21 +67,15 @@ describe("Memory", () => {
     expect(memory.since(mark)).toBeNull();
     expect(memory.since(memory.mark())).toEqual([]);
   });
-});
 
-describe("parseFrame", () => {
-  it("reads hello and events", () => {
-    expect(parseFrame('{"hello":{"seq":7,"resync":false,"run":"r"}}')).toEqual({ hello: { seq: 7, resync: false, run: "r" } });
-    expect(parseFrame('{"seq":8,"event":{"type":"typing","conversation":"c","account":"a"}}')).toMatchObject({ seq: 8 });
-  });
-
-  it("refuses everything else", () => {
-    for (const text of ["", "null", "[]", "{", '{"seq":"8","event":{}}', '{"seq":8}', '{"seq":8,"event":null}', '{"seq":8,"event":{}}', '{"hello":{"resync":true}}', '{"hello":null}']) {
-      expect(parseFrame(text), text).toBeNull();
-    }
-  });
-
-  it("asks for a resync when it is not told", () => {
-    expect(parseFrame('{"hello":{"seq":1}}')).toEqual({ hello: { seq: 1, resync: true, run: "" } });
+  it("forgets everything at once, and tells those who wait", () => {
+    const memory = new Memory<number>();
+    memory.put("a", 1);
+    const mark = memory.mark();
+    memory.clear();
+    expect(memory.since(mark)).toBeNull();
+    const later = memory.mark();
+    memory.put("b", 2);
+    expect(memory.since(later)).toEqual([2]);
   });
 });

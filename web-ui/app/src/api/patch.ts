@@ -15,7 +15,7 @@ export function putConversation(list: readonly Conversation[], conversation: Con
   return [...list.filter((c) => c.id !== conversation.id), conversation].toSorted(newestFirst);
 }
 
-export function dropConversation(list: readonly Conversation[], id: string): Conversation[] {
+function dropConversation(list: readonly Conversation[], id: string): Conversation[] {
   return list.filter((c) => c.id !== id);
 }
 
@@ -57,6 +57,13 @@ export class Memory<T> {
         this.forgotten = oldest[1].mark;
       }
     }
+  }
+
+  /** Forgets everything; a fetch that is on its way is made again. */
+  clear() {
+    this.entries.clear();
+    this.last += 1;
+    this.forgotten = this.last;
   }
 
   /** What came after `mark`, oldest first; null when some of it is forgotten. */

@@ -1,9 +1,10 @@
-// Hooks over the cache: what views read and what they may ask for.
+// Hooks over the cache: what views read.
 
-import { useMutation, useQuery, type UseMutationResult } from "@tanstack/react-query";
-import { api, ApiError, sentence } from "./client";
-import { client, fetchContacts, fetchConversations, fetchMe, keys, windowQuery } from "./cache";
-import { toast } from "../ui/toasts";
+import { useQuery } from "@tanstack/react-query";
+import { api, ApiError } from "./client";
+import { keys } from "./cache";
+import { fetchContacts, fetchConversations, fetchMe } from "./fetch";
+import { windowQuery } from "./paging";
 import type { Contact, Conversation, ConversationDetails, Delivery, Health, Invite, Network, Safety, Session, Settings } from "./types";
 
 export type Gate = Session | { state: "signed_out" };
@@ -59,40 +60,3 @@ export const useSafety = (account: string, enabled: boolean) =>
     queryFn: ({ signal }) => api.get<Safety>(`/contacts/${account}/safety`, { signal }),
     enabled,
   });
-
-type ActionOptions<T> = {
-  /** What to fetch again afterwards. */
-  refresh?: readonly (readonly unknown[])[];
-  done?: (result: T) => void;
-  /** Errors are shown next to the control instead of as a toast. */
-  quiet?: boolean;
-  /** A second request may start before the first has its answer. */
-  parallel?: boolean;
-};
-
-/** A request that changes something. A refusal becomes a toast. */
-export function useAction<T, V = void>(run: (input: V) => Promise<T>, options: ActionOptions<T> = {}): UseMutationResult<T, Error, V> {
-  const mutation = useMutation<T, Error, V>({
-    mutationFn: run,
-    onSuccess: (result) => {
-      options.done?.(result);
-    },
-    onError: (error) => {
-      if (options.quiet !== true) toast.refusal(sentence(error));
-    },
-    onSettled: () => {
-      for (const queryKey of options.refresh ?? []) void client.invalidateQueries({ queryKey });
-    },
-  });
-  const { mutate, isPending } = mutation;
-  if (options.parallel === true) return mutation;
-  return { ...mutation, mutate: (...input) => (isPending ? undefined : mutate(...input)) };
-}
-
-export const startConversation = (title: string, members: string[]) =>
-  api.post<{ conversation: string }>("/conversations", { title, members });
-
-/** The name of a person as shown here. */
-export function shownName(contact: Contact): string {
-  return contact.nickname ?? contact.name;
-}

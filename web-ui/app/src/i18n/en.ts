@@ -13,8 +13,10 @@ function arg(args: readonly string[], index: number): string {
   return args[index] ?? "somebody";
 }
 
+const JUMP = { keys: "Ctrl K", mac: "⌘ K" };
+
 export const en = {
-  app: { name: "Kith", loading: "Loading", back: "Back", close: "Close", cancel: "Cancel", done: "Done", dismiss: "Dismiss" },
+  app: { name: "Kith", loading: "Loading", back: "Back", close: "Close", cancel: "Cancel", done: "Done", dismiss: "Dismiss", copied: "Copied." },
 
   error: {
     unknown: "Something went wrong in this page. Reload it; nothing that was sent is lost.",
@@ -137,6 +139,7 @@ export const en = {
     unread: (n: number) => `${n} unread`,
     you: "You",
     preview: (author: string, text: string) => `${author}: ${text}`,
+    draft: "Draft",
     nothing: "No messages yet",
     joining: "Waiting to be added",
     left: "You left",
@@ -183,7 +186,6 @@ export const en = {
     unitReply: (author: string, text: string) => `In reply to ${author}: ${text}. `,
     reply: "Reply",
     copy: "Copy text",
-    copied: "Copied.",
     newer: "This message needs a newer version of Kith.",
     quoteFar: "The message that this answers is further up. Scroll up to find it.",
     quoteMissing: "A message that is not here",
@@ -256,6 +258,7 @@ export const en = {
     cancelReply: "Cancel reply",
     left: (bytes: string) => `${bytes} bytes left`,
     tooLong: (over: string) => `Too long by ${over} bytes. A message holds 64 KiB; split this one.`,
+    tooMany: "Too many messages wait here already. Send this one when some of them have gone out.",
     waiting: "Your node does not answer. This message is sent as soon as it does.",
     failed: "Not sent.",
     retry: "Try again",
@@ -455,8 +458,9 @@ export const en = {
 
   keyboard: {
     title: "Keyboard",
+    jump: JUMP,
     rows: [
-      { keys: ["Ctrl K"], mac: ["⌘ K"], what: "Jump to a conversation, a person or a view" },
+      { keys: [JUMP.keys], mac: [JUMP.mac], what: "Jump to a conversation, a person or a view" },
       { keys: ["Alt ↑", "Alt ↓"], mac: ["⌥ ↑", "⌥ ↓"], what: "Previous or next conversation" },
       { keys: ["Enter"], mac: ["Return"], what: "Send the message" },
       { keys: ["Shift Enter"], mac: ["⇧ Return"], what: "New line" },

@@ -28,6 +28,11 @@ function daysAgo(at: number, now: number): number {
   return Math.round((dayOf(now) - dayOf(at)) / DAY_MS);
 }
 
+/** "14 June", with the year when it is another one. */
+function shortDate(at: number, now: number): string {
+  return (new Date(at).getFullYear() === new Date(now).getFullYear() ? dayFormat : dayYearFormat).format(at);
+}
+
 /** "14:05" */
 export function time(at: number): string {
   return timeFormat.format(at);
@@ -43,7 +48,7 @@ export function shortWhen(at: number, now: number): string {
   const days = daysAgo(at, now);
   if (days === 0) return time(at);
   if (days > 0 && days < 7) return weekdayFormat.format(at);
-  return new Date(at).getFullYear() === new Date(now).getFullYear() ? dayFormat.format(at) : dayYearFormat.format(at);
+  return shortDate(at, now);
 }
 
 /** For day separators. */
@@ -60,12 +65,12 @@ export function dayAndTime(at: number, now: number): string {
   const days = daysAgo(at, now);
   const day =
     days === 0 ? t.when.todayLower : days === 1 ? t.when.yesterdayLower : days === -1 ? t.when.tomorrowLower : null;
-  return t.when.dayTime(day ?? dayFormat.format(at), time(at));
+  return t.when.dayTime(day ?? shortDate(at, now), time(at));
 }
 
 /** "14 June" or, when near, "today, 14:05". */
 export function until(at: number, now: number): string {
-  return Math.abs(daysAgo(at, now)) < 2 ? dayAndTime(at, now) : dayFormat.format(at);
+  return Math.abs(daysAgo(at, now)) < 2 ? dayAndTime(at, now) : shortDate(at, now);
 }
 
 export function count(n: number): string {

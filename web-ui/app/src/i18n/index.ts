@@ -3,7 +3,7 @@
 import { en } from "./en";
 
 /** The shape that every language fills. */
-export type Catalogue = typeof en;
+type Catalogue = typeof en;
 
 /** Language of texts and dates. */
 export const locale: string = "en";

@@ -1,4 +1,4 @@
-// Into the clipboard, or a sentence that says why not.
+// Into the clipboard, and a word about it.
 
 import { t } from "../i18n";
 import { toast } from "../ui/toasts";
@@ -7,6 +7,7 @@ import { toast } from "../ui/toasts";
 export async function copyText(text: string): Promise<boolean> {
   try {
     await navigator.clipboard.writeText(text);
+    toast.info(t.app.copied);
     return true;
   } catch {
     toast.refusal(t.error.clipboard);

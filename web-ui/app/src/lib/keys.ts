@@ -3,10 +3,15 @@
 import { useEffect } from "react";
 import { client, keys } from "../api/cache";
 import type { Conversation } from "../api/types";
-import { currentRoute, goBack, navigate, paths } from "./router";
+import { t } from "../i18n";
 import { replyTo } from "./drafts";
+import { currentRoute, goBack, navigate, paths } from "./router";
+import { signal } from "./signals";
 
 export const isMac = typeof navigator !== "undefined" && /mac|iphone|ipad/iu.test(navigator.platform);
+
+/** The keys that open the jump, as they are written on this system. */
+export const jumpKey = isMac ? t.keyboard.jump.mac : t.keyboard.jump.keys;
 
 function editing(target: EventTarget | null): boolean {
   return target instanceof HTMLElement && (target.isContentEditable || /^(?:INPUT|TEXTAREA|SELECT)$/u.test(target.tagName));
@@ -25,7 +30,7 @@ function back() {
   const route = currentRoute();
   if (route.view === "chat") {
     if (replyTo(route.id) !== null) {
-      window.dispatchEvent(new CustomEvent("kith:cancel-reply"));
+      signal("cancel-reply");
     } else if (route.details) {
       navigate(paths.chat(route.id));
     } else {
@@ -67,7 +72,7 @@ export function useGlobalKeys({ onJump, onHelp }: Handlers) {
           onHelp();
         } else if (event.key.toLowerCase() === "r" && currentRoute().view === "chat") {
           event.preventDefault();
-          window.dispatchEvent(new CustomEvent("kith:reply"));
+          signal("reply");
         }
       }
     };

@@ -1,15 +1,7 @@
-// Names of people who type, as they are shown here.
+// Names of people as they are shown here.
 
-import { useContacts, shownName } from "../api/queries";
-import { t } from "../i18n";
-import { useTyping } from "./live";
-import { clean } from "./text";
+import type { Contact } from "../api/types";
 
-export function useTypingNames(conversation: string): string[] {
-  const accounts = useTyping(conversation);
-  const contacts = useContacts().data;
-  return accounts.map((account) => {
-    const contact = contacts?.find((c) => c.account === account);
-    return contact === undefined ? t.connection.somebody : clean(shownName(contact));
-  });
+export function shownName(contact: Contact): string {
+  return contact.nickname ?? contact.name;
 }

@@ -1,6 +1,7 @@
 // The address bar names the view. A small router over the History API.
 
-import { useSyncExternalStore, type AnchorHTMLAttributes, type MouseEvent, type Ref } from "react";
+import type { AnchorHTMLAttributes, MouseEvent, Ref } from "react";
+import { useValue, Value } from "../api/store";
 
 export type Route =
   | { view: "home" }
@@ -44,13 +45,10 @@ export const paths = {
   settings: (section?: string) => (section === undefined ? "/settings" : `/settings/${section}`),
 };
 
-const listeners = new Set<() => void>();
-let current = typeof location === "undefined" ? "/" : location.pathname;
+const current = new Value(typeof location === "undefined" ? "/" : location.pathname);
 
 function changed() {
-  if (location.pathname === current) return;
-  current = location.pathname;
-  for (const listener of listeners) listener();
+  current.set(location.pathname);
 }
 
 if (typeof window !== "undefined") window.addEventListener("popstate", changed);
@@ -72,18 +70,11 @@ export function goBack(fallback: string) {
 }
 
 export function currentRoute(): Route {
-  return parseRoute(current);
-}
-
-function subscribe(listener: () => void) {
-  listeners.add(listener);
-  return () => {
-    listeners.delete(listener);
-  };
+  return parseRoute(current.get());
 }
 
 export function usePath(): string {
-  return useSyncExternalStore(subscribe, () => current);
+  return useValue(current);
 }
 
 export function useRoute(): Route {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Pending } from "../api/outbox";
 import type { Message } from "../api/types";
-import { buildRows, GROUP_MS } from "./rows";
+import { buildRows, GROUP_MS, sameRow } from "./rows";
 
 const noon = new Date(2026, 5, 14, 12).getTime();
 const DAY = 86_400_000;
@@ -58,5 +58,23 @@ describe("buildRows", () => {
   it("joins messages on their way to own ones", () => {
     const rows = buildRows([message(1, "me", noon)], [pending(noon + 1000)], null);
     expect(shape(rows)).toBe(`[m1- -k${noon + 1000}]`);
+  });
+});
+
+const rows = (list: Message[]) => buildRows(list, [], null);
+const same = (a: Message[], b: Message[]) => rows(b).map((row, index) => sameRow(rows(a)[index] ?? row, row));
+
+describe("sameRow", () => {
+  const messages = [message(1, "bob", noon), message(2, "bob", noon + 1000)];
+
+  it("knows rows that were made again", () => {
+    expect(same(messages, [...messages])).toEqual([true, true]);
+  });
+
+  it("sees a new state, and a group that goes on", () => {
+    expect(same(messages, messages.with(0, message(1, "bob", noon, { delivery: "read" })))).toEqual([false, true]);
+    const rest = rows(messages)[1];
+    const longer = rows([...messages, message(3, "bob", noon + 2000)])[1];
+    expect(rest !== undefined && longer !== undefined && sameRow(rest, longer)).toBe(false);
   });
 });

@@ -66,3 +66,9 @@ export function buildRows(messages: readonly Message[], pending: readonly Pendin
   });
   return rows;
 }
+
+/** Whether two rows show the same; rows are made anew with each event. */
+export function sameRow(a: Row, b: Row): boolean {
+  const shown = (row: Row) => (row.kind === "message" ? row.message : row.pending);
+  return a.key === b.key && a.day === b.day && a.unread === b.unread && a.first === b.first && a.last === b.last && shown(a) === shown(b);
+}

@@ -5,7 +5,7 @@ export type Strength = "empty" | "weak" | "fair" | "good" | "strong";
 const COMMON = /password|passwort|qwert|12345|letmein|iloveyou|welcome|admin|abc123|dragon|monkey|football|kith/giu;
 
 /** Estimated bits: characters by their variety, words by a word list's size. */
-export function bits(passphrase: string): number {
+function bits(passphrase: string): number {
   const text = passphrase.replace(COMMON, "#").replace(/(.)\1{2,}/gu, "$1$1");
   let pool = 0;
   if (/\p{Ll}/u.test(text)) pool += 26;

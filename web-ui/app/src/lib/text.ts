@@ -12,8 +12,7 @@ export type Part =
   | { kind: "invite"; text: string };
 
 /** Embeddings and overrides reorder what follows, for instance file endings. */
-const BIDI_TRICK = /[\u202A-\u202E\u2066-\u2069]/u;
-const BIDI_TRICK_ALL = /[\u202A-\u202E\u2066-\u2069]/gu;
+const BIDI_TRICKS = /[\u202A-\u202E\u2066-\u2069]/gu;
 /** Characters without width that can hide inside an address. */
 const INVISIBLE = /[\u00AD\u034F\u061C\u115F\u1160\u17B4\u17B5\u180B-\u180F\u200B-\u200F\u202A-\u202E\u2060-\u206F\u3164\uFE00-\uFE0F\uFEFF\uFFA0\u{E0000}-\u{E0FFF}]/u;
 
@@ -68,7 +67,7 @@ function link(text: string): Part | null {
 
 function pushText(out: Part[], text: string) {
   let last = 0;
-  for (const match of text.matchAll(BIDI_TRICK_ALL)) {
+  for (const match of text.matchAll(BIDI_TRICKS)) {
     if (match.index > last) out.push({ kind: "text", text: text.slice(last, match.index) });
     const point = match[0].codePointAt(0) ?? 0;
     // Isolates balance themselves and are what well-behaved programs insert.
@@ -108,14 +107,9 @@ export function parts(text: string): Part[] {
 /** A name for a place where it stands among our own words: one line, no tricks. */
 export function clean(name: string): string {
   return name
-    .replace(BIDI_TRICK_ALL, "")
+    .replace(BIDI_TRICKS, "")
     .replace(/[\u0000-\u001F\u007F\u2028\u2029]+/gu, " ")
     .trim();
-}
-
-/** Whether the text holds characters that reorder it. */
-export function hasBidiTrick(text: string): boolean {
-  return BIDI_TRICK.test(text);
 }
 
 const segmenter = new Intl.Segmenter(undefined, { granularity: "grapheme" });

@@ -1,7 +1,9 @@
-// Initials on a colour that follows from the id, or the mark of a group.
+// Whom or what something is about: initials on a colour that follows from the
+// id, or the mark of a group; and the portrait at the head of details.
 
+import type { ReactNode } from "react";
+import { clean, initials } from "../lib/text";
 import { Icon } from "./icon";
-import { initials } from "../lib/text";
 
 const HUES = 10;
 
@@ -19,5 +21,18 @@ export function Avatar({ id, name, group = false, size = "m" }: Props) {
     <span aria-hidden="true" className={`avatar hue-${hue(id)} ${box} grid shrink-0 place-items-center font-semibold select-none ${group ? "rounded-lg" : "rounded-full"}`}>
       {group ? <Icon name="group" size={size === "s" ? 16 : size === "m" ? 21 : 40} /> : initials(name)}
     </span>
+  );
+}
+
+/** A large avatar with the name, and what else there is to say, below it. */
+export function Portrait({ id, name, group = false, children }: { id: string; name: string; group?: boolean; children?: ReactNode }) {
+  return (
+    <div className="flex flex-col items-center gap-2 text-center">
+      <Avatar id={id} name={name} group={group} size="l" />
+      <p className="max-w-full text-lg font-semibold break-words">
+        <bdi>{clean(name)}</bdi>
+      </p>
+      {children}
+    </div>
   );
 }

@@ -3,7 +3,7 @@
 import type { ReactNode } from "react";
 import { Dialog as AriaDialog, Heading, Modal, ModalOverlay } from "react-aria-components";
 import { t } from "../i18n";
-import { Button, IconButton } from "./kit";
+import { Button, IconButton } from "./button";
 
 type Props = {
   title: string;

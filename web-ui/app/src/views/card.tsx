@@ -4,9 +4,16 @@ import { useEffect, useRef, type ReactNode } from "react";
 import { t } from "../i18n";
 import { Logo } from "../ui/icon";
 
-type Props = { title: string; step?: { n: number; of: number }; children: ReactNode; wide?: boolean };
+type Props = {
+  title: string;
+  /** A sentence below the title. */
+  lead?: string;
+  step?: { n: number; of: number };
+  children: ReactNode;
+  wide?: boolean;
+};
 
-export function Card({ title, step, children, wide = false }: Props) {
+export function Card({ title, lead, step, children, wide = false }: Props) {
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => {
     document.title = `${title} – ${t.app.name}`;
@@ -36,6 +43,7 @@ export function Card({ title, step, children, wide = false }: Props) {
           <h1 ref={heading} tabIndex={-1} className="text-xl leading-tight font-semibold outline-none">
             {title}
           </h1>
+          {lead === undefined ? null : <p className="-mt-3 text-sm text-soft">{lead}</p>}
           {children}
         </div>
       </div>

@@ -2,11 +2,11 @@
 
 import { useConversations, useMe, useNetwork } from "../api/queries";
 import { t } from "../i18n";
-import { isMac } from "../lib/keys";
+import { jumpKey } from "../lib/keys";
 import { Link, paths } from "../lib/router";
 import { clean } from "../lib/text";
 import { Icon } from "../ui/icon";
-import { Empty } from "../ui/kit";
+import { Empty } from "../ui/panel";
 
 export function Home() {
   const conversations = useConversations().data;
@@ -17,7 +17,7 @@ export function Home() {
     return (
       <Empty icon="chat" title={t.home.title}>
         <p>
-          {t.home.body} <kbd className="key">{isMac ? "⌘ K" : "Ctrl K"}</kbd> {t.home.bodyAfter}
+          {t.home.body} <kbd className="key">{jumpKey}</kbd> {t.home.bodyAfter}
         </p>
       </Empty>
     );

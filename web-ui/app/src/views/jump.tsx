@@ -2,8 +2,9 @@
 
 import { useMemo } from "react";
 import { Autocomplete, Dialog, Input, Menu, MenuItem, Modal, ModalOverlay, SearchField, useFilter } from "react-aria-components";
-import { shownName, useContacts, useConversations } from "../api/queries";
+import { useContacts, useConversations } from "../api/queries";
 import { t } from "../i18n";
+import { shownName } from "../lib/names";
 import { navigate, paths } from "../lib/router";
 import { clean } from "../lib/text";
 import { Avatar } from "../ui/avatar";
@@ -62,28 +63,28 @@ export function Jump({ onClose, onHelp }: { onClose: () => void; onHelp: () => v
             </SearchField>
             {/* Focus stays in the field; this lets the keyboard scroll as well. */}
             <div className="overflow-y-auto" tabIndex={0}>
-            <Menu
-              aria-label={t.jump.results}
-              items={targets}
-              className="menu p-2"
-              renderEmptyState={() => <p className="p-4 text-sm text-soft">{t.jump.nothing}</p>}
-              onAction={(key) => {
-                onClose();
-                targets.find((target) => target.key === key)?.run();
-              }}
-            >
-              {(target) => (
-                <MenuItem id={target.key} textValue={target.name} className="menu-item">
-                  {target.avatar === undefined ? (
-                    <span className="grid size-7 place-items-center text-soft">{target.icon === undefined ? null : <Icon name={target.icon} />}</span>
-                  ) : (
-                    <Avatar id={target.avatar.id} name={target.name} group={target.avatar.group} size="s" />
-                  )}
-                  <bdi className="min-w-0 flex-1 truncate text-left">{target.name}</bdi>
-                  <span className="text-xs text-soft">{target.kind}</span>
-                </MenuItem>
-              )}
-            </Menu>
+              <Menu
+                aria-label={t.jump.results}
+                items={targets}
+                className="menu p-2"
+                renderEmptyState={() => <p className="p-4 text-sm text-soft">{t.jump.nothing}</p>}
+                onAction={(key) => {
+                  onClose();
+                  targets.find((target) => target.key === key)?.run();
+                }}
+              >
+                {(target) => (
+                  <MenuItem id={target.key} textValue={target.name} className="menu-item">
+                    {target.avatar === undefined ? (
+                      <span className="grid size-7 place-items-center text-soft">{target.icon === undefined ? null : <Icon name={target.icon} />}</span>
+                    ) : (
+                      <Avatar id={target.avatar.id} name={target.name} group={target.avatar.group} size="s" />
+                    )}
+                    <bdi className="min-w-0 flex-1 truncate text-left">{target.name}</bdi>
+                    <span className="text-xs text-soft">{target.kind}</span>
+                  </MenuItem>
+                )}
+              </Menu>
             </div>
           </Autocomplete>
         </Dialog>

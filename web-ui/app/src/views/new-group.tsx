@@ -1,41 +1,44 @@
 // A new group: a name and whom to add.
 
-import { useState, type FormEvent } from "react";
-import { sentence } from "../api/client";
+import { useState } from "react";
+import { useAction } from "../api/action";
 import { keys } from "../api/cache";
-import { startConversation, useAction, useContacts } from "../api/queries";
+import { api } from "../api/client";
+import { useContacts } from "../api/queries";
 import { t } from "../i18n";
+import { useForm } from "../lib/form";
+import { TITLE_CHARS_MAX } from "../lib/limits";
 import { Link, navigate, paths } from "../lib/router";
-import { Button, Input, Skeleton } from "../ui/kit";
-import { Problem } from "./onboarding";
+import { Button } from "../ui/button";
+import { Input } from "../ui/field";
+import { Skeleton } from "../ui/panel";
+import { Refusal } from "../ui/problem";
 import { Page } from "./page";
-import { PickContacts } from "./pick";
+import { PickContacts } from "./people/pick";
 
 export function NewGroup() {
   const contacts = useContacts().data;
   const [title, setTitle] = useState("");
   const [chosen, setChosen] = useState<Set<string>>(() => new Set());
-  const [tried, setTried] = useState(false);
-  const create = useAction((body: { title: string; members: string[] }) => startConversation(body.title, body.members), {
-    quiet: true,
-    refresh: [keys.conversations],
-    done: (answer) => navigate(paths.chat(answer.conversation), { replace: true }),
-  });
+  const create = useAction(
+    (body: { title: string; members: string[] }) => api.post<{ conversation: string }>("/conversations", body),
+    {
+      quiet: true,
+      refresh: [keys.conversations],
+      done: (answer) => navigate(paths.chat(answer.conversation), { replace: true }),
+    },
+  );
   const own = title.trim();
-  const submit = (event: FormEvent) => {
-    event.preventDefault();
-    setTried(true);
-    if (own !== "") create.mutate({ title: own, members: [...chosen] });
-  };
+  const form = useForm({ title: own === "" ? t.group.needName : null }, () => create.mutate({ title: own, members: [...chosen] }));
   const accepted = (contacts ?? []).filter((c) => c.state === "accepted");
   return (
     <Page title={t.group.title}>
-      <form noValidate onSubmit={submit} className="flex flex-col gap-5">
+      <form noValidate onSubmit={form.submit} className="flex flex-col gap-5">
         <Input
           label={t.group.name}
-          problem={tried && own === "" ? t.group.needName : null}
+          problem={form.problem("title")}
           value={title}
-          maxLength={128}
+          maxLength={TITLE_CHARS_MAX}
           autoFocus
           spellCheck
           onChange={(event) => setTitle(event.target.value)}
@@ -50,7 +53,7 @@ export function NewGroup() {
           </p>
         ) : null}
         {accepted.length > 0 ? <PickContacts label={t.group.members} contacts={accepted} chosen={chosen} onChange={setChosen} /> : null}
-        {create.error === null ? null : <Problem text={sentence(create.error)} />}
+        <Refusal error={create.error} />
         <div className="flex flex-wrap items-center gap-3">
           <Button type="submit" look="primary" busy={create.isPending}>
             {create.isPending ? t.group.creating : t.group.create}

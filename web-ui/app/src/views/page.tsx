@@ -1,15 +1,24 @@
-// The frame of a view in the main column: a heading and a readable width.
+// The frame of a view in the main column: a heading, the way back where there is
+// one column only, a readable width.
 
 import type { ReactNode } from "react";
-import { paths } from "../lib/router";
-import { BackLink } from "./chat";
+import { t } from "../i18n";
+import { Link, paths } from "../lib/router";
+import { Icon } from "../ui/icon";
 
-export function Page({ title, back = paths.home, children, lead }: { title: string; back?: string; children: ReactNode; lead?: ReactNode }) {
+export function BackLink({ href }: { href: string }) {
+  return (
+    <Link href={href} aria-label={t.app.back} className="icon-button -ml-1 wide:hidden">
+      <Icon name="back" size={20} />
+    </Link>
+  );
+}
+
+export function Page({ title, back = paths.home, children }: { title: string; back?: string; children: ReactNode }) {
   return (
     <div className="flex min-h-0 min-w-0 flex-1 flex-col">
       <header className="flex h-14 shrink-0 items-center gap-3 border-b border-line px-4 wide:px-8">
         <BackLink href={back} />
-        {lead}
         <h1 className="min-w-0 flex-1 truncate text-base font-semibold">
           <bdi>{title}</bdi>
         </h1>

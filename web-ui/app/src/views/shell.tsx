@@ -3,21 +3,23 @@
 
 import { Suspense, lazy, useCallback, useEffect, useRef, useState } from "react";
 import { useValue } from "../api/store";
-import { useConversations, useMe } from "../api/queries";
 import { t } from "../i18n";
-import { announcement, useStream, useTitle } from "../lib/live";
 import { useGlobalKeys } from "../lib/keys";
+import { announcement } from "../lib/notify";
+import { readListWidth, writeListWidth } from "../lib/remembered";
 import { usePath, useRoute, type Route } from "../lib/router";
-import { clampWidth, LIST_WIDTH_MAX, LIST_WIDTH_MIN, readListWidth, writeListWidth } from "../lib/theme";
-import { Skeleton } from "../ui/kit";
-import { Chat } from "./chat";
+import { useStream } from "../lib/stream";
+import { useTitle } from "../lib/title";
+import { Skeleton } from "../ui/panel";
+import { Chat } from "./chat/chat";
 import { Home } from "./home";
-import { Sidebar } from "./sidebar";
+import { Resizer } from "./resizer";
+import { Sidebar } from "./sidebar/sidebar";
 
-const People = lazy(() => import("./people").then((m) => ({ default: m.People })));
-const PersonView = lazy(() => import("./person").then((m) => ({ default: m.PersonView })));
+const People = lazy(() => import("./people/people").then((m) => ({ default: m.People })));
+const PersonView = lazy(() => import("./people/person").then((m) => ({ default: m.PersonView })));
 const NewGroup = lazy(() => import("./new-group").then((m) => ({ default: m.NewGroup })));
-const Settings = lazy(() => import("./settings").then((m) => ({ default: m.Settings })));
+const Settings = lazy(() => import("./settings/settings").then((m) => ({ default: m.Settings })));
 const Jump = lazy(() => import("./jump").then((m) => ({ default: m.Jump })));
 const Keyboard = lazy(() => import("./keyboard").then((m) => ({ default: m.Keyboard })));
 
@@ -38,47 +40,6 @@ function View({ route }: { route: Route }) {
   }
 }
 
-function viewTitle(route: Route, title: (id: string) => string | null): string | null {
-  switch (route.view) {
-    case "chat":
-      return title(route.id);
-    case "people":
-    case "person":
-      return t.people.title;
-    case "new-group":
-      return t.group.title;
-    case "settings":
-      return t.settings.title;
-    case "home":
-      return null;
-  }
-}
-
-function Resizer({ width, onWidth }: { width: number; onWidth: (px: number) => void }) {
-  const drag = (event: React.PointerEvent<HTMLDivElement>) => {
-    if (event.buttons !== 1) return;
-    onWidth(clampWidth(event.clientX));
-  };
-  return (
-    <div
-      role="separator"
-      aria-orientation="vertical"
-      aria-label={t.nav.resize}
-      aria-valuemin={LIST_WIDTH_MIN}
-      aria-valuemax={LIST_WIDTH_MAX}
-      aria-valuenow={width}
-      tabIndex={0}
-      className="resizer"
-      onPointerDown={(event) => event.currentTarget.setPointerCapture(event.pointerId)}
-      onPointerMove={drag}
-      onKeyDown={(event) => {
-        if (event.key === "ArrowLeft") onWidth(clampWidth(width - 16));
-        if (event.key === "ArrowRight") onWidth(clampWidth(width + 16));
-      }}
-    />
-  );
-}
-
 function Announcer() {
   const text = useValue(announcement);
   return (
@@ -88,19 +49,22 @@ function Announcer() {
   );
 }
 
+/** Apart, so that new messages draw only what shows them. */
+function Title({ route }: { route: Route }) {
+  useTitle(route);
+  return null;
+}
+
 export function Shell() {
   useStream();
-  useMe();
   const route = useRoute();
   const path = usePath();
-  const conversations = useConversations();
   const [jump, setJump] = useState(false);
   const [help, setHelp] = useState(false);
   const [width, setWidth] = useState(readListWidth);
   const onJump = useCallback(() => setJump(true), []);
   const onHelp = useCallback(() => setHelp(true), []);
   useGlobalKeys({ onJump, onHelp });
-  useTitle(viewTitle(route, (id) => conversations.data?.find((c) => c.id === id)?.title ?? null));
 
   // A change of view moves the focus into it; conversations do it themselves.
   const main = useRef<HTMLElement>(null);
@@ -132,6 +96,7 @@ export function Shell() {
           <View route={route} />
         </Suspense>
       </main>
+      <Title route={route} />
       <Announcer />
       <Suspense fallback={null}>
         {jump ? <Jump onClose={() => setJump(false)} onHelp={onHelp} /> : null}

@@ -1,77 +1,15 @@
 // One conversation: header, timeline, composer and, when open, its details.
 
-import { Suspense, lazy, useEffect, useRef } from "react";
-import { useConversations, useNetwork } from "../api/queries";
-import type { Conversation, Network } from "../api/types";
-import { t } from "../i18n";
-import { useTypingNames } from "../lib/names";
-import { Link, paths } from "../lib/router";
-import { clean } from "../lib/text";
-import { Avatar } from "../ui/avatar";
-import { Icon } from "../ui/icon";
-import { Empty, Skeleton } from "../ui/kit";
+import { Suspense, lazy } from "react";
+import { useConversations } from "../../api/queries";
+import { t } from "../../i18n";
+import { Link, paths } from "../../lib/router";
+import { Empty, Skeleton } from "../../ui/panel";
 import { Composer } from "./composer";
+import { Header } from "./header";
 import { Timeline } from "./timeline";
 
-const Details = lazy(() => import("./details").then((m) => ({ default: m.Details })));
-
-/** How messages travel to a person right now, as a sentence. */
-function pathSentence(network: Network, peer: string): string {
-  const link = network.peers.find((p) => p.account === peer);
-  if (link === undefined) return network.relays.some((r) => r.up) ? t.connection.away : t.connection.awayNoRelay;
-  return link.path === "circuit" ? t.connection.circuit : t.connection.direct;
-}
-
-function Subtitle({ conversation }: { conversation: Conversation }) {
-  const typing = useTypingNames(conversation.id);
-  const network = useNetwork().data;
-  if (typing.length > 0) return <span className="text-accent-text">{t.connection.typing(typing)}</span>;
-  if (conversation.kind === "group") return <>{t.connection.members(conversation.member_count)}</>;
-  if (network === undefined || conversation.peer === null) return null;
-  return <>{pathSentence(network, conversation.peer)}</>;
-}
-
-export function BackLink({ href }: { href: string }) {
-  return (
-    <Link href={href} aria-label={t.app.back} className="icon-button -ml-1 wide:hidden">
-      <Icon name="back" size={20} />
-    </Link>
-  );
-}
-
-function Header({ conversation, details }: { conversation: Conversation; details: boolean }) {
-  const { id, title, kind, peer } = conversation;
-  const heading = useRef<HTMLHeadingElement>(null);
-  useEffect(() => {
-    // With a keyboard the composer takes the focus; on touch that would raise
-    // the keyboard of the screen.
-    const active = document.activeElement;
-    if (active === null || active === document.body) heading.current?.focus({ preventScroll: true });
-  }, []);
-  return (
-    <header className="flex h-14 shrink-0 items-center gap-3 border-b border-line px-4">
-      <BackLink href={paths.home} />
-      <Avatar id={peer ?? id} name={title} group={kind === "group"} size="s" />
-      <div className="min-w-0 flex-1">
-        <h1 ref={heading} tabIndex={-1} className="truncate text-sm outline-none leading-5 font-semibold">
-          <bdi>{clean(title)}</bdi>
-        </h1>
-        <p className="truncate text-xs text-soft">
-          <Subtitle conversation={conversation} />
-        </p>
-      </div>
-      <Link
-        href={details ? paths.chat(id) : paths.details(id)}
-        aria-label={t.timeline.details}
-        title={t.timeline.details}
-        aria-expanded={details}
-        className="icon-button"
-      >
-        <Icon name="info" size={20} />
-      </Link>
-    </header>
-  );
-}
+const Details = lazy(() => import("../details/details").then((m) => ({ default: m.Details })));
 
 export function Chat({ id, details }: { id: string; details: boolean }) {
   const conversations = useConversations().data;

@@ -1,20 +1,22 @@
 // Where messages are written. Typing never waits for anything.
 
-import { useEffect, useLayoutEffect, useRef } from "react";
-import { api } from "../api/client";
-import { send } from "../api/outbox";
-import { useSettings } from "../api/queries";
-import type { Conversation } from "../api/types";
-import { t } from "../i18n";
-import { count } from "../i18n/format";
-import { setDraft, useDraft } from "../lib/drafts";
-import { byteLength, clean } from "../lib/text";
-import { useMedia } from "../lib/hooks";
-import { Icon } from "../ui/icon";
-import { IconButton } from "../ui/kit";
+import { useCallback, useEffect, useLayoutEffect, useRef } from "react";
+import { api } from "../../api/client";
+import { send } from "../../api/outbox";
+import { useSettings } from "../../api/queries";
+import type { Conversation } from "../../api/types";
+import { t } from "../../i18n";
+import { count } from "../../i18n/format";
+import { setDraft, useDraft } from "../../lib/drafts";
+import { useMedia } from "../../lib/hooks";
+import { signal, useSignal } from "../../lib/signals";
+import { byteLength, clean } from "../../lib/text";
+import { IconButton } from "../../ui/button";
+import { Icon } from "../../ui/icon";
+import { toast } from "../../ui/toasts";
 
 /** The largest body of a message, in bytes. */
-export const TEXT_BYTES_MAX = 64 * 1024;
+const TEXT_BYTES_MAX = 64 * 1024;
 const WARN_BYTES = 56 * 1024;
 const TYPING_EVERY_MS = 4_000;
 const growsItself = typeof CSS !== "undefined" && CSS.supports("field-sizing", "content");
@@ -29,7 +31,7 @@ function Reply({ author, text }: { author: string; text: string }) {
           <bdi>{text}</bdi>
         </p>
       </div>
-      <IconButton icon="x" size={16} label={t.composer.cancelReply} onPress={() => window.dispatchEvent(new CustomEvent("kith:cancel-reply"))} />
+      <IconButton icon="x" size={16} label={t.composer.cancelReply} onPress={() => signal("cancel-reply")} />
     </div>
   );
 }
@@ -46,19 +48,13 @@ export function Composer({ conversation }: { conversation: Conversation }) {
     if (finePointer) area.current?.focus({ preventScroll: true });
   }, [finePointer]);
 
-  useEffect(() => {
-    const cancel = () => {
-      setDraft(id, { reply: null });
-      area.current?.focus();
-    };
-    const focus = () => area.current?.focus();
-    window.addEventListener("kith:cancel-reply", cancel);
-    window.addEventListener("kith:compose", focus);
-    return () => {
-      window.removeEventListener("kith:cancel-reply", cancel);
-      window.removeEventListener("kith:compose", focus);
-    };
-  }, [id]);
+  const focus = useCallback(() => area.current?.focus(), []);
+  const cancel = useCallback(() => {
+    setDraft(id, { reply: null });
+    focus();
+  }, [focus, id]);
+  useSignal("compose", focus);
+  useSignal("cancel-reply", cancel);
 
   useLayoutEffect(() => {
     const element = area.current;
@@ -77,12 +73,16 @@ export function Composer({ conversation }: { conversation: Conversation }) {
   const sendable = draft.text.trim() !== "" && over <= 0;
 
   const submit = () => {
-    if (sendable && send(id, draft.text.replace(/\s+$/u, ""), draft.reply)) {
-      setDraft(id, { text: "", reply: null });
-      typedAt.current = 0;
-      window.dispatchEvent(new CustomEvent("kith:sent"));
+    if (sendable) {
+      if (send(id, draft.text.replace(/\s+$/u, ""), draft.reply)) {
+        setDraft(id, { text: "", reply: null });
+        typedAt.current = 0;
+        signal("sent");
+      } else {
+        toast.refusal(t.composer.tooMany);
+      }
     }
-    area.current?.focus();
+    focus();
   };
 
   const typing = () => {

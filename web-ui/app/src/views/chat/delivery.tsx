@@ -1,15 +1,18 @@
-// What happened to a message: every relay and every device, as sentences.
+// What happened to a message: the button with its picture, and behind it every
+// relay and every device, as sentences.
 
-import { api, sentence } from "../api/client";
-import { keys } from "../api/cache";
-import { useAction, useDelivery } from "../api/queries";
-import type { Delivery, Message } from "../api/types";
-import { t } from "../i18n";
-import { dayAndTime, until } from "../i18n/format";
-import { useNow } from "../lib/hooks";
-import { clean } from "../lib/text";
-import { Button, Copyable } from "../ui/kit";
-import { Tick } from "../ui/tick";
+import { Button as AriaButton, Dialog, DialogTrigger, Popover } from "react-aria-components";
+import { useAction } from "../../api/action";
+import { keys } from "../../api/cache";
+import { api, sentence } from "../../api/client";
+import { useDelivery } from "../../api/queries";
+import type { Delivery, Message } from "../../api/types";
+import { t } from "../../i18n";
+import { dayAndTime, until } from "../../i18n/format";
+import { useNow } from "../../lib/hooks";
+import { clean } from "../../lib/text";
+import { Button, Copyable } from "../../ui/button";
+import { Tick } from "../../ui/tick";
 
 function technical(message: Message, delivery: Delivery): string {
   return JSON.stringify({ event: message.id, position: message.position, ...delivery }, null, 2);
@@ -27,9 +30,9 @@ function deviceLine(delivery: Delivery, index: number, now: number): { text: str
   };
 }
 
-type Props = { conversation: string; message: Message; summary: string | null };
+type DetailsProps = { conversation: string; message: Message; summary: string | null };
 
-export function DeliveryDetails({ conversation, message, summary }: Props) {
+function DeliveryDetails({ conversation, message, summary }: DetailsProps) {
   const now = useNow();
   const query = useDelivery(conversation, message.id);
   const retry = useAction(() => api.post(`/conversations/${conversation}/messages/${message.id}/retry`), {
@@ -82,5 +85,27 @@ export function DeliveryDetails({ conversation, message, summary }: Props) {
         {delivery === undefined ? null : <Copyable text={technical(message, delivery)} label={t.delivery.copy} />}
       </div>
     </div>
+  );
+}
+
+function storedLine(message: Message, now: number): string | null {
+  if (message.delivery !== "stored" || message.stored_until === null) return null;
+  return t.delivery.storedAt(Math.max(1, message.stored_at), until(message.stored_until, now));
+}
+
+export function DeliveryButton({ conversation, message, now, tab }: { conversation: string; message: Message; now: number; tab: number }) {
+  const state = message.delivery;
+  if (state === null) return null;
+  return (
+    <DialogTrigger>
+      <AriaButton aria-label={t.delivery.button(t.delivery.state[state])} excludeFromTabOrder={tab < 0} className="tick-button">
+        <Tick state={state} />
+      </AriaButton>
+      <Popover placement="top end" className="popover w-80 max-w-[92vw]">
+        <Dialog aria-label={t.delivery.dialog} className="outline-none">
+          <DeliveryDetails conversation={conversation} message={message} summary={storedLine(message, now)} />
+        </Dialog>
+      </Popover>
+    </DialogTrigger>
   );
 }

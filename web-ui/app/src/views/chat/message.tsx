@@ -1,109 +1,20 @@
 // One row of a timeline: a message, a notice, or a message on its way.
 
-import { memo, type ReactNode } from "react";
-import { DialogTrigger, Button as AriaButton, Popover, Dialog } from "react-aria-components";
-import { discard, resend, type Pending } from "../api/outbox";
-import type { Message, Quote } from "../api/types";
-import { t } from "../i18n";
-import { dayName, full, time, until } from "../i18n/format";
-import { copyText } from "../lib/copy";
-import { setDraft } from "../lib/drafts";
-import { offerInvite } from "../lib/handoff";
-import { Link, paths } from "../lib/router";
-import type { Row } from "../lib/rows";
-import { clean, isFewEmoji, parts } from "../lib/text";
-import { Avatar } from "../ui/avatar";
-import { Icon } from "../ui/icon";
-import { stateName, Tick } from "../ui/tick";
-import { toast } from "../ui/toasts";
-import { DeliveryDetails } from "./delivery";
-
-function Text({ text, tab }: { text: string; tab: number }) {
-  return parts(text).map((part, index) => {
-    const key = `${index}`;
-    switch (part.kind) {
-      case "text":
-        return <span key={key}>{part.text}</span>;
-      case "hidden":
-        return (
-          <span key={key} className="hidden-char">
-            {t.timeline.hidden(part.code)}
-          </span>
-        );
-      case "invite":
-        return (
-          <Link key={key} href={paths.people} className="link" tabIndex={tab} title={t.timeline.opensInvite} onClick={() => offerInvite(part.text)}>
-            {part.text}
-          </Link>
-        );
-      case "link":
-        return (
-          <span key={key}>
-            <a href={part.href} target="_blank" rel="noopener noreferrer" className="link" tabIndex={tab} title={t.timeline.opens(part.host)}>
-              <bdi>{part.text}</bdi>
-            </a>
-            {part.warn ? <span className="real-host">{t.timeline.realHost(part.host)}</span> : null}
-          </span>
-        );
-    }
-  });
-}
-
-function noticeText(code: string, args: readonly string[]): string {
-  const sentences: Record<string, ((a: readonly string[]) => string) | string> = t.notice;
-  const build = Object.hasOwn(sentences, code) ? sentences[code] : undefined;
-  return typeof build === "function" ? build(args.map(clean)) : t.notice.other;
-}
-
-/** The words of a message, for the screen reader and for copying. */
-function plainText(message: Message): string {
-  switch (message.content.kind) {
-    case "text":
-      return message.content.text;
-    case "notice":
-      return noticeText(message.content.code, message.content.args);
-    case "newer":
-      return t.timeline.newer;
-  }
-}
-
-function QuoteBox({ quote, tab, onQuote }: { quote: Quote; tab: number; onQuote: ((id: string) => void) | null }) {
-  if (quote.author_name === "" && quote.text === "") return <span className="quote text-xs italic">{t.timeline.quoteMissing}</span>;
-  const body = (
-    <>
-      <span className="block truncate text-xs font-semibold">{clean(quote.author_name)}</span>
-      <bdi className="line-clamp-2 text-xs">{quote.text}</bdi>
-    </>
-  );
-  if (onQuote === null) return <span className="quote">{body}</span>;
-  return (
-    <button type="button" className="quote" tabIndex={tab} title={t.timeline.quoteGo(clean(quote.author_name))} onClick={() => onQuote(quote.id)}>
-      {body}
-    </button>
-  );
-}
-
-function storedLine(message: Message, now: number): string | null {
-  if (message.delivery !== "stored" || message.stored_until === null) return null;
-  return t.delivery.storedAt(Math.max(1, message.stored_at), until(message.stored_until, now));
-}
-
-function DeliveryButton({ conversation, message, now, tab }: { conversation: string; message: Message; now: number; tab: number }) {
-  const state = message.delivery;
-  if (state === null) return null;
-  return (
-    <DialogTrigger>
-      <AriaButton aria-label={t.delivery.button(t.delivery.state[state])} excludeFromTabOrder={tab < 0} className="tick-button">
-        <Tick state={state} />
-      </AriaButton>
-      <Popover placement="top end" className="popover w-80 max-w-[92vw]">
-        <Dialog aria-label={t.delivery.dialog} className="outline-none">
-          <DeliveryDetails conversation={conversation} message={message} summary={storedLine(message, now)} />
-        </Dialog>
-      </Popover>
-    </DialogTrigger>
-  );
-}
+import { memo } from "react";
+import { Button as AriaButton } from "react-aria-components";
+import type { Message } from "../../api/types";
+import { t } from "../../i18n";
+import { dayName, full, time } from "../../i18n/format";
+import { copyText } from "../../lib/copy";
+import { sameRow, type Row } from "../../lib/rows";
+import { clean, isFewEmoji } from "../../lib/text";
+import { Avatar } from "../../ui/avatar";
+import { Icon } from "../../ui/icon";
+import { stateName } from "../../ui/tick";
+import { DeliveryButton } from "./delivery";
+import { Meta } from "./meta";
+import { PendingBody, pendingState } from "./pending";
+import { plainText, QuoteBox, Words } from "./words";
 
 type Props = {
   row: Row;
@@ -122,58 +33,6 @@ type Props = {
   onQuote: (id: string) => void;
 };
 
-function Meta({ at, children }: { at: number; children?: ReactNode }) {
-  return (
-    <span className="meta" dir="ltr">
-      <time title={full(at)} dateTime={new Date(at).toISOString()}>
-        {time(at)}
-      </time>
-      {children}
-    </span>
-  );
-}
-
-function PendingBody({ pending }: { pending: Pending }) {
-  const state = pending.state === "sending" ? "sending" : pending.state === "waiting" ? "queued" : "failed";
-  return (
-    <div className="flex max-w-full flex-col items-end gap-1">
-      <div className="bubble mine" data-pending>
-        {pending.replyTo === null ? null : <QuoteBox quote={pending.replyTo} tab={0} onQuote={null} />}
-        <div dir="auto" className="words">
-          <Text text={pending.text} tab={0} />
-          <Meta at={pending.at}>
-            <Tick state={state} />
-          </Meta>
-        </div>
-      </div>
-      {pending.state === "failed" ? (
-        <p role="alert" className="flex flex-wrap items-center justify-end gap-x-3 gap-y-1 text-xs text-bad">
-          <span>
-            {t.composer.failed} {pending.problem}
-          </span>
-          <AriaButton className="link" onPress={() => resend(pending)}>
-            {t.composer.retry}
-          </AriaButton>
-          <AriaButton
-            className="link"
-            onPress={() => {
-              setDraft(pending.conversation, { text: pending.text, reply: pending.replyTo });
-              discard(pending);
-              window.dispatchEvent(new CustomEvent("kith:compose"));
-            }}
-          >
-            {t.composer.edit}
-          </AriaButton>
-          <AriaButton className="link" onPress={() => discard(pending)}>
-            {t.composer.discard}
-          </AriaButton>
-        </p>
-      ) : null}
-      {pending.state === "waiting" ? <p className="text-xs text-soft">{t.composer.waiting}</p> : null}
-    </div>
-  );
-}
-
 function Tools({ message, tab, onReply }: { message: Message; tab: number; onReply: ((message: Message) => void) | null }) {
   return (
     <div className="tools">
@@ -186,7 +45,7 @@ function Tools({ message, tab, onReply }: { message: Message; tab: number; onRep
         aria-label={t.timeline.copy}
         excludeFromTabOrder={tab < 0}
         className="tool"
-        onPress={() => void copyText(plainText(message)).then((done) => (done ? toast.info(t.timeline.copied) : undefined))}
+        onPress={() => void copyText(plainText(message))}
       >
         <Icon name="copy" size={16} />
       </AriaButton>
@@ -211,7 +70,7 @@ function MessageBody({ message, row, conversation, group, active, now, tabStop, 
         ) : null}
         {message.reply_to === null ? null : <QuoteBox quote={message.reply_to} tab={tab} onQuote={onQuote} />}
         <div dir="auto" className={`words ${content.kind === "newer" ? "italic text-soft" : ""}`}>
-          {content.kind === "text" ? <Text text={text} tab={tab} /> : text}
+          {content.kind === "text" ? <Words text={text} tab={tab} /> : text}
           <Meta at={message.at}>
             <DeliveryButton conversation={conversation} message={message} now={now} tab={tab} />
           </Meta>
@@ -224,8 +83,7 @@ function MessageBody({ message, row, conversation, group, active, now, tabStop, 
 
 function label(row: Row): string {
   if (row.kind === "pending") {
-    const state = row.pending.state === "failed" ? t.delivery.state.failed : row.pending.state === "waiting" ? t.delivery.state.queued : t.delivery.sending;
-    return t.timeline.unit(t.timeline.you, time(row.pending.at), row.pending.text, state);
+    return t.timeline.unit(t.timeline.you, time(row.pending.at), row.pending.text, stateName(pendingState(row.pending)));
   }
   const { message } = row;
   if (message.content.kind === "notice") return plainText(message);
@@ -238,7 +96,7 @@ function label(row: Row): string {
   );
 }
 
-export const MessageRow = memo(function MessageRow({ row, place, size, conversation, group, active, now, tabStop, flash, onFocus, onReply, onQuote }: Props) {
+function Unit({ row, place, size, conversation, group, active, now, tabStop, flash, onFocus, onReply, onQuote }: Props) {
   const message = row.kind === "message" ? row.message : null;
   return (
     <>
@@ -280,4 +138,9 @@ export const MessageRow = memo(function MessageRow({ row, place, size, conversat
       </div>
     </>
   );
-});
+}
+
+/** Drawn again only when it shows something else. */
+export const MessageRow = memo(Unit, (before, after) =>
+  (Object.keys(after) as (keyof Props)[]).every((name) => (name === "row" ? sameRow(before.row, after.row) : Object.is(before[name], after[name]))),
+);

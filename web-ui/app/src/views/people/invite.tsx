@@ -1,16 +1,17 @@
 // Making an invite and showing it: link, QR code, how often, how long.
 
 import { useState } from "react";
-import { api, qrUrl, sentence } from "../api/client";
-import { keys } from "../api/cache";
-import { useAction } from "../api/queries";
-import type { Invite } from "../api/types";
-import { t } from "../i18n";
-import { duration, until } from "../i18n/format";
-import { useNow } from "../lib/hooks";
-import { Dialog } from "../ui/dialog";
-import { Button, Copyable, Input, Select } from "../ui/kit";
-import { Problem } from "./onboarding";
+import { useAction } from "../../api/action";
+import { keys } from "../../api/cache";
+import { api, qrUrl } from "../../api/client";
+import type { Invite } from "../../api/types";
+import { t } from "../../i18n";
+import { duration, until } from "../../i18n/format";
+import { useNow } from "../../lib/hooks";
+import { Button, Copyable } from "../../ui/button";
+import { Dialog } from "../../ui/dialog";
+import { Input, Select } from "../../ui/field";
+import { Refusal } from "../../ui/problem";
 
 const USES = [1, 5, 25, 100];
 const VALID_S = [3_600, 86_400, 7 * 86_400, 30 * 86_400];
@@ -73,7 +74,7 @@ export function NewInvite({ open, onClose, group }: Props) {
               ))}
             </Select>
           </div>
-          {create.error === null ? null : <Problem text={sentence(create.error)} />}
+          <Refusal error={create.error} />
           <Button type="submit" look="primary" wide autoFocus busy={create.isPending}>
             {t.invite.create}
           </Button>

@@ -1,12 +1,12 @@
 // Choosing contacts: a list of checkboxes with a filter once it is long.
 
 import { useState } from "react";
-import { shownName } from "../api/queries";
-import type { Contact } from "../api/types";
-import { t } from "../i18n";
-import { clean } from "../lib/text";
-import { Avatar } from "../ui/avatar";
-import { Input } from "../ui/kit";
+import type { Contact } from "../../api/types";
+import { t } from "../../i18n";
+import { shownName } from "../../lib/names";
+import { clean } from "../../lib/text";
+import { Avatar } from "../../ui/avatar";
+import { Input } from "../../ui/field";
 
 const FILTER_FROM = 8;
 
@@ -26,6 +26,7 @@ export function PickContacts({ label, contacts, chosen, onChange }: Props) {
       <legend className="mb-1 text-sm font-medium">{label}</legend>
       {contacts.length >= FILTER_FROM ? <Input label={t.people.filter} value={filter} onChange={(event) => setFilter(event.target.value)} /> : null}
       <div className="relative flex max-h-[50vh] flex-col overflow-y-auto rounded-lg border border-line bg-raised p-1">
+        {shown.length === 0 ? <p className="p-3 text-sm text-soft">{t.jump.nothing}</p> : null}
         {shown.map((contact) => (
           <label key={contact.account} className="entry cursor-pointer">
             <Avatar id={contact.account} name={shownName(contact)} size="s" />
