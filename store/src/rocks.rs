@@ -49,8 +49,8 @@ impl Default for RocksOptions {
     /// A node at rest: a few megabytes.
     fn default() -> Self {
         Self {
-            write_buffer_bytes: 16 << 20,
-            block_cache_bytes: 8 << 20,
+            write_buffer_bytes: 8 << 20,
+            block_cache_bytes: 4 << 20,
             open_files_max: 256,
             background_jobs: 2,
             free_bytes_min: 64 << 20,
