@@ -1,0 +1,304 @@
+//! Which orders are effective, and where they cut the chains of their targets.
+//!
+//! Orders are taken from the highest issuer down; each that holds voids what
+//! its target signed beyond its cut, later orders included.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kith_wire::group::{OrderKind, Target};
+use kith_wire::ids::{AccountId, DeviceId, OrderId};
+
+use crate::facts::{Entry, History, Order, Standing, raise};
+use crate::tree::Tree;
+use crate::votes::eligible;
+
+/// The last numbers of a device that still count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cut {
+    /// Events.
+    pub seq: u64,
+    /// Orders.
+    pub n: u64,
+    /// Marks: at least `n`, and at least what most accounts had acknowledged.
+    pub votes: u64,
+}
+
+/// Why a known order has no effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Void {
+    /// The state it refers to is not known, or lies before the anchor.
+    UnknownState,
+    /// Its device is not of its issuer at that state, or its target is nobody
+    /// there.
+    Stranger,
+    /// Its issuer may not order this there.
+    Unauthorised,
+    /// The mark before it is not known, or stands elsewhere.
+    Unlinked,
+    /// It refers to an ancestor of a state that its device had marked before.
+    Backdated,
+    /// Its device signed two objects with this number or a lower one.
+    Equivocated,
+    /// It is numbered above its device's cut.
+    Cut,
+    /// A later order lets the target in again.
+    Lifted,
+}
+
+/// The verdict over all known orders.
+pub(crate) struct Orders<'h> {
+    /// Effective removals, leaves and demotions with the node of their `at`.
+    pub(crate) effective: Vec<(&'h Order, usize)>,
+    pub(crate) void: BTreeMap<OrderId, Void>,
+    pub(crate) cuts: BTreeMap<DeviceId, Cut>,
+    /// Accounts that an effective order takes out, with the nodes it refers to.
+    pub(crate) removed: BTreeMap<AccountId, Vec<usize>>,
+    /// Devices that an effective order takes out alone.
+    pub(crate) removed_devices: BTreeSet<DeviceId>,
+}
+
+struct Candidate<'h> {
+    order: &'h Order,
+    at: usize,
+    standing: Standing,
+    /// The authority came from the issuer's role.
+    by_role: bool,
+    leaf: u32,
+}
+
+impl<'h> Orders<'h> {
+    pub(crate) fn new(history: &'h History, tree: &Tree<'h>, mutes: &BTreeMap<DeviceId, u64>) -> Self {
+        let mut void = BTreeMap::new();
+        let mut candidates = Vec::new();
+        for order in history.orders.values() {
+            match candidate(history, tree, mutes, order) {
+                Ok(c) => candidates.push(c),
+                Err(why) => {
+                    void.insert(order.id, why);
+                }
+            }
+        }
+        // A statement of the account's own key goes before anything that a
+        // device says. Equal standing is one account: its lowest leaf first,
+        // and each device in its own order.
+        candidates
+            .sort_by_key(|c| (!c.order.statement, c.standing, c.leaf, c.order.device, c.order.n, c.order.id));
+        let mut out = Self {
+            effective: Vec::new(),
+            void,
+            cuts: BTreeMap::new(),
+            removed: BTreeMap::new(),
+            removed_devices: BTreeSet::new(),
+        };
+        out.take(history, tree, &candidates);
+        out
+    }
+
+    fn take(&mut self, history: &'h History, tree: &Tree<'h>, candidates: &[Candidate<'h>]) {
+        let mut lifters: BTreeMap<OrderId, Vec<&Candidate<'_>>> = BTreeMap::new();
+        for c in candidates {
+            for lifted in &c.order.lifts {
+                lifters.entry(*lifted).or_default().push(c);
+            }
+        }
+        // Cuts that void only what rests on a role given before the order.
+        let mut soft: BTreeMap<DeviceId, Vec<(u64, u64)>> = BTreeMap::new();
+        for c in candidates {
+            if self.is_cut(history, tree, &soft, c) {
+                self.void.insert(c.order.id, Void::Cut);
+                continue;
+            }
+            if c.order.kind == OrderKind::Add {
+                continue;
+            }
+            let lifted = lifters
+                .get(&c.order.id)
+                .is_some_and(|by| by.iter().any(|l| may_lift(l, c) && !self.is_cut(history, tree, &soft, l)));
+            let cuts = read_cut(history, tree, c);
+            if lifted || c.order.kind == OrderKind::Demote {
+                let epoch = tree.nodes[c.at].state.epoch();
+                for (device, cut) in cuts {
+                    soft.entry(device).or_default().push((cut.n, epoch));
+                }
+            } else {
+                for (device, cut) in cuts {
+                    let at = self.cuts.entry(device).or_insert(cut);
+                    *at =
+                        Cut { seq: at.seq.min(cut.seq), n: at.n.min(cut.n), votes: at.votes.min(cut.votes) };
+                }
+            }
+            if lifted {
+                self.void.insert(c.order.id, Void::Lifted);
+                continue;
+            }
+            self.effective.push((c.order, c.at));
+            match c.order.target {
+                _ if c.order.kind == OrderKind::Demote => {}
+                Target::Account(a) => self.removed.entry(a).or_default().push(c.at),
+                Target::Device(d) => {
+                    self.removed_devices.insert(d);
+                }
+            }
+        }
+    }
+
+    fn is_cut(
+        &self,
+        history: &History,
+        tree: &Tree<'_>,
+        soft: &BTreeMap<DeviceId, Vec<(u64, u64)>>,
+        c: &Candidate<'_>,
+    ) -> bool {
+        if self.cuts.get(&c.order.device).is_some_and(|cut| c.order.n > cut.n) {
+            return true;
+        }
+        let Some(soft) = soft.get(&c.order.device).filter(|_| c.by_role) else { return false };
+        let standing = tree.nodes[c.at].state.standing(&history.gid, &c.order.issuer);
+        soft.iter().any(|(n, epoch)| c.order.n > *n && standing.1 <= *epoch)
+    }
+}
+
+/// A lifting needs an issuer not below the one who gave the order; a leave
+/// anyone else who may add; a statement of the account's key stays.
+fn may_lift(by: &Candidate<'_>, of: &Candidate<'_>) -> bool {
+    match of.order.kind {
+        _ if of.order.statement => false,
+        OrderKind::Leave => by.order.issuer != of.order.issuer,
+        _ => by.standing <= of.standing,
+    }
+}
+
+fn candidate<'h>(
+    history: &'h History,
+    tree: &Tree<'h>,
+    mutes: &BTreeMap<DeviceId, u64>,
+    order: &'h Order,
+) -> Result<Candidate<'h>, Void> {
+    let at = tree.find(&order.at).ok_or(Void::UnknownState)?;
+    let state = tree.nodes[at].state;
+    let leaf = state.leaf(&order.device).ok_or(Void::Stranger)?;
+    if leaf.account != order.issuer && !order.statement {
+        return Err(Void::Stranger);
+    }
+    if mutes.get(&order.device).is_some_and(|mute| order.n >= *mute) {
+        return Err(Void::Equivocated);
+    }
+    linked(history, tree, order, at)?;
+    let gid = &history.gid;
+    let by_role = match (order.kind, order.target) {
+        (OrderKind::Add, _) => state.may_add(gid, &order.issuer).then_some(true),
+        (OrderKind::Leave, Target::Account(a)) => (a == order.issuer).then_some(false),
+        (OrderKind::Leave, Target::Device(_)) | (OrderKind::Demote, Target::Device(_)) => None,
+        (OrderKind::Remove, Target::Device(_)) if order.statement => Some(false),
+        (OrderKind::Remove | OrderKind::Demote, target) => {
+            let account = match target {
+                Target::Account(a) => state.has_account(&a).then_some(a),
+                Target::Device(d) => state.leaf(&d).map(|l| l.account),
+            };
+            let account = account.ok_or(Void::Stranger)?;
+            if account == order.issuer {
+                Some(false)
+            } else {
+                state.may_remove(gid, &order.issuer, &account).then_some(true)
+            }
+        }
+    };
+    Ok(Candidate {
+        order,
+        at,
+        standing: state.standing(gid, &order.issuer),
+        by_role: by_role.ok_or(Void::Unauthorised)?,
+        leaf: leaf.index,
+    })
+}
+
+/// The chain before the order leads, over orders at the same state only, to a
+/// mark at it; and its device had marked nothing below that state before.
+fn linked(history: &History, tree: &Tree<'_>, order: &Order, at: usize) -> Result<(), Void> {
+    let chain = history.chains.get(&order.device).ok_or(Void::Unlinked)?;
+    let mut link = order;
+    loop {
+        let before = link.n.checked_sub(1).and_then(|n| chain.entries.get(&n));
+        let entry = before.zip(link.prev).and_then(|(rivals, id)| rivals.get(&id)).ok_or(Void::Unlinked)?;
+        match entry {
+            Entry::Mark(m) if m.at == order.at => break,
+            Entry::Mark(_) => return Err(Void::Unlinked),
+            Entry::Order(id) => link = history.orders.get(id).ok_or(Void::Unlinked)?,
+        }
+        if link.at != order.at {
+            return Err(Void::Unlinked);
+        }
+    }
+    let later = |m: &Entry| match m {
+        Entry::Mark(m) => tree.find(&m.at).is_some_and(|m| m != at && tree.reaches(at, m)),
+        Entry::Order(_) => false,
+    };
+    if chain.entries.range(..order.n).flat_map(|(_, rivals)| rivals.values()).any(later) {
+        return Err(Void::Backdated);
+    }
+    Ok(())
+}
+
+/// The cut of each device of the target, read as no lower than what the
+/// issuing device had acknowledged before, so that nobody voids what they had
+/// accepted. An empty cut, and that of a statement which somebody else
+/// carries, voids nothing.
+fn read_cut(history: &History, tree: &Tree<'_>, c: &Candidate<'_>) -> BTreeMap<DeviceId, Cut> {
+    let order = c.order;
+    let state = tree.nodes[c.at].state;
+    let own = state.leaf(&order.device).is_some_and(|l| l.account == order.issuer);
+    if order.cut.is_empty() || !own {
+        return BTreeMap::new();
+    }
+    let mut had: BTreeMap<DeviceId, (u64, u64)> = BTreeMap::new();
+    if let Some(chain) = history.chains.get(&order.device) {
+        had.clone_from(&chain.floor);
+        for entry in chain.entries.range(..order.n).flat_map(|(_, rivals)| rivals.values()) {
+            if let Entry::Mark(m) = entry {
+                for (device, to) in &m.acks {
+                    raise(&mut had, *device, *to);
+                }
+            }
+        }
+    }
+    raise(&mut had, order.device, (0, order.n));
+    let devices: BTreeSet<DeviceId> = match order.target {
+        Target::Device(d) => BTreeSet::from([d]),
+        Target::Account(a) => history.devices.get(&a).cloned().unwrap_or_default(),
+    };
+    let target = match order.target {
+        Target::Account(a) => Some(a),
+        Target::Device(d) => state.leaf(&d).map(|l| l.account),
+    };
+    let voters = eligible(&history.gid, state);
+    let mut out = BTreeMap::new();
+    for device in devices {
+        let listed = order.cut.get(&device).copied().unwrap_or_default();
+        let had = had.get(&device).copied().unwrap_or_default();
+        let (seq, n) = (listed.0.max(had.0), listed.1.max(had.1));
+        let votes = n.max(acknowledged_by_most(history, &voters, target, &device));
+        out.insert(device, Cut { seq, n, votes });
+    }
+    out
+}
+
+/// The highest number of a device's chain that more than half of the accounts
+/// had acknowledged, the device's own account not counted among those.
+fn acknowledged_by_most(
+    history: &History,
+    voters: &BTreeMap<AccountId, DeviceId>,
+    target: Option<AccountId>,
+    device: &DeviceId,
+) -> u64 {
+    let mut had: Vec<u64> = voters
+        .keys()
+        .filter(|a| Some(**a) != target)
+        .filter_map(|a| {
+            let devices = history.devices.get(a)?;
+            let of = |d: &DeviceId| history.chains.get(d).and_then(|c| c.acked.get(device)).map(|had| had.1);
+            devices.iter().filter_map(of).max()
+        })
+        .collect();
+    had.sort_unstable_by(|a, b| b.cmp(a));
+    had.get(voters.len() / 2).copied().unwrap_or(0)
+}
