@@ -60,6 +60,11 @@ impl State {
         leaves.sort_by_key(|l| l.device);
         Self { id, epoch, kind, rights, leaves: leaves.into(), roles }
     }
+    /// The same under another id: what a commit made anew leads to.
+    #[must_use]
+    pub fn renamed(&self, id: StateId) -> Self {
+        Self { id, ..self.clone() }
+    }
     /// Its id.
     #[must_use]
     pub fn id(&self) -> StateId {

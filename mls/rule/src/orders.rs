@@ -283,7 +283,7 @@ fn read_cut(history: &History, tree: &Tree<'_>, c: &Candidate<'_>) -> BTreeMap<D
 }
 
 /// The highest number of a device's chain that more than half of the accounts
-/// had acknowledged, the device's own account not counted among those.
+/// have, its own among them.
 fn acknowledged_by_most(
     history: &History,
     voters: &BTreeMap<AccountId, DeviceId>,
@@ -300,5 +300,8 @@ fn acknowledged_by_most(
         })
         .collect();
     had.sort_unstable_by(|a, b| b.cmp(a));
-    had.get(voters.len() / 2).copied().unwrap_or(0)
+    let own = usize::from(target.is_some_and(|t| voters.contains_key(&t)));
+    // At least one other, so that nobody vouches for itself alone.
+    let others = (voters.len() / 2 + 1).saturating_sub(own).max(1);
+    had.get(others - 1).copied().unwrap_or(0)
 }
