@@ -91,6 +91,14 @@ impl State {
         let at = self.leaves.binary_search_by_key(device, |l| l.device).ok()?;
         self.leaves.get(at)
     }
+    /// The same with its place among the leaves, tried first at one.
+    pub(crate) fn leaf_near(&self, place: usize, device: &DeviceId) -> Option<(usize, &Leaf)> {
+        if let Some(leaf) = self.leaves.get(place).filter(|l| l.device == *device) {
+            return Some((place, leaf));
+        }
+        let at = self.leaves.binary_search_by_key(device, |l| l.device).ok()?;
+        self.leaves.get(at).map(|l| (at, l))
+    }
     /// Whether an account has a leaf.
     #[must_use]
     pub fn has_account(&self, account: &AccountId) -> bool {
@@ -230,7 +238,17 @@ pub struct Order {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Entry {
     Mark(Mark),
-    Order(OrderId),
+    /// Order and its predecessor.
+    Order(OrderId, Option<[u8; 32]>),
+}
+
+impl Entry {
+    fn prev(&self) -> Option<[u8; 32]> {
+        match self {
+            Self::Mark(m) => m.prev,
+            Self::Order(_, prev) => *prev,
+        }
+    }
 }
 
 /// What is known of one device's chain of marks and orders.
@@ -238,8 +256,13 @@ pub(crate) enum Entry {
 pub(crate) struct Chain {
     /// By number; more than one under a number is an equivocation.
     pub(crate) entries: BTreeMap<u64, BTreeMap<[u8; 32], Entry>>,
-    /// Lowest number that was found equivocated and pruned, or told with proof.
-    pub(crate) broken: Option<u64>,
+    /// States of the marks without rivals, by number.
+    pub(crate) stands: BTreeMap<u64, StateId>,
+    /// Commits that the marks call bad, by number.
+    pub(crate) bad: BTreeMap<u64, BTreeSet<CommitId>>,
+    /// The first number from which on the chain counts for nothing: two
+    /// objects under one number, or a successor that names another one.
+    pub(crate) mute: Option<u64>,
     /// What pruned marks acknowledged.
     pub(crate) floor: BTreeMap<DeviceId, (u64, u64)>,
     /// What all marks acknowledged.
@@ -247,28 +270,40 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
-    /// The first number from which on the chain counts for nothing: two
-    /// objects under one number, or a successor that names another one.
-    pub(crate) fn mute_from(&self, prev_of: impl Fn(&Entry) -> Option<[u8; 32]>) -> u64 {
-        let mut mute = self.broken.unwrap_or(u64::MAX);
-        for (n, rivals) in &self.entries {
-            if *n >= mute {
-                break;
+    fn mute_from(&mut self, n: u64) {
+        self.mute = Some(self.mute.map_or(n, |m| m.min(n)));
+    }
+    /// Adds one entry. The order does not matter: who names a predecessor that
+    /// is not the known one has signed two, whether both are known or not.
+    fn put(&mut self, n: u64, id: [u8; 32], entry: Entry) {
+        let rivals = self.entries.entry(n).or_default();
+        if rivals.contains_key(&id) {
+            return;
+        }
+        let prev = entry.prev();
+        if let Entry::Mark(m) = &entry {
+            self.stands.insert(n, m.at);
+            if !m.bad.is_empty() {
+                self.bad.entry(n).or_default().extend(m.bad.iter().copied());
             }
-            if rivals.len() > 1 {
-                mute = *n;
-                break;
-            }
-            let named = rivals.values().next().and_then(&prev_of);
-            let before = n.checked_sub(1).and_then(|m| self.entries.get(&m));
-            if let (Some(named), Some(before)) = (named, before)
-                && !before.contains_key(&named)
-            {
-                mute = n - 1;
-                break;
+            for (device, had) in &m.acks {
+                raise(&mut self.acked, *device, *had);
             }
         }
-        mute
+        rivals.insert(id, entry);
+        let after = n.checked_add(1).and_then(|next| self.entries.get(&next));
+        let named = |e: &Entry| e.prev().is_some_and(|p| p != id);
+        let double = self.entries.get(&n).is_some_and(|r| r.len() > 1);
+        if double || after.is_some_and(|after| after.values().any(named)) {
+            self.mute_from(n);
+        }
+        if double {
+            self.stands.remove(&n);
+        }
+        let before = n.checked_sub(1).and_then(|last| self.entries.get(&last));
+        if before.zip(prev).is_some_and(|(before, prev)| !before.contains_key(&prev)) {
+            self.mute_from(n - 1);
+        }
     }
 }
 
@@ -361,22 +396,18 @@ impl History {
     /// Adds a mark.
     pub fn insert_mark(&mut self, mark: Mark) {
         let chain = self.chains.entry(mark.device).or_default();
-        for (device, had) in &mark.acks {
-            raise(&mut chain.acked, *device, *had);
-        }
-        chain.entries.entry(mark.n).or_default().insert(mark.id.0, Entry::Mark(mark));
+        chain.put(mark.n, mark.id.0, Entry::Mark(mark));
     }
     /// Adds an order.
     pub fn insert_order(&mut self, order: Order) {
         let chain = self.chains.entry(order.device).or_default();
-        chain.entries.entry(order.n).or_default().insert(order.id.0, Entry::Order(order.id));
+        chain.put(order.n, order.id.0, Entry::Order(order.id, order.prev));
         self.orders.insert(order.id, order);
     }
     /// Notes a proven equivocation whose objects are not kept: the device's
     /// chain counts for nothing from this number on.
     pub fn note_equivocation(&mut self, device: DeviceId, n: u64) {
-        let chain = self.chains.entry(device).or_default();
-        chain.broken = Some(chain.broken.map_or(n, |b| b.min(n)));
+        self.chains.entry(device).or_default().mute_from(n);
     }
     /// Gives up what lies before a known state, which becomes the anchor:
     /// other branches with their marks, and orders that refer to them. What
@@ -399,12 +430,8 @@ impl History {
         let known: BTreeSet<StateId> = self.states.keys().copied().collect();
         // A state that is not known yet may still turn out to lie below.
         let gone = |s: &StateId| known.contains(s) && !keep.contains(s);
-        let mutes: Vec<(DeviceId, u64)> = self.mutes().into_iter().collect();
-        for (device, n) in mutes {
-            self.note_equivocation(device, n);
-        }
         for chain in self.chains.values_mut() {
-            let Chain { entries, floor, .. } = chain;
+            let Chain { entries, stands, bad, floor, .. } = chain;
             for rivals in entries.values_mut() {
                 rivals.retain(|_, e| match e {
                     Entry::Mark(m) if gone(&m.at) => {
@@ -414,10 +441,12 @@ impl History {
                         false
                     }
                     Entry::Mark(_) => true,
-                    Entry::Order(id) => self.orders.get(id).is_some_and(|o| !gone(&o.at)),
+                    Entry::Order(id, _) => self.orders.get(id).is_some_and(|o| !gone(&o.at)),
                 });
             }
             entries.retain(|_, rivals| !rivals.is_empty());
+            stands.retain(|n, _| entries.contains_key(n));
+            bad.retain(|n, _| entries.contains_key(n));
         }
         self.orders.retain(|_, o| !gone(&o.at));
         self.commits.retain(|child, c| *child != anchor && !gone(child) && !gone(&c.parent));
@@ -428,15 +457,7 @@ impl History {
     }
     /// Devices whose chain counts for nothing from a number on.
     pub(crate) fn mutes(&self) -> BTreeMap<DeviceId, u64> {
-        let prev = |e: &Entry| match e {
-            Entry::Mark(m) => m.prev,
-            Entry::Order(id) => self.orders.get(id).and_then(|o| o.prev),
-        };
-        self.chains
-            .iter()
-            .map(|(device, chain)| (*device, chain.mute_from(prev)))
-            .filter(|(_, n)| *n < u64::MAX)
-            .collect()
+        self.chains.iter().filter_map(|(device, chain)| Some((*device, chain.mute?))).collect()
     }
 }
 

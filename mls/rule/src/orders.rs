@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kith_wire::group::{OrderKind, Target};
-use kith_wire::ids::{AccountId, DeviceId, OrderId};
+use kith_wire::ids::{AccountId, DeviceId, OrderId, StateId};
 
 use crate::facts::{Entry, History, Order, Standing, raise};
 use crate::tree::Tree;
@@ -223,17 +223,14 @@ fn linked(history: &History, tree: &Tree<'_>, order: &Order, at: usize) -> Resul
         match entry {
             Entry::Mark(m) if m.at == order.at => break,
             Entry::Mark(_) => return Err(Void::Unlinked),
-            Entry::Order(id) => link = history.orders.get(id).ok_or(Void::Unlinked)?,
+            Entry::Order(id, _) => link = history.orders.get(id).ok_or(Void::Unlinked)?,
         }
         if link.at != order.at {
             return Err(Void::Unlinked);
         }
     }
-    let later = |m: &Entry| match m {
-        Entry::Mark(m) => tree.find(&m.at).is_some_and(|m| m != at && tree.reaches(at, m)),
-        Entry::Order(_) => false,
-    };
-    if chain.entries.range(..order.n).flat_map(|(_, rivals)| rivals.values()).any(later) {
+    let later = |m: &StateId| tree.find(m).is_some_and(|m| m != at && tree.reaches(at, m));
+    if chain.stands.range(..order.n).any(|(_, m)| later(m)) {
         return Err(Void::Backdated);
     }
     Ok(())

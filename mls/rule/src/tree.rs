@@ -66,6 +66,11 @@ impl<'h> Tree<'h> {
         let at = self.index.binary_search_by_key(id, |(id, _)| *id).ok()?;
         self.index.get(at).map(|(_, at)| *at)
     }
+    /// The same, tried first at a node and at the one after it.
+    pub(crate) fn find_near(&self, near: usize, id: &StateId) -> Option<usize> {
+        let hit = |at: &usize| self.nodes.get(*at).is_some_and(|n| n.state.id() == *id);
+        [near + 1, near].into_iter().find(hit).or_else(|| self.find(id))
+    }
     /// Whether `below` is `above` or comes after it.
     pub(crate) fn reaches(&self, above: usize, below: usize) -> bool {
         above <= below && below <= self.nodes[above].last

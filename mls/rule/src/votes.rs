@@ -7,7 +7,7 @@ use kith_wire::group::Role;
 use kith_wire::ids::{AccountId, CommitId, DeviceId, GroupId};
 
 use crate::ELECTORATE_MAX;
-use crate::facts::{Entry, History, State};
+use crate::facts::{History, State};
 use crate::orders::Orders;
 use crate::tree::Tree;
 
@@ -56,16 +56,13 @@ impl Votes {
                 && mutes.get(device).is_none_or(|mute| n < *mute)
         };
         for (device, chain) in &history.chains {
-            for (n, rivals) in &chain.entries {
-                for entry in rivals.values().filter(|_| counted(device, *n)) {
-                    if let Entry::Mark(m) = entry {
-                        for c in &m.bad {
-                            let id =
-                                history.children.get(c).and_then(|s| history.commits.get(s)).map(|c| c.id);
-                            if let Some(id) = id {
-                                out.bad.entry(id).or_default().insert(*device);
-                            }
-                        }
+            for (n, bad) in chain.bad.iter().filter(|(n, _)| counted(device, **n)) {
+                // Numbers with a rival are beyond the chain's end.
+                debug_assert!(chain.stands.contains_key(n));
+                for c in bad {
+                    let id = history.children.get(c).and_then(|s| history.commits.get(s)).map(|c| c.id);
+                    if let Some(id) = id {
+                        out.bad.entry(id).or_default().insert(*device);
                     }
                 }
             }
@@ -86,13 +83,15 @@ impl Votes {
         let mut seen = vec![usize::MAX; tree.nodes.len()];
         for (stamp, (device, chain)) in history.chains.iter().enumerate() {
             let mut latest = None;
-            for (n, rivals) in &chain.entries {
-                if !counted(device, *n) {
-                    break;
-                }
-                let Some(Entry::Mark(m)) = rivals.values().next() else { continue };
-                let Some(at) = tree.find(&m.at) else { continue };
-                let Some(leaf) = tree.nodes[at].state.leaf(device) else { continue };
+            let end = mutes.get(device).copied().unwrap_or(u64::MAX);
+            let end = end.min(orders.cuts.get(device).map_or(u64::MAX, |c| c.votes.saturating_add(1)));
+            // Most marks follow the last one: to the next state, at the same
+            // place among its leaves.
+            let (mut near, mut place) = (0, 0);
+            for (_, at) in chain.stands.range(..end) {
+                let Some(at) = tree.find_near(near, at) else { continue };
+                let Some((here, leaf)) = tree.nodes[at].state.leaf_near(place, device) else { continue };
+                (near, place) = (at, here);
                 latest = Some((at, leaf.account));
                 note(&mut out.marked[at], leaf.account);
                 let mut kid = at;

@@ -110,6 +110,11 @@ pub(crate) fn account_no(id: &AccountId) -> usize {
     usize::from(id.0[1]) << 8 | usize::from(id.0[2])
 }
 
+/// Ids of devices say whose they are.
+pub(crate) fn account_of(d: DeviceId) -> AccountId {
+    account(usize::from(d.0[1]) << 8 | usize::from(d.0[2]))
+}
+
 impl Maker {
     /// A group whose accounts have these roles and numbers of devices. Every
     /// device marks genesis.
@@ -146,9 +151,6 @@ impl Maker {
     }
     pub(crate) fn state(&self, id: StateId) -> &State {
         &self.states[&id]
-    }
-    pub(crate) fn account_of(&self, d: DeviceId) -> AccountId {
-        account(usize::from(d.0[1]) << 8 | usize::from(d.0[2]))
     }
     /// An empty history that knows genesis.
     pub(crate) fn empty(&self) -> History {
@@ -194,14 +196,8 @@ impl Maker {
             State::new(child, p.epoch() + 1, ConversationKind::Group, rights, leaves, Arc::new(roles));
         self.states.insert(child, state.clone());
         self.parents.insert(child, parent);
-        let commit = Commit {
-            id,
-            parent,
-            child,
-            account: self.account_of(by),
-            device: by,
-            enacts: change.enacts.clone(),
-        };
+        let commit =
+            Commit { id, parent, child, account: account_of(by), device: by, enacts: change.enacts.clone() };
         self.facts.push(Fact::Commit(commit, state));
         child
     }
@@ -268,7 +264,7 @@ impl Maker {
     ) -> OrderId {
         let head = self.heads.entry(by).or_default().clone();
         let id = OrderId(self.rng.id());
-        let issuer = self.account_of(by);
+        let issuer = account_of(by);
         let n = head.n + 1;
         self.facts.push(Fact::Order(Order {
             id,
@@ -295,7 +291,7 @@ impl Maker {
     /// The numbers that an account's devices have reached.
     pub(crate) fn cut(&self, target: usize) -> BTreeMap<DeviceId, (u64, u64)> {
         let of = account(target);
-        self.heads.iter().filter(|(d, _)| self.account_of(**d) == of).map(|(d, h)| (*d, (0, h.n))).collect()
+        self.heads.iter().filter(|(d, _)| account_of(**d) == of).map(|(d, h)| (*d, (0, h.n))).collect()
     }
     /// The commit that enacts a removal.
     pub(crate) fn enact(&mut self, by: DeviceId, parent: StateId, order: OrderId, target: usize) -> StateId {

@@ -7,7 +7,7 @@ use kith_rule::{Decision, History};
 use kith_wire::group::{OrderKind, Role, Target, rank};
 use kith_wire::ids::{AccountId, CommitId, DeviceId, OrderId, StateId};
 
-use super::maker::{Change, Fact, Maker, Rng, account, account_no, device};
+use super::maker::{Change, Fact, Maker, Rng, account, account_no, account_of, device};
 
 /// The rule under test.
 pub(crate) type Rule = fn(&History) -> Decision;
@@ -147,7 +147,7 @@ impl World {
     fn join(&mut self, id: DeviceId, at: StateId, rogue: bool) -> usize {
         self.devs.push(Dev {
             id,
-            account: self.m.account_of(id),
+            account: account_of(id),
             rogue,
             history: self.m.empty(),
             known: BTreeSet::new(),
@@ -350,7 +350,7 @@ impl World {
         let to = match self.devs.iter().position(|d| d.id == joiner) {
             Some(to) => to,
             None => {
-                let own = self.m.account_of(joiner);
+                let own = account_of(joiner);
                 let rogue = self.devs.iter().any(|d| d.account == own && d.rogue);
                 self.join(joiner, child, rogue)
             }
@@ -432,7 +432,8 @@ impl World {
             }
             let signs = state.leaf(&o.device).is_some_and(|l| l.account == o.issuer);
             let free = account == o.issuer || account == me.0;
-            if !free && !(signs && state.may_remove(&self.m.gid, &o.issuer, &account)) {
+            let may = free || (signs && state.may_remove(&self.m.gid, &o.issuer, &account));
+            if !may {
                 continue;
             }
             if o.kind == OrderKind::Demote {
@@ -460,7 +461,7 @@ impl World {
         if done {
             return None;
         }
-        let targets: BTreeSet<AccountId> = change.remove.iter().map(|r| self.m.account_of(*r)).collect();
+        let targets: BTreeSet<AccountId> = change.remove.iter().map(|r| account_of(*r)).collect();
         let place = self.place(i, pos, |a| !targets.contains(a));
         if !self.waited(i, key, place) {
             return Some(false);
