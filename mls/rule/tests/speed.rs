@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kith_rule::{Commit, History, Leaf, Mark, Rights, State, decide};
-use kith_wire::group::{ConversationKind, Role};
+use kith_wire::group::{ConversationKind, Role, RoleEntry};
 use kith_wire::ids::{AccountId, CommitId, DeviceId, GroupId, MarkId, StateId};
 
 fn id(kind: u8, n: usize) -> [u8; 32] {
@@ -31,7 +31,7 @@ fn history(commits: usize, voters: usize, rivals: usize) -> History {
             ConversationKind::Group,
             rights,
             leaves.clone(),
-            Arc::new(BTreeMap::new()),
+            Arc::new(BTreeMap::from([(leaves[0].account, RoleEntry { role: Role::Owner, epoch: 0 })])),
         )
     };
     let mut h = History::new(GroupId(id(0, 0)), StateId(id(3, 0)));

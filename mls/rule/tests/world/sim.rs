@@ -426,9 +426,9 @@ impl World {
                 }
                 Target::Device(t) => (state.leaf(&t)?.account, vec![t]),
             };
-            // Nobody commits their own removal.
-            if gone.contains(&me.1) {
-                return None;
+            // Nobody can commit their own removal.
+            if o.kind != OrderKind::Demote && gone.contains(&me.1) {
+                continue;
             }
             let signs = state.leaf(&o.device).is_some_and(|l| l.account == o.issuer);
             let free = account == o.issuer || account == me.0;
@@ -613,7 +613,7 @@ impl World {
             let me = self.devs[i].account;
             let may = |a: &AccountId| *a == account || state.may_remove(&gid, a, &account);
             let targeted = d
-                .effective
+                .open
                 .iter()
                 .filter_map(|o| self.devs[i].history.order(o))
                 .any(|o| o.target == Target::Account(me) || o.target == Target::Device(self.devs[i].id));
@@ -945,7 +945,10 @@ impl World {
         }
         // By the facts themselves: nobody whom an effective order is about is
         // in the tree. Without an honest member nobody is there to do it, and
-        // without one who stands above nobody may.
+        // without one who stands above, and is not to go itself, nobody may.
+        let targeted = |a: &AccountId| {
+            first.open.iter().filter_map(|o| whole.order(o)).any(|o| o.target == Target::Account(*a))
+        };
         for o in first.effective.iter().filter_map(|o| whole.order(o)) {
             let account = match o.target {
                 Target::Account(a) => Some(a),
@@ -960,11 +963,12 @@ impl World {
             };
             let able = honest.iter().any(|h| {
                 Some(h.account) != account
+                    && !targeted(&h.account)
                     && (account == Some(o.issuer)
                         || account.is_some_and(|a| state.may_remove(&self.m.gid, &h.account, &a)))
             });
             if there && able {
-                return Err(format!("a target of {:?} is still there", o.id));
+                return Err(format!("a target is still there: {o:?}"));
             }
         }
         Ok(())

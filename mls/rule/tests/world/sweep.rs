@@ -12,6 +12,7 @@ fn sweep(seeds: std::ops::Range<u64>, rogues: bool) -> Vec<(u64, Figures)> {
         }
         out.push((seed, world.figures));
     }
+    println!("unrest: {} of {} runs", failed.len(), out.len());
     assert!(failed.is_empty(), "{} of {}:\n{}", failed.len(), out.len(), failed.join("\n"));
     out
 }
@@ -46,4 +47,14 @@ fn figures() {
         println!("{name}_deepest_rollback: {} commits", max(|f| f.deepest));
         println!("{name}_rest_max: {} ticks", runs.iter().map(|r| r.1.rest).max().unwrap_or(0));
     }
+}
+
+/// One seed, as `SEED=1034 ROGUES=0`.
+#[test]
+#[ignore = "for looking at a seed"]
+fn one() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|v| v.parse::<u64>().ok()).unwrap_or(0);
+    let set = Setting { seed: number("SEED"), rogues: number("ROGUES") == 1, ticks: 120 };
+    let (world, end) = run(set, ours);
+    println!("{:?} {end:?}", world.figures);
 }
