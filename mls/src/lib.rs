@@ -26,4 +26,4 @@ pub use api::{
     MemberView, Outcome, ReceivedEvent, Resealed, SentEvent, TipChange, TopicSecret, Topics, WelcomeInfo,
 };
 pub use engine::{Engine, ORPHAN_BYTES_MAX, ORPHANS_MAX, PACKAGES_MAX, packages_left};
-pub use view::{delivered, event_bytes};
+pub use view::{delivered, event_bytes, leavers};

@@ -3,11 +3,12 @@
 
 use kith_store::{Key, Read, Table};
 use kith_wire::crypto::Secret;
+use kith_wire::group::{OrderKind, Target};
 use kith_wire::ids::{AccountId, DeviceId, EventId, GroupId, StateId};
 
 use crate::EngineError;
 use crate::api::{GroupView, MemberView, TopicSecret, Topics};
-use crate::rows;
+use crate::{rows, valid};
 
 /// The group at its tip.
 pub fn group(read: &dyn Read, gid: GroupId) -> Result<GroupView, EngineError> {
@@ -41,6 +42,62 @@ pub fn group(read: &dyn Read, gid: GroupId) -> Result<GroupView, EngineError> {
         me_in: tip.row.me_in,
         role: own_role,
     })
+}
+
+/// States that are looked back over for an order to leave.
+const LEAVE_STATES_MAX: usize = 256;
+
+/// Orders to leave that are still to be carried out at a state: their issuer
+/// has been a member from where the order was given until there. Somebody who
+/// left and was added again has not left anew.
+pub(crate) fn open_leaves(
+    read: &dyn Read,
+    gid: &GroupId,
+    tip: &rows::State,
+) -> Result<Vec<(AccountId, Vec<u8>)>, EngineError> {
+    let mut open = Vec::new();
+    for signed in rows::orders(read, gid)? {
+        let Ok(order) = valid::order(gid, tip, &signed) else { continue };
+        if order.order == OrderKind::Leave
+            && order.target == Target::Account(order.issuer)
+            && member_since(read, gid, tip, &order.at, &order.issuer)?
+        {
+            open.push((order.issuer, signed));
+        }
+    }
+    Ok(open)
+}
+
+/// Whether an account is in every state from `since` to `tip`.
+fn member_since(
+    read: &dyn Read,
+    gid: &GroupId,
+    tip: &rows::State,
+    since: &StateId,
+    account: &AccountId,
+) -> Result<bool, EngineError> {
+    let mut at = tip.id;
+    for _ in 0..LEAVE_STATES_MAX {
+        let Some(state) = rows::state(read, gid, &at)? else { return Ok(false) };
+        if !state.has_account(account) {
+            return Ok(false);
+        }
+        if at == *since {
+            return Ok(true);
+        }
+        let Some(parent) = state.row.parent else { return Ok(false) };
+        at = parent;
+    }
+    Ok(false)
+}
+
+/// Accounts that have asked to leave and are still in.
+pub fn leavers(read: &dyn Read, gid: GroupId) -> Result<Vec<AccountId>, EngineError> {
+    let row = rows::group(read, &gid)?.ok_or(EngineError::UnknownGroup)?;
+    let Some(tip) = rows::state(read, &gid, &row.tip)?.filter(|tip| tip.row.me_in) else {
+        return Ok(Vec::new());
+    };
+    Ok(open_leaves(read, &gid, &tip)?.into_iter().map(|(account, _)| account).collect())
 }
 
 fn topic(read: &dyn Read, state: StateId) -> Result<Option<TopicSecret>, EngineError> {

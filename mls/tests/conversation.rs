@@ -148,6 +148,31 @@ fn leaving_is_an_order_that_another_member_commits() {
 }
 
 #[test]
+fn who_left_and_came_back_has_not_left_anew() {
+    let (mut a, mut b) = (Device::new(1, 1), Device::new(2, 1));
+    let gid = a.create("tea");
+    a.add(gid, &mut [&mut b]);
+    settle(gid, &mut [&mut a, &mut b]);
+    let first = b.run(|e, tx, now| e.leave(tx, now, gid)).unwrap();
+    give(&mut a, gid, &first);
+    // Known until it is carried out: also after a restart.
+    assert_eq!(kith_mls::leavers(&a.store, gid).unwrap(), [b.account()]);
+    let change = Change { remove_accounts: vec![b.account()], ..Change::default() };
+    let commit = a.commit(gid, &change).unwrap();
+    assert!(commit.orders.is_empty(), "the leave order is the authority");
+    give(&mut b, gid, &publish(&commit));
+    assert_eq!(kith_mls::leavers(&a.store, gid).unwrap(), []);
+    a.add(gid, &mut [&mut b]);
+    settle(gid, &mut [&mut a, &mut b]);
+    assert_eq!(kith_mls::leavers(&a.store, gid).unwrap(), []);
+    let second = b.run(|e, tx, now| e.leave(tx, now, gid)).unwrap();
+    assert_ne!(first.last(), second.last());
+    let out = give(&mut a, gid, &second);
+    assert!(out.iter().any(|o| matches!(o, Outcome::Order { kind: OrderKind::Leave, .. })));
+    assert_eq!(kith_mls::leavers(&a.store, gid).unwrap(), [b.account()]);
+}
+
+#[test]
 fn settings_change_by_those_who_may() {
     let (mut a, mut b) = (Device::new(1, 1), Device::new(2, 1));
     let gid = a.create("tea");

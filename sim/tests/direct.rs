@@ -110,3 +110,59 @@ fn a_group_of_three_over_broken_links() {
         }
     }
 }
+
+/// A group is made with people who are not there yet, and its maker writes at
+/// once: they get what was written for them, in order, once they are in.
+#[test]
+fn what_is_written_before_the_first_member_is_in_reaches_them() {
+    let mut world = World::new(40);
+    let (a, b) = (world.node("Alice").unwrap(), world.node("Bob").unwrap());
+    befriend(&mut world, a, b);
+    world.stop(b);
+    world.run(5_000);
+    let members = vec![world.account(b).unwrap()];
+    let group = match world.ask(a, Command::CreateGroup { title: "Early".into(), members }).unwrap() {
+        Reply::Conversation(group) => group,
+        other => panic!("{other:?}"),
+    };
+    for i in 0..5 {
+        say(&mut world, a, group, &format!("early {i}"));
+    }
+    let reply_to = GroupId::from_hex(&world.messages(a, &group).last().unwrap().id).unwrap();
+    world
+        .ask(
+            a,
+            Command::SendText {
+                group,
+                text: "to the last".into(),
+                reply_to: Some(kith_wire::ids::EventId(reply_to.0)),
+                key: "reply".into(),
+            },
+        )
+        .unwrap();
+    world.run(30_000);
+    assert!(
+        world
+            .messages(a, &group)
+            .iter()
+            .filter(|m| m.mine)
+            .all(|m| m.delivery.is_none() || m.delivery == Some(DeliveryState::Queued))
+    );
+    world.stop(a);
+    world.start(a).unwrap();
+    world.start(b).unwrap();
+    world.run(60_000);
+    let expected: Vec<String> =
+        (0..5).map(|i| format!("early {i}")).chain(["to the last".to_owned()]).collect();
+    assert_eq!(world.texts(a, &group), expected);
+    assert_eq!(world.texts(b, &group), expected);
+    let quoted = world.messages(b, &group).pop().unwrap().reply_to.unwrap();
+    assert_eq!(quoted.text, "early 4");
+    let mine: Vec<_> =
+        world.messages(a, &group).into_iter().filter(|m| m.mine && m.delivery.is_some()).collect();
+    assert!(mine.iter().all(|m| m.delivery == Some(DeliveryState::DeliveredAll)), "{mine:?}");
+    // The same request again is answered with what became of it.
+    let again = Command::SendText { group, text: "early 0".into(), reply_to: None, key: "early 0-0".into() };
+    assert!(matches!(world.ask(a, again).unwrap(), Reply::Accepted { .. }));
+    assert_eq!(world.texts(a, &group), expected);
+}

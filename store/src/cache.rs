@@ -102,10 +102,12 @@ impl Cache {
     }
 
     fn hold(&mut self, place: Vec<u8>, found: Found) {
-        self.young_bytes += cost(&place, &found);
-        if let Some(before) = self.young.insert(place.clone(), found) {
+        // Two readers may have learnt the same row.
+        if let Some(before) = self.young.remove(&place) {
             self.young_bytes -= cost(&place, &before);
         }
+        self.young_bytes += cost(&place, &found);
+        self.young.insert(place, found);
         if self.young_bytes > GENERATION_BYTES {
             self.old = core::mem::take(&mut self.young);
             self.young_bytes = 0;

@@ -12,6 +12,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("kith-bootstrap", &["openmls", "openmls_traits", "openmls_rust_crypto", "kith-mls", "kith-core"]),
     // The proof that a simulator can run the core.
     ("kith-core", &["kith-overlay", "libp2p", "tokio", "rocksdb", "librocksdb-sys", "axum"]),
+    ("kith-rule", &["kith-store", "kith-mls", "openmls", "tokio", "libp2p", "rocksdb"]),
     ("kith-mls", &["kith-overlay", "libp2p", "tokio", "rocksdb", "axum"]),
     (
         "kith-wire",

@@ -180,12 +180,10 @@ impl Ctx<'_, '_> {
         embedded: &mut Vec<Vec<u8>>,
     ) -> Result<(), EngineError> {
         if kind == OrderKind::Remove {
-            for signed in self.stored_orders()? {
-                let Ok(order) = valid::order(&self.gid, parent, &signed) else { continue };
-                if order.order == OrderKind::Leave && order.issuer == target {
-                    embedded.push(signed);
-                    return Ok(());
-                }
+            let open = crate::view::open_leaves(self.tx, &self.gid, parent)?;
+            if let Some((_, signed)) = open.into_iter().find(|(account, _)| *account == target) {
+                embedded.push(signed);
+                return Ok(());
             }
         }
         if let Some(mark) = self.mark_for_order()? {

@@ -138,12 +138,9 @@ impl Ctx<'_, '_> {
     pub(super) fn leave(&mut self) -> Result<Vec<Vec<u8>>, EngineError> {
         let tip = self.tip_as_member()?;
         let account = self.keys.account;
-        for signed in self.stored_orders()? {
-            if valid::order(&self.gid, &tip, &signed)
-                .is_ok_and(|o| o.order == OrderKind::Leave && o.issuer == account)
-            {
-                return Ok(vec![signed]);
-            }
+        let open = crate::view::open_leaves(self.tx, &self.gid, &tip)?;
+        if let Some((_, signed)) = open.into_iter().find(|(of, _)| *of == account) {
+            return Ok(vec![signed]);
         }
         let mut out: Vec<Vec<u8>> = self.mark_for_order()?.into_iter().collect();
         out.push(self.make_order(&tip, OrderKind::Leave, Target::Account(account))?);

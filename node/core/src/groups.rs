@@ -1,6 +1,8 @@
 //! What the group engine's outcomes mean for a person: rows, marks, notices,
 //! topics. The engine decides what a group is; this file only shows it.
 
+use std::collections::BTreeMap;
+
 use kith_mls::{EngineError, Outcome, Resealed};
 use kith_store::StoreError;
 use kith_wire::content::{self, ReadUpTo, Text};
@@ -10,7 +12,7 @@ use kith_wire::ids::{AccountId, EventId, GroupId};
 use crate::api::{Event, Refusal};
 use crate::ctx::Ctx;
 use crate::live::{Live, Timer};
-use crate::rows::{self, Conversation, Entry, GroupInfo, MemberInfo, Sent};
+use crate::rows::{self, Conversation, Early, Entry, GroupInfo, MemberInfo, Sent};
 use crate::timeline::{self, NewEntry};
 use crate::{delivery, people};
 
@@ -107,6 +109,68 @@ pub(crate) fn send_text(
     };
     let position = timeline::append(ctx, live, &conversation.id, new)?;
     Ok((id, position))
+}
+
+/// Sends a text of the timeline anew, in its own place at the end; the old row
+/// goes. Answers the new id and position.
+pub(crate) fn send_anew(
+    ctx: &mut Ctx<'_>,
+    live: &mut Live,
+    conversation: &Conversation,
+    old: &Entry,
+    reply_to: Option<EventId>,
+) -> Result<(EventId, u64), EngineError> {
+    let sent = send_text(ctx, live, conversation, old.text.clone(), reply_to)?;
+    old.delete(&mut ctx.tx, &conversation.id);
+    live.events.push(Event::MessageRemoved { conversation: conversation.id.hex(), position: old.position });
+    Ok(sent)
+}
+
+/// Notes a text that nobody could be sent yet, because those for whom the
+/// group was made are still being added.
+pub(crate) fn note_early(
+    ctx: &mut Ctx<'_>,
+    live: &Live,
+    group: GroupId,
+    event: EventId,
+    key: &str,
+) -> Result<(), StoreError> {
+    if !live.adds.wanted_in(&group) {
+        return Ok(());
+    }
+    let Some(info) = GroupInfo::load(&ctx.tx, &group)? else { return Ok(()) };
+    if !rows::audience(&ctx.tx, &group, &info.tip)?.is_empty() {
+        return Ok(());
+    }
+    let mut all = Early::all(&ctx.tx)?;
+    all.push(Early { group, event, key: key.to_owned() });
+    Early::save_all(&mut ctx.tx, &all);
+    Ok(())
+}
+
+/// Sends what waited for the group's first members.
+pub(crate) fn send_early(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<(), Reject> {
+    let (due, rest): (Vec<Early>, Vec<Early>) =
+        Early::all(&ctx.tx)?.into_iter().partition(|early| early.group == group);
+    if due.is_empty() {
+        return Ok(());
+    }
+    Early::save_all(&mut ctx.tx, &rest);
+    let mut renamed = BTreeMap::new();
+    for early in due {
+        // Deleted meanwhile, or the conversation with it.
+        let Some((home, position)) = Entry::place(&ctx.tx, &early.event)? else { continue };
+        let (Some(old), Some(conversation)) =
+            (Entry::load(&ctx.tx, &home, position)?, Conversation::load(&ctx.tx, &home)?)
+        else {
+            continue;
+        };
+        let reply_to = old.reply_to.map(|id| renamed.get(&id).copied().unwrap_or(id));
+        let (event, position) = send_anew(ctx, live, &conversation, &old, reply_to)?;
+        renamed.insert(old.id, event);
+        rows::set_answered(&mut ctx.tx, &early.key, event, position);
+    }
+    Ok(())
 }
 
 /// Takes in one object of a group, from wherever it came.

@@ -48,6 +48,10 @@ impl Adds {
         let wanted: Vec<Pair> = rows::get(r, Key::of(Table::State, WANTED))?.unwrap_or_default();
         Ok(Self { wanted: wanted.into_iter().collect(), ..Self::default() })
     }
+    /// Somebody is to be added to this group.
+    pub(crate) fn wanted_in(&self, group: &GroupId) -> bool {
+        self.wanted.iter().any(|(g, _)| g == group)
+    }
     /// Accounts that are to be added and whose package is still missing.
     pub(crate) fn missing(&self) -> BTreeSet<AccountId> {
         self.wanted.iter().filter(|w| !self.packages.contains_key(w)).map(|(_, a)| *a).collect()
@@ -223,6 +227,9 @@ pub(crate) fn commit(
     if title != title_before {
         timeline::notice(ctx, live, &group, me, "renamed", vec![me.to_text(), title])?;
     }
+    if !added.is_empty() {
+        groups::send_early(ctx, live, group)?;
+    }
     let parked = done
         .joiners
         .iter()
@@ -281,6 +288,14 @@ pub(crate) fn resume_welcomes(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), 
     for (group, ..) in all {
         live.at(ctx.now.mono_ms + SETTLE_MS, Timer::Welcome(group));
     }
+    Ok(())
+}
+
+/// Members that had asked to leave when the node stopped.
+pub(crate) fn resume_leavers(ctx: &Ctx<'_>, live: &mut Live, group: GroupId) -> Result<(), Reject> {
+    let me = ctx.me.account();
+    let leavers = kith_mls::leavers(&ctx.tx, group)?;
+    live.adds.leavers.extend(leavers.into_iter().filter(|a| *a != me).map(|a| (group, a)));
     Ok(())
 }
 

@@ -339,6 +339,7 @@ fn start(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), Reject> {
                 // What was taken in just before the stop is still to be
                 // acknowledged.
                 live.at(ctx.now.mono_ms, Timer::Mark(*group));
+                membership::resume_leavers(ctx, live, *group)?;
             }
         }
     }

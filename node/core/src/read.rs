@@ -5,7 +5,7 @@ use kith_store::{Read, StoreError};
 use kith_wire::ids::{AccountId, DeviceId, EventId, GroupId};
 
 use crate::people;
-use crate::rows::{self, Conversation, Entry, GroupInfo, Progress, Sent};
+use crate::rows::{self, Conversation, Early, Entry, GroupInfo, Progress, Sent};
 use crate::view::{self, Content, ConversationKind, DeliveryState, Message, Quote, Standing};
 
 /// Rows of a page at most.
@@ -53,9 +53,10 @@ pub(crate) fn conversation_view(
             text: last.text.clone(),
             at: last.at,
             state: match &last.own {
-                Some((group, seq)) => Sent::load(r, group, *seq)?
-                    .map(|sent| summarise(r, group, *seq, &sent).map(|(state, _)| state))
-                    .transpose()?,
+                Some((group, seq)) => match Sent::load(r, group, *seq)? {
+                    Some(sent) => summarise(r, group, *seq, &sent)?,
+                    None => None,
+                },
                 None => None,
             },
         }),
@@ -154,10 +155,10 @@ pub(crate) fn message_view(r: &dyn Read, me: &AccountId, e: &Entry) -> Result<Me
     let mine = e.author == *me;
     let sent = if mine && e.seq > 0 { Sent::load(r, &e.group, e.seq)? } else { None };
     let summary = match &sent {
-        Some(sent) => Some(summarise(r, &e.group, e.seq, sent)?),
+        Some(sent) => summarise(r, &e.group, e.seq, sent)?,
         None => None,
     };
-    let stored = sent.as_ref().filter(|_| summary.is_some_and(|(s, _)| s == DeliveryState::Stored));
+    let stored = sent.as_ref().filter(|_| summary == Some(DeliveryState::Stored));
     Ok(Message {
         id: e.id.hex(),
         position: e.position,
@@ -177,7 +178,7 @@ pub(crate) fn message_view(r: &dyn Read, me: &AccountId, e: &Entry) -> Result<Me
             Some(id) => quote(r, id)?,
             None => None,
         },
-        delivery: summary.map(|(state, _)| state),
+        delivery: summary,
         stored_until: stored.and_then(|s| s.receipts.iter().map(|(_, until)| *until).max()),
         stored_at: stored.map_or(0, |s| u32::try_from(s.receipts.len()).unwrap_or(u32::MAX)),
     })
@@ -199,10 +200,17 @@ fn quote(r: &dyn Read, id: &EventId) -> Result<Option<Quote>> {
     Ok(Some(Quote { id: id.hex(), author_name: people::display_name(r, &e.author)?, text: shorten(&e.text) }))
 }
 
-/// The state of an own message over its audience, and of each device.
-fn summarise(r: &dyn Read, group: &GroupId, seq: u64, sent: &Sent) -> Result<(DeliveryState, usize)> {
+/// The state of an own message over its audience. None: nobody else was there
+/// to have it, nor was anybody coming.
+fn summarise(r: &dyn Read, group: &GroupId, seq: u64, sent: &Sent) -> Result<Option<DeliveryState>> {
     let devices = devices(r, group, seq, sent)?;
-    Ok((overall(&devices, sent), devices.len()))
+    if devices.is_empty()
+        && sent.problem.is_none()
+        && !Early::all(r)?.iter().any(|early| early.event == sent.event)
+    {
+        return Ok(None);
+    }
+    Ok(Some(overall(&devices, sent)))
 }
 
 struct DeviceState {

@@ -376,6 +376,31 @@ pub(crate) fn set_answered(tx: &mut Tx<'_>, key: &str, event: EventId, position:
     tx.put(Key::of(Table::Seen, &state_key("key", key.as_bytes())), encode(&(event, position)));
 }
 
+/// An own text written while its author was alone in a group to which others
+/// were being added: it is sent again once they are in.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub(crate) struct Early {
+    #[n(0)]
+    pub group: GroupId,
+    #[n(1)]
+    pub event: EventId,
+    /// The request's idempotency key.
+    #[n(2)]
+    pub key: String,
+}
+
+impl Early {
+    const ROW: Key<'static> = Key { table: Table::State, name: b"early", order: b"" };
+
+    pub(crate) fn all(r: &dyn Read) -> Result<Vec<Self>, StoreError> {
+        Ok(get(r, Self::ROW)?.unwrap_or_default())
+    }
+    pub(crate) fn save_all(tx: &mut Tx<'_>, all: &Vec<Self>) {
+        tx.put(Self::ROW, encode(all));
+    }
+}
+
 /// Something that still has to leave this node, keyed by a local number.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]

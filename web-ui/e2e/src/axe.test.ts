@@ -1,9 +1,11 @@
 // axe-core on six named views, dark and light, wide and narrow: no serious or
-// critical fault.
+// critical fault. With KITH_E2E_PICTURES=FOLDER each of them is also drawn
+// into a file there.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
+import { join } from "node:path";
 import type { Page } from "playwright-core";
 import type { Person } from "./browser.js";
 import { pointer } from "./hands.js";
@@ -12,6 +14,7 @@ import { Scenario } from "./steps.js";
 import { App } from "./views.js";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const PICTURES = process.env["KITH_E2E_PICTURES"];
 const THEMES = ["dark", "light"] as const;
 const SIZES = [
   { width: 1440, height: 900 },
@@ -51,6 +54,10 @@ async function judge(person: Person, show: (page: Page) => Promise<void>): Promi
       await page.setViewportSize(size);
       await show(page);
       const where = `${colorScheme} ${size.width}×${size.height}`;
+      if (PICTURES !== undefined) {
+        const name = `${scenario.current.replace(/\W+/g, "-")}-${colorScheme}-${size.width}.png`;
+        await page.screenshot({ path: join(PICTURES, name) });
+      }
       all.push(...(await faults(page)).map((fault) => `${where}: ${fault}`));
     }
   }

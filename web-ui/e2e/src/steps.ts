@@ -9,6 +9,8 @@ import { Lab, type Node } from "./lab.js";
 export class Scenario {
   readonly lab = new Lab();
   readonly people: Person[] = [];
+  /** The step that runs. */
+  current = "";
   private browser: Browser | null = null;
   private failed: string | null = null;
 
@@ -27,6 +29,7 @@ export class Scenario {
     test(`${this.title}: ${name}`, async () => {
       if (this.failed !== null) throw new Error(`not reached: "${this.failed}" failed`);
       const begin = performance.now();
+      this.current = name;
       try {
         await work();
         const faults = this.people.flatMap((person) => person.faults.map((fault) => `${person.node.name}: ${fault}`));
