@@ -26,7 +26,8 @@ const REOPEN_AFTER: Duration = Duration::from_secs(2);
 /// How often a busy overlay is tried again.
 const NET_RETRY: Duration = Duration::from_millis(1);
 
-/// How long the control build waits between sending and writing.
+/// How long the control waits between sending and writing.
+#[cfg(feature = "test-early-send")]
 const EARLY_WINDOW: Duration = Duration::from_millis(3);
 
 type Answer = oneshot::Sender<Result<Reply, Refusal>>;
@@ -243,7 +244,8 @@ impl Worker {
     /// Makes the burst durable, then lets its outputs out. `false`: it could
     /// not be written, and the node must be opened again.
     fn settle(&mut self) -> bool {
-        if cfg!(feature = "test-early-send") {
+        #[cfg(feature = "test-early-send")]
+        if kith_core::node::EARLY_SEND.load(std::sync::atomic::Ordering::Relaxed) {
             self.let_out();
             // The control is to show what the order is for: a disk that takes
             // its time makes the window wide enough to be hit.

@@ -24,5 +24,16 @@ mod vault;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    controls();
     cli::main()
+}
+
+/// Switches on what test builds hold for negative controls.
+fn controls() {
+    #[cfg(any(feature = "test-early-send", feature = "test-unsealed"))]
+    let wanted = |name: &str| std::env::var_os(name).is_some();
+    #[cfg(feature = "test-early-send")]
+    kith_core::node::EARLY_SEND.store(wanted("KITH_TEST_EARLY_SEND"), std::sync::atomic::Ordering::Relaxed);
+    #[cfg(feature = "test-unsealed")]
+    kith_store::UNSEALED.store(wanted("KITH_TEST_UNSEALED"), std::sync::atomic::Ordering::Relaxed);
 }

@@ -26,7 +26,9 @@ pub use memory::{MemoryStore, WriteHook};
 pub use migrate::{Migrated, Migration, SCHEMA, migrate, open_schema};
 #[cfg(feature = "rocksdb")]
 pub use rocks::{RocksOptions, RocksStore};
-pub use sealed::{Sealed, UNSEALED};
+pub use sealed::Sealed;
+#[cfg(feature = "test-unsealed")]
+pub use sealed::UNSEALED;
 pub use table::{Key, Table};
 pub use tx::{Overlay, Tx};
 pub use vault::{PASSPHRASE_BYTES_MAX, PASSPHRASE_CHARS_MIN, VaultError, VaultHeader, check_passphrase};

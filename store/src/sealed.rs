@@ -34,9 +34,18 @@ const NONCE_BYTES: usize = 24;
 const CHECK_ROW: Key<'static> = Key { table: Table::Meta, name: b"vault-check", order: b"" };
 const CHECK_TEXT: &[u8] = b"kith/vault/check/v1";
 
-/// Whether this build leaves names and values in the clear, as the positive
-/// control of the search for readable data. Never in a product build.
-pub const UNSEALED: bool = cfg!(feature = "test-unsealed");
+/// Leaves names and values in the clear once set, as the positive control of
+/// the search for readable data. Never in a product build; set before the first
+/// store is opened.
+#[cfg(feature = "test-unsealed")]
+pub static UNSEALED: core::sync::atomic::AtomicBool = core::sync::atomic::AtomicBool::new(false);
+
+fn unsealed() -> bool {
+    #[cfg(feature = "test-unsealed")]
+    return UNSEALED.load(core::sync::atomic::Ordering::Relaxed);
+    #[cfg(not(feature = "test-unsealed"))]
+    false
+}
 
 /// A store sealed under a master key.
 pub struct Sealed<S> {
@@ -100,7 +109,7 @@ impl<S: Backend> Sealed<S> {
     }
 
     fn name(&self, table: Table, name: &[u8]) -> Vec<u8> {
-        if UNSEALED || table == Table::Meta {
+        if unsealed() || table == Table::Meta {
             return name.to_vec();
         }
         let mut mac = self.names.clone();
@@ -152,7 +161,7 @@ impl<S: Backend> Sealed<S> {
         for (table, name) in changes.shredded() {
             let name = self.name(*table, name);
             out.rows.shred(*table, &name);
-            if table.shreddable() && !UNSEALED {
+            if table.shreddable() && !unsealed() {
                 out.rows.delete(Key::of(Table::ShredKeys, &name));
                 out.destroyed.insert(name);
             }
@@ -279,7 +288,7 @@ struct View<'a, S> {
 
 impl<S: Backend> View<'_, S> {
     fn open(&self, table: Table, row_key: &[u8], value: &[u8]) -> Result<Vec<u8>, StoreError> {
-        if !table.shreddable() || UNSEALED {
+        if !table.shreddable() || unsealed() {
             return self.sealed.open_row(table, row_key, value);
         }
         let (name, _) = layout::split(row_key).ok_or_else(|| unreadable(table))?;
@@ -331,7 +340,7 @@ fn open_rows(
 }
 
 fn in_clear(table: Table) -> bool {
-    UNSEALED || table == Table::Meta
+    unsealed() || table == Table::Meta
 }
 
 fn unreadable(table: Table) -> StoreError {

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use serde_json::json;
 
 use crate::capture::Capture;
-use crate::env::{Binaries, Env, Profile, no_more};
+use crate::env::{Binaries, CONTROLS, Env, Profile, no_more};
 use crate::lab::node::{PASSPHRASE, acquaint};
 use crate::lab::{Flags, Node, PATIENCE, Relay, Scratch, figure};
 use crate::random::Random;
@@ -30,7 +30,7 @@ pub(crate) fn check(env: &Env) -> Result<Tally> {
     if let Err(error) = tools::ensure(env, &[tools::TCPDUMP]) {
         println!("{error}");
     }
-    let found = scenario(env, &[])?;
+    let found = scenario(env, &[], Flags::default())?;
     let mut tally = Tally::default();
     for place in &found.places {
         for hit in &place.hits {
@@ -55,7 +55,8 @@ pub(crate) fn check(env: &Env) -> Result<Tally> {
 
 /// With sealing off the search must find the words.
 pub(crate) fn control(env: &Env) -> Result<Tally> {
-    let found = scenario(env, &["test-unsealed"])?;
+    let unsealed = ("KITH_TEST_UNSEALED".to_owned(), "1".to_owned());
+    let found = scenario(env, CONTROLS, Flags { environment: vec![unsealed], ..Flags::default() })?;
     let hits: usize = found.places.iter().filter(|p| p.name.ends_with("_data")).map(|p| p.hits.len()).sum();
     figure("canary.control_hits", hits as f64, "files");
     if hits == 0 {
@@ -83,7 +84,7 @@ struct Found {
 }
 
 /// Three people talk with the word in everything they say; then the search.
-fn scenario(env: &Env, features: &[&str]) -> Result<Found> {
+fn scenario(env: &Env, features: &[&str], flags: Flags) -> Result<Found> {
     let Binaries { kith, bootstrap } = env.binaries(features, Profile::Dev)?;
     let scratch = Scratch::new(&env.target, "canary")?;
     let word = format!("Quokka{:012x}", Random::new(Random::fresh_seed()).next() >> 16);
@@ -91,7 +92,7 @@ fn scenario(env: &Env, features: &[&str]) -> Result<Found> {
     let mut relay = Relay::start(&bootstrap, scratch.path())?;
     let mut nodes = Vec::new();
     for name in ["alice", "bob", "carol"] {
-        nodes.push(Node::fresh(&kith, scratch.path(), name, Flags::default())?);
+        nodes.push(Node::fresh(&kith, scratch.path(), name, flags.clone())?);
     }
     let ui_ports: Vec<u16> = nodes.iter().map(|node| node.address().port()).collect();
     let capture = Capture::start(&scratch.path().join("loopback.pcap"), &ui_ports);

@@ -31,6 +31,10 @@ const ROCKSDB_LIBRARY: &str = "librocksdb.a";
 /// What the product consists of.
 const PROGRAMS: [&str; 2] = ["kith", "kith-bootstrap"];
 
+/// Features of the one build that soak and controls share. What they add is off
+/// until an environment variable of the node switches it on.
+pub(crate) const CONTROLS: &[&str] = &["test-trace", "test-early-send", "test-unsealed"];
+
 /// Built programs.
 #[derive(Debug, Clone)]
 pub(crate) struct Binaries {

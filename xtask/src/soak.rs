@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use serde_json::json;
 
-use crate::env::{Binaries, Env, Profile, number, only_flags};
+use crate::env::{Binaries, CONTROLS, Env, Profile, number, only_flags};
 use crate::lab::node::acquaint;
 use crate::lab::{Flags, Node, Relay, Scratch, figure, median};
 use crate::random::Random;
@@ -29,7 +29,7 @@ const ROUNDS: u64 = 165;
 /// Rounds in which the control must fail.
 const CONTROL_ROUNDS: u64 = 80;
 /// Rounds without a kill that measure when the last acknowledgement comes.
-const UNDISTURBED: usize = 5;
+const UNDISTURBED: usize = 3;
 /// How long a round's messages may take to be acknowledged after the kill.
 const SETTLE: Duration = Duration::from_secs(90);
 
@@ -54,7 +54,7 @@ struct Plan {
     messages: u64,
     /// Go on until the whole soak's numbers are reached.
     whole: bool,
-    /// Build with sending before the commit; stop at the first fault.
+    /// Send before the commit; stop at the first fault.
     control: bool,
 }
 
@@ -169,8 +169,7 @@ impl Outcome {
 /// Runs a plan.
 fn soak(env: &Env, plan: Plan) -> Result<Outcome> {
     println!("soak.seed: {}", plan.seed);
-    let features: &[&str] = if plan.control { &["test-trace", "test-early-send"] } else { &["test-trace"] };
-    let Binaries { kith, bootstrap } = env.binaries(features, Profile::Dev)?;
+    let Binaries { kith, bootstrap } = env.binaries(CONTROLS, Profile::Dev)?;
     let mut scratch = Scratch::new(&env.target, "soak")?;
     let begin = Instant::now();
     let result = (|| {
@@ -211,7 +210,7 @@ impl Soak {
         plan: Plan,
     ) -> Result<Self> {
         let relay = Relay::start(bootstrap, scratch.path())?;
-        let trace = trace::Trace::new(scratch.path());
+        let trace = trace::Trace::new(scratch.path(), plan.control);
         let mut alice = Node::create(kith, scratch.path(), "Alice", trace.flags("alice"))?;
         let mut bob = Node::create(kith, scratch.path(), "Bob", trace.flags("bob"))?;
         alice.add_relay(&relay.link)?;

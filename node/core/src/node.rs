@@ -23,6 +23,11 @@ use crate::{commands, groups, inbox, membership, network, people, read, relays};
 /// How often pools and cards are looked after, ms.
 const UPKEEP_MS: u64 = 60 * 60 * 1000;
 
+/// Lets outputs out before they are durable once set, as the positive control
+/// of the crash soak. Never in a product build; set before the first node.
+#[cfg(feature = "test-early-send")]
+pub static EARLY_SEND: core::sync::atomic::AtomicBool = core::sync::atomic::AtomicBool::new(false);
+
 /// Configuration from outside; settings of the person are stored.
 #[derive(Debug, Clone, Copy)]
 pub struct Config {
@@ -286,9 +291,11 @@ impl Node {
         let _failed = self.apply(now, relays::pump);
         self.staged.extend(self.live.net.drain(..).map(Output::Net));
         #[cfg(feature = "test-early-send")]
-        self.outputs.extend(self.staged.drain(..));
-        #[cfg(all(feature = "test-early-send", feature = "test-trace"))]
-        self.traces.append(&mut self.live.traces);
+        if EARLY_SEND.load(core::sync::atomic::Ordering::Relaxed) {
+            self.outputs.extend(self.staged.drain(..));
+            #[cfg(feature = "test-trace")]
+            self.traces.append(&mut self.live.traces);
+        }
     }
 
     /// Turns what changed into events for the UI, each thing once per burst.

@@ -291,7 +291,6 @@ fn size_follows_the_rows() {
     assert!(store.approximate_bytes().unwrap() < before + 100_000);
 }
 
-#[cfg(not(feature = "test-unsealed"))]
 mod shredding {
     use kith_store::RawRead;
 

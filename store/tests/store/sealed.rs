@@ -1,5 +1,4 @@
 //! What sealing promises beyond the contract.
-#![cfg(not(feature = "test-unsealed"))]
 
 use kith_store::{Key, MemoryStore, Overlay, RawRead, Read, Sealed, Store, StoreError, Table};
 use kith_wire::crypto::Secret;

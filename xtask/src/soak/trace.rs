@@ -15,17 +15,23 @@ const VARIABLE: &str = "KITH_TEST_TRACE";
 #[derive(Debug)]
 pub(super) struct Trace {
     folder: PathBuf,
+    /// Nodes send before they write.
+    early_send: bool,
 }
 
 impl Trace {
-    pub(super) fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_path_buf() }
+    pub(super) fn new(folder: &Path, early_send: bool) -> Self {
+        Self { folder: folder.to_path_buf(), early_send }
     }
 
     /// How a node is started so that it traces.
     pub(super) fn flags(&self, name: &str) -> Flags {
         let file = self.folder.join(format!("{name}.trace"));
-        super::flags(vec![(VARIABLE.to_owned(), file.display().to_string())])
+        let mut environment = vec![(VARIABLE.to_owned(), file.display().to_string())];
+        if self.early_send {
+            environment.push(("KITH_TEST_EARLY_SEND".to_owned(), "1".to_owned()));
+        }
+        super::flags(environment)
     }
 
     /// Ciphertexts seen, and pairs that share (state, leaf, generation).
