@@ -30,7 +30,7 @@ pub(crate) fn check(env: &Env) -> Result<Tally> {
     if let Err(error) = tools::ensure(env, &[tools::TCPDUMP]) {
         println!("{error}");
     }
-    let found = scenario(env, &[], Flags::default())?;
+    let found = scenario(env, &[], &Flags::default())?;
     let mut tally = Tally::default();
     for place in &found.places {
         for hit in &place.hits {
@@ -56,7 +56,7 @@ pub(crate) fn check(env: &Env) -> Result<Tally> {
 /// With sealing off the search must find the words.
 pub(crate) fn control(env: &Env) -> Result<Tally> {
     let unsealed = ("KITH_TEST_UNSEALED".to_owned(), "1".to_owned());
-    let found = scenario(env, CONTROLS, Flags { environment: vec![unsealed], ..Flags::default() })?;
+    let found = scenario(env, CONTROLS, &Flags { environment: vec![unsealed], ..Flags::default() })?;
     let hits: usize = found.places.iter().filter(|p| p.name.ends_with("_data")).map(|p| p.hits.len()).sum();
     figure("canary.control_hits", hits as f64, "files");
     if hits == 0 {
@@ -84,7 +84,7 @@ struct Found {
 }
 
 /// Three people talk with the word in everything they say; then the search.
-fn scenario(env: &Env, features: &[&str], flags: Flags) -> Result<Found> {
+fn scenario(env: &Env, features: &[&str], flags: &Flags) -> Result<Found> {
     let Binaries { kith, bootstrap } = env.binaries(features, Profile::Dev)?;
     let scratch = Scratch::new(&env.target, "canary")?;
     let word = format!("Quokka{:012x}", Random::new(Random::fresh_seed()).next() >> 16);
