@@ -21,8 +21,6 @@ use crate::{membership, network, people, text, timeline, view};
 const OWN_RELAYS_MAX: usize = 8;
 /// Accounts that one command may add.
 const ADD_MAX: usize = 500;
-/// Texts that may wait for a group's first members.
-const EARLY_MAX: usize = 1_000;
 /// Characters of an idempotency key.
 const KEY_CHARS_MAX: usize = 128;
 
@@ -318,7 +316,7 @@ fn send_text(
         ));
     }
     let c = active(ctx, id)?;
-    if live.outbox.len() >= ROWS_MAX || rows::Early::all(&ctx.tx).map_err(store)?.len() >= EARLY_MAX {
+    if live.outbox.len() >= ROWS_MAX {
         return Err(Refusal::new(
             "outbox_full",
             "Too many messages wait for a path. Connect to the network or add a relay, then try again.",
@@ -331,7 +329,7 @@ fn send_text(
     }
     let (event, position) = groups::send_text(ctx, live, &c, body, reply_to).map_err(groups::refusal)?;
     rows::set_answered(&mut ctx.tx, key, event, position);
-    groups::note_early(ctx, live, c.write_group(), event, key).map_err(store)?;
+    groups::note_early(ctx, live, c.write_group(), event, key)?;
     Ok(Reply::Accepted { event, position })
 }
 

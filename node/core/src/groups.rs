@@ -16,6 +16,8 @@ use crate::rows::{self, Conversation, Early, Entry, GroupInfo, MemberInfo, Sent}
 use crate::timeline::{self, NewEntry};
 use crate::{delivery, people};
 
+/// Texts that may wait for groups' first members.
+const EARLY_MAX: usize = 1_000;
 /// How soon own acknowledgements follow what they acknowledge, ms.
 const MARK_MS: u64 = 1_000;
 /// How soon notes are compared after something new came, ms.
@@ -134,15 +136,22 @@ pub(crate) fn note_early(
     group: GroupId,
     event: EventId,
     key: &str,
-) -> Result<(), StoreError> {
+) -> Result<(), Refusal> {
     if !live.adds.wanted_in(&group) {
         return Ok(());
     }
-    let Some(info) = GroupInfo::load(&ctx.tx, &group)? else { return Ok(()) };
-    if !rows::audience(&ctx.tx, &group, &info.tip)?.is_empty() {
+    let store = |e: StoreError| crate::node::disk(&e);
+    let Some(info) = GroupInfo::load(&ctx.tx, &group).map_err(store)? else { return Ok(()) };
+    if !rows::audience(&ctx.tx, &group, &info.tip).map_err(store)?.is_empty() {
         return Ok(());
     }
-    let mut all = Early::all(&ctx.tx)?;
+    let mut all = Early::all(&ctx.tx).map_err(store)?;
+    if all.len() >= EARLY_MAX {
+        return Err(Refusal::new(
+            "outbox_full",
+            "Too many messages wait for the group's first members. Write on when somebody is in.",
+        ));
+    }
     all.push(Early { group, event, key: key.to_owned() });
     Early::save_all(&mut ctx.tx, &all);
     Ok(())
