@@ -6,7 +6,7 @@ use ed25519_dalek::SigningKey;
 use kith_store::StoreError;
 use kith_wire::cbor::WireError;
 use kith_wire::crypto::Secret;
-use kith_wire::group::{BundleRef, ConversationKind, GroupExt, OrderKind, Role};
+use kith_wire::group::{BundleRef, ConversationKind, GroupExt, OrderKind, Role, Target};
 use kith_wire::identity::RelayHint;
 use kith_wire::ids::{AccountId, CommitId, DeviceId, EventId, GroupId, OrderId, StateId, TopicId};
 use minicbor::{Decode, Encode};
@@ -66,6 +66,9 @@ pub enum EngineError {
     /// The Welcome cannot be used.
     #[error("the invitation to the conversation cannot be used: {0}. Ask the sender to add you again")]
     Welcome(&'static str),
+    /// The tip still holds somebody who is to go.
+    #[error("somebody is being removed from the conversation: it goes on as soon as that is done")]
+    Tainted,
     /// Stored state contradicts itself, or OpenMLS failed on our own input.
     #[error("the conversation's stored state is damaged: {0}. Restore the data folder from a copy")]
     Broken(String),
@@ -95,6 +98,17 @@ pub struct Change {
     pub rotate: bool,
     /// Device cards (signed) that joiners are given.
     pub cards: Vec<Vec<u8>>,
+    /// Devices that asked to be let in again.
+    pub readds: Vec<Readd>,
+}
+
+/// A device that asked to be let in again; see [`Outcome::Readd`].
+#[derive(Debug, Clone)]
+pub struct Readd {
+    /// Its request with the key package, as it came.
+    pub request: Vec<u8>,
+    /// The device's inbox, where the Welcome goes.
+    pub inbox: TopicId,
 }
 
 /// What a commit wanted to do: told to its author when it loses.
@@ -147,6 +161,10 @@ pub struct Committed {
     pub bundle: Vec<u8>,
     /// The change itself.
     pub intent: Intent,
+    /// Accounts that it let go by their own order.
+    pub left: Vec<AccountId>,
+    /// What else it led to, for instance if a concurrent commit wins against it.
+    pub outcomes: Vec<Outcome>,
 }
 
 /// What a Welcome for one device is made of. Durable form: its encoding.
@@ -211,6 +229,8 @@ pub struct Joined {
     pub outcomes: Vec<Outcome>,
     /// It replaced an earlier join of the same group.
     pub replaced: bool,
+    /// This device was in already, had fallen behind, and is back.
+    pub healed: bool,
 }
 
 /// Who sent a Welcome, before anything is staged.
@@ -292,8 +312,18 @@ pub enum Outcome {
         /// Device.
         device: DeviceId,
     },
-    /// An order is known now. For `Leave`: whoever may should commit the
-    /// removal of the issuer.
+    /// Something is to be done in the group: see [`crate::view::duties`].
+    Duties,
+    /// A device asks to be let in again, or in as a new one of its account.
+    Readd {
+        /// Its account.
+        account: AccountId,
+        /// The device.
+        device: DeviceId,
+        /// The request, for [`Change::readds`].
+        request: Vec<u8>,
+    },
+    /// An order is known now.
     Order {
         /// Its id.
         id: OrderId,
@@ -382,6 +412,23 @@ pub struct TipChange {
     pub switched: bool,
 }
 
+/// What a device should do in a group, beside what its person asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Duties {
+    /// The tip leaves orders open: no event can be sent on it.
+    pub tainted: bool,
+    /// A commit of this device carries some of them out: any change does, an
+    /// empty one too.
+    pub enact: bool,
+    /// The accounts and devices that are to go.
+    pub targets: Vec<Target>,
+    /// The others stand in a state that this device cannot enter: it should
+    /// ask to be let in again.
+    pub behind: bool,
+    /// Unix ms at which this device's keys should be refreshed by a commit.
+    pub update_at: u64,
+}
+
 /// A group as it is at its tip.
 #[derive(Debug, Clone)]
 pub struct GroupView {
@@ -397,6 +444,8 @@ pub struct GroupView {
     pub members: Vec<MemberView>,
     /// This device is a member.
     pub me_in: bool,
+    /// This device has fallen behind and has to be let in again.
+    pub behind: bool,
     /// Own role.
     pub role: Role,
 }

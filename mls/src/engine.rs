@@ -4,15 +4,19 @@
 //! is checked against the store's counter at each call and dropped on any
 //! error. Time, randomness and bytes are arguments.
 
+mod bundle;
 mod commit;
 pub(crate) mod ctx;
+mod decide;
 mod enter;
 mod events;
+mod heal;
 mod ingest;
 mod join;
 mod marks;
 mod orphans;
 mod packages;
+mod public;
 mod sync;
 
 pub use orphans::{ORPHAN_BYTES_MAX, ORPHANS_MAX};
@@ -131,27 +135,44 @@ impl Engine {
         welcome: &[u8],
         bundle: &[u8],
     ) -> Result<Joined, EngineError> {
-        let info = self.welcome_info(welcome)?;
-        self.sessions.remove(&info.gid);
-        let mut joined = join::join(&self.keys, &self.crypto, &self.rand, tx, now_ms, welcome, bundle)?;
-        let marks = core::mem::take(&mut joined.marks);
-        let mut outcomes = Vec::new();
-        self.with(tx, now_ms, info.gid, |ctx| {
-            joined.joined.mark = ctx.make_mark()?;
-            for mark in &marks {
-                ctx.ingest(mark)?;
+        let invitation = join::Invitation::read(&self.keys, welcome, bundle)?;
+        let gid = invitation.gid();
+        if rows::group(tx, &gid)?.is_some()
+            && let Some(joined) = self.with(tx, now_ms, gid, |ctx| ctx.come_back(&invitation))?
+        {
+            return Ok(Joined { outcomes: news(joined.outcomes), ..joined });
+        }
+        self.sessions.remove(&gid);
+        let mut joined = join::join(&self.keys, &self.crypto, &self.rand, tx, now_ms, &invitation)?;
+        self.with(tx, now_ms, gid, |ctx| {
+            joined.mark = ctx.make_mark()?;
+            for object in invitation.votes() {
+                ctx.ingest(&object)?;
             }
             ctx.release_orphans()?;
-            outcomes = core::mem::take(&mut ctx.out);
+            joined.outcomes = news(core::mem::take(&mut ctx.out));
             Ok(())
         })?;
-        joined.joined.outcomes = outcomes
-            .into_iter()
-            .filter(|o| {
-                !matches!(o, Outcome::Known | Outcome::Buffered | Outcome::NeedCommits | Outcome::Rejected(_))
-            })
-            .collect();
-        Ok(joined.joined)
+        Ok(joined)
+    }
+
+    /// A request of this device to be let into a group again, or in as a new
+    /// device of an account that is in; with its key package. It goes to
+    /// members by any way there is, and again until a Welcome comes.
+    pub fn ask_back(&mut self, tx: &mut Tx<'_>, now_ms: u64, gid: GroupId) -> Result<Vec<u8>, EngineError> {
+        if rows::group(tx, &gid)?.is_none() {
+            return heal::request(&self.keys, &self.crypto, &self.rand, tx, gid, Vec::new());
+        }
+        self.with(tx, now_ms, gid, |ctx| ctx.ask_back())
+    }
+
+    /// Asks the fork rule again, after time has passed: for a group whose tip
+    /// was kept for an order.
+    pub fn look(&mut self, tx: &mut Tx<'_>, now_ms: u64, gid: GroupId) -> Result<Vec<Outcome>, EngineError> {
+        self.with(tx, now_ms, gid, |ctx| {
+            ctx.choose()?;
+            Ok(core::mem::take(&mut ctx.out))
+        })
     }
 
     /// Encrypts and stores an own event at the tip.
@@ -282,4 +303,12 @@ impl Engine {
         self.sessions.insert(gid, session);
         Ok(result)
     }
+}
+
+/// Outcomes without those that only say what became of one object.
+fn news(outcomes: Vec<Outcome>) -> Vec<Outcome> {
+    let idle = |o: &Outcome| {
+        matches!(o, Outcome::Known | Outcome::Buffered | Outcome::NeedCommits | Outcome::Rejected(_))
+    };
+    outcomes.into_iter().filter(|o| !idle(o)).collect()
 }

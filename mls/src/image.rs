@@ -76,6 +76,16 @@ impl Image {
         let dirty = rows.map.keys().cloned().collect();
         Self(RefCell::new(Rows { map: rows.map.clone(), dirty, gone: BTreeSet::new() }))
     }
+    /// The rows that a public group is made of, as an image of their own.
+    pub(crate) fn public(&self) -> Self {
+        const PUBLIC: [Kind; 4] = [Kind::Tree, Kind::Interim, Kind::Context, Kind::ConfirmationTag];
+        let rows = self.0.borrow();
+        let is_public = |place: &Place| PUBLIC.iter().any(|kind| *kind as u8 == place.0);
+        let map = rows.map.iter().filter(|(place, _)| is_public(place));
+        let map: BTreeMap<Place, Slot> = map.map(|(place, slot)| (place.clone(), slot.clone())).collect();
+        let dirty = map.keys().cloned().collect();
+        Self(RefCell::new(Rows { map, dirty, gone: BTreeSet::new() }))
+    }
     /// Reads an image; `None` if there is no row under the name.
     pub(crate) fn load(read: &dyn Read, table: Table, name: &[u8]) -> Result<Option<Self>, StoreError> {
         let range = Range { table, name, from: &[], to: None, reverse: false, limit: ROWS_MAX };
@@ -117,6 +127,10 @@ impl Image {
         for (kind, key) in places {
             self.remove(kind, &key);
         }
+    }
+    /// The interim transcript hash.
+    pub(crate) fn interim(&self) -> Option<Vec<u8>> {
+        self.get::<Vec<u8>>(Kind::Interim, Vec::new()).ok().flatten()
     }
     /// A row as it lies.
     #[cfg(feature = "test-trace")]

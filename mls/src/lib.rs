@@ -12,7 +12,6 @@ mod api;
 pub mod bench;
 mod crypto;
 mod engine;
-pub mod fork;
 mod image;
 pub mod inbox;
 mod rows;
@@ -22,8 +21,9 @@ mod valid;
 pub mod view;
 
 pub use api::{
-    Add, Bundle, Change, Committed, DeviceKeys, EngineError, ExtBytes, GroupView, Intent, Joined, Joiner,
-    MemberView, Outcome, ReceivedEvent, Resealed, SentEvent, TipChange, TopicSecret, Topics, WelcomeInfo,
+    Add, Bundle, Change, Committed, DeviceKeys, Duties, EngineError, ExtBytes, GroupView, Intent, Joined,
+    Joiner, MemberView, Outcome, Readd, ReceivedEvent, Resealed, SentEvent, TipChange, TopicSecret, Topics,
+    WelcomeInfo,
 };
 pub use engine::{Engine, ORPHAN_BYTES_MAX, ORPHANS_MAX, PACKAGES_MAX, packages_left};
-pub use view::{delivered, event_bytes, leavers};
+pub use view::{delivered, event_bytes};

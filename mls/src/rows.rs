@@ -1,11 +1,13 @@
 //! What the engine stores, row by row. Local shapes: never sent.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use kith_store::{Key, Range, Read, Table, Tx};
 use kith_wire::cbor;
 use kith_wire::group::{BadCommit, ConversationKind, GroupExt, Role};
-use kith_wire::ids::{AccountId, CommitId, DeviceId, EventId, GroupId, StateId};
+use kith_wire::ids::{AccountId, CommitId, DeviceId, EventId, GroupId, OrderId, StateId};
+use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
 
 use crate::EngineError;
@@ -74,6 +76,34 @@ pub(crate) struct GroupRow {
     /// commit that added this device may yet lose.
     #[n(22)]
     pub(crate) unsettled: bool,
+    /// The history has branches, orders or disputes: the fork rule decides.
+    /// Else the tip is the end of the one line of commits.
+    #[n(23)]
+    pub(crate) contested: bool,
+    /// The state to stand in, which cannot be entered with what is held here:
+    /// this device has to be let in again.
+    #[n(24)]
+    pub(crate) goal: Option<StateId>,
+    /// Orders that hold and that the tip has not carried out: nothing is sent
+    /// on it.
+    #[n(25)]
+    pub(crate) open: Vec<OrderId>,
+    /// Of these, orders that must be signed anew to be carried out here.
+    #[n(26)]
+    pub(crate) resign: Vec<OrderId>,
+    /// Until then the tip is not left, so that somebody may carry out a new
+    /// order on it.
+    #[n(27)]
+    pub(crate) hold_until: u64,
+    /// When this device last refreshed its keys.
+    #[n(28)]
+    pub(crate) updated_at: u64,
+    /// Own request to be let in again, with its key package.
+    #[cbor(n(29), with = "minicbor::bytes")]
+    pub(crate) readd: Option<Vec<u8>>,
+    /// The last event of each removed device that counts.
+    #[n(30)]
+    pub(crate) cuts: BTreeMap<DeviceId, u64>,
 }
 
 /// A known state.
@@ -144,6 +174,12 @@ pub(crate) struct CommitRow {
     /// Accounts that it let go by their own order.
     #[n(8)]
     pub(crate) left: Vec<AccountId>,
+    /// SHA-256 of the key packages by which it lets devices in again.
+    #[n(9)]
+    pub(crate) used: Vec<ByteArray<32>>,
+    /// Orders that it carries.
+    #[n(10)]
+    pub(crate) orders: Vec<OrderId>,
 }
 
 /// What is known of one device in a group.
@@ -165,6 +201,21 @@ pub(crate) struct DeviceRow {
     /// Own events that it has.
     #[n(4)]
     pub(crate) acked: u64,
+    /// The first number of its chain under which it signed two objects.
+    #[n(5)]
+    pub(crate) mute: Option<u64>,
+    /// Numbers of its marks and orders that are here, or are not needed.
+    #[n(6)]
+    pub(crate) chain: SeqSet,
+}
+
+impl DeviceRow {
+    /// A mark or order came in. One with too many gaps before it is asked for
+    /// again.
+    pub(crate) fn note_number(&mut self, n: u64) {
+        self.chain.floor_once(0);
+        let _noted = self.chain.insert(n);
+    }
 }
 
 /// Ranges of numbers that are not yet without a gap, at most.
@@ -189,6 +240,15 @@ impl SeqSet {
         }
         self.floor = Some(floor);
         true
+    }
+    /// Sets the floor if there is none yet.
+    fn floor_once(&mut self, floor: u64) {
+        self.floor.get_or_insert(floor);
+    }
+    /// Counts all numbers up to this one as received.
+    pub(crate) fn skip(&mut self, to: u64) {
+        self.floor = Some(self.floor.map_or(to, |f| f.max(to)));
+        self.ranges.retain(|(_, last)| *last > to);
     }
     /// The highest number up to which nothing is missing, once that is known.
     pub(crate) fn contiguous(&self) -> Option<u64> {
@@ -272,9 +332,21 @@ pub(crate) struct State {
     pub(crate) row: StateRow,
     pub(crate) members: Vec<Member>,
     pub(crate) ext: GroupExt,
+    /// The same as the fork rule sees it.
+    pub(crate) rule: kith_rule::State,
 }
 
 impl State {
+    pub(crate) fn new(id: StateId, row: StateRow, members: Vec<Member>, ext: GroupExt) -> Self {
+        let leaves = members
+            .iter()
+            .map(|m| kith_rule::Leaf { index: m.leaf, device: m.device, account: m.account })
+            .collect();
+        let rights = kith_rule::Rights { add: ext.policy.add, remove: ext.policy.remove };
+        let roles = Arc::new(ext.roles.clone());
+        let rule = kith_rule::State::new(id, row.epoch, ext.kind, rights, leaves, roles);
+        Self { id, row, members, ext, rule }
+    }
     pub(crate) fn device(&self, device: &DeviceId) -> Option<&Member> {
         self.members.iter().find(|m| m.device == *device)
     }
@@ -285,28 +357,13 @@ impl State {
     pub(crate) fn has_account(&self, account: &AccountId) -> bool {
         self.members.iter().any(|m| m.account == *account)
     }
-    /// The account's role; a group with nobody above `member` is owned by
-    /// the account of its lowest leaf.
+    /// The account's role, as the fork rule sees it.
     pub(crate) fn role(&self, account: &AccountId) -> Role {
-        let given = self.ext.roles.get(account).map_or(Role::Member, |r| r.role);
-        if given > Role::Member || self.ext.kind != ConversationKind::Group {
-            return given;
-        }
-        let orphaned = !self.ext.roles.iter().any(|(a, r)| r.role > Role::Member && self.has_account(a));
-        if orphaned && self.members.first().is_some_and(|m| m.account == *account) {
-            Role::Owner
-        } else {
-            Role::Member
-        }
+        self.rule.role(&self.row.gid, account)
     }
-    /// Whether `a` stands strictly above `b`: role, then who has had it longer,
-    /// then account id.
-    pub(crate) fn above(&self, a: &AccountId, b: &AccountId) -> bool {
-        let standing = |x: &AccountId| {
-            let epoch = self.ext.roles.get(x).map_or(u64::MAX, |r| r.epoch);
-            (core::cmp::Reverse(self.role(x)), epoch, *x)
-        };
-        a != b && standing(a) < standing(b)
+    /// Whether `issuer` may have `target` removed or demoted.
+    pub(crate) fn may_remove(&self, issuer: &AccountId, target: &AccountId) -> bool {
+        self.rule.may_remove(&self.row.gid, issuer, target)
     }
 }
 
@@ -356,7 +413,7 @@ pub(crate) fn state(read: &dyn Read, gid: &GroupId, id: &StateId) -> Result<Opti
         .ok_or_else(|| EngineError::Broken("a member list is missing".into()))?;
     let ext = GroupExt::from_bytes(&row.ext)
         .map_err(|e| EngineError::Broken(format!("a group's settings do not decode ({e})")))?;
-    Ok(Some(State { id: *id, row, members, ext }))
+    Ok(Some(State::new(*id, row, members, ext)))
 }
 
 pub(crate) fn commit(read: &dyn Read, id: &CommitId) -> Result<Option<CommitRow>, EngineError> {
@@ -418,6 +475,12 @@ pub(crate) fn event(
     let name = pair(gid, &device.0);
     let row = get(read, Key::at(Table::Events, &name, &seq.to_be_bytes()))?;
     Ok(row.map(|row| (device, seq, row)))
+}
+
+/// Name of the second object under a number of a device's chain: with the
+/// first one the proof that it signed two.
+pub(crate) fn rival(gid: &GroupId, device: &DeviceId) -> Vec<u8> {
+    [&gid.0[..], &device.0, b"rival"].concat()
 }
 
 /// Signed orders of a group, oldest first.

@@ -7,15 +7,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kith_wire::group::{
-    CommitEnvelope, CommitMeta, ConversationKind, EXTENSION_TYPE, GroupExt, Order, OrderKind, Role, Target,
+    CommitEnvelope, CommitMeta, ConversationKind, EXTENSION_TYPE, GroupExt, Order, OrderKind, ReaddReq, Role,
+    Target,
 };
 use kith_wire::identity::Credential;
 use kith_wire::ids::{AccountId, DeviceId, GroupId};
 use kith_wire::limits;
 use kith_wire::signed::Raw;
+use openmls::prelude::tls_codec::Serialize as _;
 use openmls::prelude::{
     Capabilities, CredentialType, Extension, ExtensionType, GroupContext, KeyPackage, LeafNode, Lifetime,
-    Proposal, StagedCommit,
+    MlsMessageOut, Proposal, StagedCommit,
 };
 use openmls::treesync::LeafNodeSource;
 use sha2::{Digest, Sha256};
@@ -33,7 +35,8 @@ pub(crate) fn lifetime() -> Lifetime {
 /// What a commit does, read off OpenMLS's staged form.
 #[derive(Debug)]
 pub(crate) struct Facts {
-    pub(crate) adds: Vec<Member>,
+    /// With the SHA-256 of the key package, as MLSMessage.
+    pub(crate) adds: Vec<(Member, [u8; 32])>,
     pub(crate) removes: Vec<Member>,
     /// New settings, if the commit sets any.
     pub(crate) ext: Option<GroupExt>,
@@ -72,6 +75,12 @@ pub(crate) fn check_capabilities(capabilities: &Capabilities) -> Verdict<()> {
     } else {
         Err("a member's device does not know this group's settings")
     }
+}
+
+/// SHA-256 of a key package as MLSMessage.
+pub(crate) fn package_hash(package: &KeyPackage) -> Option<[u8; 32]> {
+    let bytes = MlsMessageOut::from(package.clone()).tls_serialize_detached().ok()?;
+    Some(Sha256::digest(bytes).into())
 }
 
 /// VAL-6 for a key package that is to be added.
@@ -128,8 +137,11 @@ pub(crate) fn facts(parent: &State, staged: &StagedCommit) -> Verdict<Facts> {
     }
     let adds = staged
         .add_proposals()
-        .map(|a| check_package(a.add_proposal().key_package()))
-        .collect::<Result<Vec<_>, _>>()?;
+        .map(|a| -> Verdict<_> {
+            let package = a.add_proposal().key_package();
+            Ok((check_package(package)?, package_hash(package).ok_or("a key package is malformed")?))
+        })
+        .collect::<Verdict<Vec<_>>>()?;
     let removes = staged
         .remove_proposals()
         .map(|r| parent.leaf(r.remove_proposal().removed().u32()).cloned().ok_or("the commit removes nobody"))
@@ -157,15 +169,45 @@ pub(crate) fn order(gid: &GroupId, at: &State, signed: &[u8]) -> Verdict<Order> 
     Ok(order)
 }
 
-/// VAL-1 (the envelope's own signature), VAL-2, VAL-5, VAL-6, VAL-9. Answers
-/// the accounts that leave by their own order.
+/// A device that may come in by its own request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Asked {
+    pub(crate) device: DeviceId,
+    pub(crate) account: AccountId,
+    /// SHA-256 of the key package that it asks to be added by.
+    pub(crate) package: [u8; 32],
+}
+
+/// A re-add request (VAL-5b): signed by the device, whose account is in the
+/// group.
+pub(crate) fn readd(gid: &GroupId, at: &State, raw: &Raw) -> Verdict<Asked> {
+    let request: ReaddReq = raw.body().map_err(|_| "a request to come back is malformed")?;
+    if request.gid != *gid {
+        return Err("a request to come back is for another group");
+    }
+    let who = Credential::verify_bytes(&request.credential)
+        .map_err(|_| "the credential in a request to come back does not verify")?;
+    if who.device != request.device || !at.has_account(&who.account) {
+        return Err("a request to come back is from outside the group");
+    }
+    if at.device(&who.device).is_some_and(|m| m.account != who.account) {
+        return Err("a request to come back names another account");
+    }
+    raw.verify::<ReaddReq>(&request.device.0, &[])
+        .map_err(|_| "the signature of a request to come back is wrong")?;
+    Ok(Asked { device: request.device, account: who.account, package: request.package })
+}
+
+/// VAL-1 (the envelope's own signature), VAL-2, VAL-5, VAL-5b, VAL-6, VAL-9.
+/// Answers the accounts that leave by their own order, and the key packages by
+/// which devices are let in again.
 pub(crate) fn check(
     gid: &GroupId,
     parent: &State,
     committer: &Member,
     meta: &CommitMeta,
     facts: &Facts,
-) -> Verdict<Vec<AccountId>> {
+) -> Verdict<(Vec<AccountId>, Vec<[u8; 32]>)> {
     if meta.gid != *gid || meta.parent != parent.id {
         return Err("the commit speaks of another state than its envelope");
     }
@@ -175,33 +217,44 @@ pub(crate) fn check(
     if facts.path.device != committer.device || facts.path.account != committer.account {
         return Err("the commit changes its committer's identity");
     }
-    if !meta.readds.is_empty() {
-        return Err("the commit serves re-add requests, which needs a newer Kith");
-    }
     let orders =
         meta.orders.iter().map(|o| order(gid, parent, o)).collect::<Result<Vec<_>, &'static str>>()?;
-    let left = check_removes(parent, committer, &orders, facts)?;
-    check_adds(parent, committer, facts)?;
+    let asked = meta
+        .readds
+        .iter()
+        .map(|r| {
+            let raw = Raw::from_bytes(r).map_err(|_| "a request to come back is malformed")?;
+            readd(gid, parent, &raw)
+        })
+        .collect::<Result<Vec<_>, &'static str>>()?;
+    for a in &asked {
+        if !facts.adds.iter().any(|(m, package)| m.device == a.device && *package == a.package) {
+            return Err("the commit carries a request to come back and does not serve it");
+        }
+    }
+    let left = check_removes(parent, committer, &orders, &asked, facts)?;
+    check_adds(parent, committer, &asked, facts)?;
     if let Some(ext) = &facts.ext {
         check_ext(parent, committer, &orders, ext)?;
     }
-    let gone_for_good = facts.removes.iter().any(|r| facts.adds.iter().all(|a| a.device != r.device));
+    let gone_for_good = facts.removes.iter().any(|r| facts.adds.iter().all(|(a, _)| a.device != r.device));
     if gone_for_good && !meta.rotate {
         return Err("the commit removes a device and keeps the topic");
     }
-    Ok(left)
+    Ok((left, asked.into_iter().map(|a| a.package).collect()))
 }
 
 fn check_removes(
     parent: &State,
     committer: &Member,
     orders: &[Order],
+    asked: &[Asked],
     facts: &Facts,
 ) -> Verdict<Vec<AccountId>> {
-    let policy = &parent.ext.policy;
     let mut left = BTreeSet::new();
     for target in &facts.removes {
-        if target.account == committer.account {
+        let comes_back = asked.iter().any(|a| a.device == target.device && a.account == target.account);
+        if target.account == committer.account || comes_back {
             continue;
         }
         let meant = |o: &Order| match o.target {
@@ -213,13 +266,9 @@ fn check_removes(
                 && o.issuer == target.account
                 && o.target == Target::Account(target.account)
         });
-        let removed = parent.ext.kind == ConversationKind::Group
-            && orders.iter().any(|o| {
-                o.order == OrderKind::Remove
-                    && meant(o)
-                    && parent.role(&o.issuer) >= policy.remove
-                    && parent.above(&o.issuer, &target.account)
-            });
+        let removed = orders.iter().any(|o| {
+            o.order == OrderKind::Remove && meant(o) && parent.may_remove(&o.issuer, &target.account)
+        });
         // A device of one's own account may be ordered out by any other of it.
         let own =
             orders.iter().any(|o| o.order == OrderKind::Remove && meant(o) && o.issuer == target.account);
@@ -232,7 +281,7 @@ fn check_removes(
     Ok(left.into_iter().collect())
 }
 
-fn check_adds(parent: &State, committer: &Member, facts: &Facts) -> Verdict<()> {
+fn check_adds(parent: &State, committer: &Member, asked: &[Asked], facts: &Facts) -> Verdict<()> {
     let may_add = parent.role(&committer.account) >= parent.ext.policy.add;
     let gone: BTreeSet<DeviceId> = facts.removes.iter().map(|m| m.device).collect();
     let mut devices: BTreeMap<AccountId, usize> = BTreeMap::new();
@@ -241,8 +290,10 @@ fn check_adds(parent: &State, committer: &Member, facts: &Facts) -> Verdict<()> 
         *devices.entry(m.account).or_default() += 1;
         all.insert(m.device);
     }
-    for added in &facts.adds {
-        if added.account != committer.account && !may_add {
+    for (added, package) in &facts.adds {
+        let comes_back =
+            asked.contains(&Asked { device: added.device, account: added.account, package: *package });
+        if added.account != committer.account && !may_add && !comes_back {
             return Err("the commit adds somebody without the right to");
         }
         if !all.insert(added.device) {
@@ -278,7 +329,17 @@ fn check_ext(parent: &State, committer: &Member, orders: &[Order], new: &GroupEx
         return Err("only groups have a title and roles");
     }
     let role = parent.role(&committer.account);
-    if role < old.policy.change {
+    let demoted = |account: &AccountId| {
+        orders.iter().any(|o| {
+            o.order == OrderKind::Demote
+                && o.target == Target::Account(*account)
+                && (o.issuer == *account || parent.may_remove(&o.issuer, account))
+        })
+    };
+    // Anybody may carry out an order, and tidy up the roles of who is gone.
+    let mut carried_out = old.clone();
+    carried_out.roles.retain(|a, _| new.roles.contains_key(a) || (!demoted(a) && parent.has_account(a)));
+    if role < old.policy.change && carried_out != *new {
         return Err("the commit changes the group's settings without the right to");
     }
     let accounts: BTreeSet<&AccountId> = old.roles.keys().chain(new.roles.keys()).collect();
@@ -296,15 +357,10 @@ fn check_ext(parent: &State, committer: &Member, orders: &[Order], new: &GroupEx
             if role < is || role < Role::Admin {
                 return Err("the commit gives a role that its author may not give");
             }
-        } else if *account != committer.account {
-            let ordered = orders.iter().any(|o| {
-                o.order == OrderKind::Demote
-                    && o.target == Target::Account(*account)
-                    && parent.above(&o.issuer, account)
-            });
-            if !ordered {
-                return Err("the commit lowers a role without an order from above");
-            }
+        } else if parent.has_account(account) && (is > Role::Member || !demoted(account)) {
+            // Lowering one's own role takes an order as well: it holds on
+            // every branch.
+            return Err("the commit lowers a role without an order that makes its holder a member");
         }
     }
     Ok(())

@@ -4,11 +4,11 @@
 use kith_store::{Key, Read, Table};
 use kith_wire::crypto::Secret;
 use kith_wire::group::{OrderKind, Target};
-use kith_wire::ids::{AccountId, DeviceId, EventId, GroupId, StateId};
+use kith_wire::ids::{AccountId, DeviceId, EventId, GroupId, OrderId, StateId};
 
 use crate::EngineError;
-use crate::api::{GroupView, MemberView, TopicSecret, Topics};
-use crate::{rows, valid};
+use crate::api::{Duties, GroupView, MemberView, TopicSecret, Topics};
+use crate::rows;
 
 /// The group at its tip.
 pub fn group(read: &dyn Read, gid: GroupId) -> Result<GroupView, EngineError> {
@@ -40,64 +40,89 @@ pub fn group(read: &dyn Read, gid: GroupId) -> Result<GroupView, EngineError> {
         ext: tip.ext,
         members,
         me_in: tip.row.me_in,
+        behind: row.goal.is_some(),
         role: own_role,
     })
 }
 
-/// States that are looked back over for an order to leave.
-const LEAVE_STATES_MAX: usize = 256;
+/// Time between two refreshes of this device's keys in a group, ms; each
+/// device adds up to an hour of its own.
+pub(crate) const UPDATE_MS: u64 = 7 * 24 * 3_600_000;
+/// So much each device's own time differs at most, ms.
+const SPREAD_MS: u64 = 3_600_000;
 
-/// Orders to leave that are still to be carried out at a state: their issuer
-/// has been a member from where the order was given until there. Somebody who
-/// left and was added again has not left anew.
-pub(crate) fn open_leaves(
-    read: &dyn Read,
-    gid: &GroupId,
-    tip: &rows::State,
-) -> Result<Vec<(AccountId, Vec<u8>)>, EngineError> {
-    let mut open = Vec::new();
-    for signed in rows::orders(read, gid)? {
-        let Ok(order) = valid::order(gid, tip, &signed) else { continue };
-        if order.order == OrderKind::Leave
-            && order.target == Target::Account(order.issuer)
-            && member_since(read, gid, tip, &order.at, &order.issuer)?
-        {
-            open.push((order.issuer, signed));
-        }
-    }
-    Ok(open)
-}
-
-/// Whether an account is in every state from `since` to `tip`.
-fn member_since(
-    read: &dyn Read,
-    gid: &GroupId,
-    tip: &rows::State,
-    since: &StateId,
-    account: &AccountId,
-) -> Result<bool, EngineError> {
-    let mut at = tip.id;
-    for _ in 0..LEAVE_STATES_MAX {
-        let Some(state) = rows::state(read, gid, &at)? else { return Ok(false) };
-        if !state.has_account(account) {
-            return Ok(false);
-        }
-        if at == *since {
-            return Ok(true);
-        }
-        let Some(parent) = state.row.parent else { return Ok(false) };
-        at = parent;
-    }
-    Ok(false)
-}
-
-/// Accounts that have asked to leave and are still in.
-pub fn leavers(read: &dyn Read, gid: GroupId) -> Result<Vec<AccountId>, EngineError> {
+/// What this device should do in a group.
+pub fn duties(read: &dyn Read, gid: GroupId) -> Result<Duties, EngineError> {
     let row = rows::group(read, &gid)?.ok_or(EngineError::UnknownGroup)?;
-    let Some(tip) = rows::state(read, &gid, &row.tip)?.filter(|tip| tip.row.me_in) else {
-        return Ok(Vec::new());
+    let tip =
+        rows::state(read, &gid, &row.tip)?.ok_or_else(|| EngineError::Broken("a state is missing".into()))?;
+    if !tip.row.me_in {
+        return Ok(Duties { behind: row.goal.is_some(), update_at: u64::MAX, ..Duties::default() });
+    }
+    let me = tip.device(&row.me).map(|m| m.account);
+    let mut duties = Duties {
+        tainted: !row.open.is_empty(),
+        behind: row.goal.is_some(),
+        update_at: row.updated_at.saturating_add(UPDATE_MS).saturating_add(spread(&gid, &row.me)),
+        ..Duties::default()
     };
-    Ok(open_leaves(read, &gid, &tip)?.into_iter().map(|(account, _)| account).collect())
+    let mut own = false;
+    for id in &row.open {
+        let Some(order) = stored_order(read, &gid, id)? else { continue };
+        own |= order.order != OrderKind::Demote
+            && (order.target == Target::Device(row.me) || me.map(Target::Account) == Some(order.target));
+        let target = match order.target {
+            Target::Account(a) => Some(a),
+            Target::Device(d) => tip.device(&d).map(|m| m.account),
+        };
+        let may = target.zip(me).is_some_and(|(t, me)| tip.may_remove(&me, &t));
+        duties.enact |= !row.resign.contains(id) || may;
+        duties.targets.push(order.target);
+    }
+    duties.enact = duties.enact && !own && !duties.behind;
+    Ok(duties)
+}
+
+/// A time of a device's own in a group, below an hour, ms: so that not all act
+/// at once.
+pub(crate) fn spread(gid: &GroupId, device: &DeviceId) -> u64 {
+    let hash = kith_wire::group::rank(gid, 0, &AccountId(device.0));
+    let n = hash.first_chunk::<8>().map_or(0, |b| u64::from_be_bytes(*b));
+    n % SPREAD_MS
+}
+
+fn stored_order(
+    read: &dyn Read,
+    gid: &GroupId,
+    id: &OrderId,
+) -> Result<Option<kith_wire::group::Order>, EngineError> {
+    let Some(place) = read.get(Key::of(Table::Orders, &rows::pair(gid, &id.0)))? else { return Ok(None) };
+    let Some(bytes) = read.get(Key::at(Table::Orders, &gid.0, &place))? else { return Ok(None) };
+    Ok(Some(kith_wire::signed::Raw::from_bytes(&bytes)?.body()?))
+}
+
+/// The devices of the tip, or of the state that this device should stand in,
+/// in the order in which they should act for the group:
+/// by rank of their accounts (role, then a hash that nobody chooses), then by
+/// leaf. Those that are to go are left out.
+pub fn line(read: &dyn Read, gid: GroupId) -> Result<Vec<DeviceId>, EngineError> {
+    let row = rows::group(read, &gid)?.ok_or(EngineError::UnknownGroup)?;
+    let tip = rows::state(read, &gid, &row.goal.unwrap_or(row.tip))?
+        .ok_or_else(|| EngineError::Broken("a state is missing".into()))?;
+    let targets = duties(read, gid)?.targets;
+    let mut line: Vec<_> = tip
+        .members
+        .iter()
+        .filter(|m| {
+            !targets.contains(&Target::Account(m.account)) && !targets.contains(&Target::Device(m.device))
+        })
+        .map(|m| {
+            let rank = kith_wire::group::rank(&gid, tip.row.epoch, &m.account);
+            (core::cmp::Reverse(tip.role(&m.account)), rank, m.leaf, m.device)
+        })
+        .collect();
+    line.sort_unstable();
+    Ok(line.into_iter().map(|(.., device)| device).collect())
 }
 
 fn topic(read: &dyn Read, state: StateId) -> Result<Option<TopicSecret>, EngineError> {

@@ -16,7 +16,8 @@ pub use event::{Event, EventEnvelope, SignedEvent};
 pub use ext::{ConversationKind, EXTENSION_TYPE, GroupExt, Policy, Role, RoleEntry, SizeClass};
 pub use join::{BundleRef, Checkpoint, JoinBundle, WelcomeEnv};
 pub use objects::{
-    BadCommit, CommitEnvelope, CommitMeta, CommitReason, Mark, Order, OrderKind, ReaddReq, Target,
+    BadCommit, CommitEnvelope, CommitMeta, CommitReason, Mark, Order, OrderKind, PackedReadd, ReaddReq,
+    Target,
 };
 pub use sync::Hello;
 
@@ -64,6 +65,8 @@ pub enum Object {
     EventEnvelope(EventEnvelope),
     /// A signed event outside MLS, with its group and state.
     BareEvent(SignedEvent),
+    /// A re-add request with its key package.
+    Readd(PackedReadd),
 }
 
 impl Object {
@@ -74,6 +77,7 @@ impl Object {
                 let raw = Raw::from_bytes(bytes)?;
                 Ok(Self::Signed { kind: raw.kind()?, raw })
             }
+            Some(0x83) => Ok(Self::Readd(PackedReadd::from_bytes(bytes)?)),
             Some(0x84) => Ok(Self::BareEvent(SignedEvent::from_bare(bytes)?)),
             Some(0xa0..=0xb7) => Ok(Self::EventEnvelope(EventEnvelope::from_bytes(bytes)?)),
             _ => Err(WireError::Malformed("no group object starts like this".into())),

@@ -3,10 +3,10 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use kith_wire::group::{Role, rank};
-use kith_wire::ids::{AccountId, CommitId, DeviceId, OrderId, StateId};
+use kith_wire::group::{Role, Target, rank};
+use kith_wire::ids::{AccountId, CommitId, DeviceId, GroupId, OrderId, StateId};
 
-use crate::facts::History;
+use crate::facts::{History, Order, State};
 use crate::orders::{Cut, Orders, Void};
 use crate::tree::Tree;
 use crate::votes::Votes;
@@ -123,7 +123,8 @@ pub fn decide(history: &History) -> Option<Decision> {
     path.reverse();
     debug_assert_eq!(up.state.id(), anchor.state.id());
     let Work { rejected, dropped, forks, .. } = work;
-    let (open, resign) = open_orders(history, &tree, &orders, tip);
+    let effective = orders.effective.iter().map(|(o, _)| *o);
+    let (open, resign) = open_at(&history.gid, effective, tree.nodes[tip].state);
     Some(Decision {
         tip: tree.nodes[tip].state.id(),
         path,
@@ -139,17 +140,19 @@ pub fn decide(history: &History) -> Option<Decision> {
     })
 }
 
-fn open_orders(
-    history: &History,
-    tree: &Tree<'_>,
-    orders: &Orders<'_>,
-    tip: usize,
+/// Of the orders that hold, those that a state has not carried out; and of
+/// these the ones that no commit may carry there, since their issuer does not
+/// stand above the target in that state or its device is gone: whoever does
+/// signs them anew.
+#[must_use]
+pub fn open_at<'o>(
+    gid: &GroupId,
+    effective: impl IntoIterator<Item = &'o Order>,
+    state: &State,
 ) -> (BTreeSet<OrderId>, BTreeSet<OrderId>) {
-    use kith_wire::group::Target;
-    let state = tree.nodes[tip].state;
     let mut open = BTreeSet::new();
     let mut resign = BTreeSet::new();
-    for (o, _) in orders.effective.iter().filter(|(o, _)| !state.has_enacted(o.kind, &o.target)) {
+    for o in effective.into_iter().filter(|o| !state.has_enacted(o.kind, &o.target)) {
         open.insert(o.id);
         let target = match o.target {
             Target::Account(a) => Some(a),
@@ -159,7 +162,11 @@ fn open_orders(
         // A commit's orders are checked against its parent's tree: the signing
         // device must still be a leaf there.
         let signs = state.leaf(&o.device).is_some_and(|l| l.account == o.issuer);
-        let may = target.is_some_and(|t| free || (signs && state.may_remove(&history.gid, &o.issuer, &t)));
+        let may = match target {
+            Some(_) if free => signs || o.statement,
+            Some(t) => signs && state.may_remove(gid, &o.issuer, &t),
+            None => false,
+        };
         if !may {
             resign.insert(o.id);
         }

@@ -20,7 +20,7 @@ mod orders;
 mod tree;
 mod votes;
 
-pub use decide::{Decision, Fork, Kid, Step, decide};
+pub use decide::{Decision, Fork, Kid, Step, decide, open_at};
 pub use facts::{Commit, History, Leaf, Mark, Order, Rights, State};
 pub use orders::{Cut, Void};
 

@@ -1,14 +1,16 @@
 //! Own commits: built and merged on a copy of the tip's image, checked by the
 //! rules that others apply, stored, and only then handed out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use kith_store::{Key, Read, Table};
 use kith_wire::crypto::Secret;
 use kith_wire::group::{
-    self, CommitEnvelope, CommitMeta, CommitReason, JoinBundle, OrderKind, Target, commit_id, kinds,
+    CommitEnvelope, CommitMeta, CommitReason, GroupExt, OrderKind, PackedReadd, ReaddReq, Role, Target,
+    commit_id, kinds,
 };
-use kith_wire::ids::{AccountId, StateId};
+use kith_wire::ids::{AccountId, CommitId, DeviceId, OrderId, StateId, TopicId};
 use kith_wire::limits;
 use kith_wire::object::Versioned as _;
 use kith_wire::signed;
@@ -17,91 +19,252 @@ use openmls::prelude::{
     KeyPackage, LeafNodeIndex, MlsMessageBodyIn, MlsMessageIn, MlsMessageOut, ProtocolVersion,
 };
 
+use super::bundle::cut_welcome;
 use super::ctx::{Ctx, DeviceSigner, broken, extensions, provider};
-use super::enter::Merged;
-use super::join::cut_welcome;
+use super::public::Effect;
 use crate::EngineError;
 use crate::api::{Change, Committed, ExtBytes, Intent, Joiner};
 use crate::crypto::Crypto;
 use crate::rows::{self, CommitRow, Member, State};
 use crate::valid;
 
+/// Orders that one commit carries.
+const OPEN_MAX: usize = 64;
+
+/// An own commit, merged on a copy.
+struct Built {
+    id: CommitId,
+    row: CommitRow,
+    effect: Effect,
+    welcome: Option<Vec<u8>>,
+}
+
+/// What a commit is made of, beside its keys.
+struct Plan {
+    packages: Vec<(KeyPackage, Member)>,
+    removes: Vec<Member>,
+    ext: Option<GroupExt>,
+    /// Orders that it carries, signed.
+    embedded: Vec<Vec<u8>>,
+    /// Of these, the ones made for it, and the marks before them.
+    orders: Vec<Vec<u8>>,
+    marks: Vec<Vec<u8>>,
+    /// Requests that it serves, signed.
+    readds: Vec<Vec<u8>>,
+}
+
 impl Ctx<'_, '_> {
     pub(super) fn commit(&mut self, change: &Change) -> Result<Committed, EngineError> {
         let parent = self.tip_as_member()?;
+        if self.row().goal.is_some() {
+            return Err(EngineError::Refused(
+                "this device is catching up with the conversation: try again soon",
+            ));
+        }
         let me = self.me();
         let myself = parent.device(&me).cloned().ok_or(EngineError::NotMember)?;
-        let packages = change
-            .adds
-            .iter()
-            .map(|a| read_package(self.crypto, &a.package))
-            .collect::<Result<Vec<_>, _>>()?;
-        let (removes, ordered) = removals(&parent, &myself, change)?;
-        if let Some(ext) = &change.ext {
-            ext.check()?;
-            if ext.to_bytes().len() > limits::GROUP_EXT_BYTES_MAX {
-                return Err(EngineError::Refused("the group's settings are too large"));
-            }
-        }
-
-        let mut marks = Vec::new();
-        let mut orders = Vec::new();
-        let mut embedded = Vec::new();
-        for target in ordered {
-            self.order_for(&parent, target, OrderKind::Remove, &mut marks, &mut orders, &mut embedded)?;
-        }
-        for account in demoted(&parent, &myself, change) {
-            self.order_for(&parent, account, OrderKind::Demote, &mut marks, &mut orders, &mut embedded)?;
-        }
-
+        let plan = self.plan(&parent, &myself, change)?;
         let gone_for_good =
-            removes.iter().any(|r| packages.iter().all(|(_, added)| added.device != r.device));
+            plan.removes.iter().any(|r| plan.packages.iter().all(|(_, added)| added.device != r.device));
         let meta = CommitMeta {
             kind: kinds::COMMIT_META,
             version: 1,
             gid: self.gid,
             parent: parent.id,
-            orders: embedded.into_iter().map(Into::into).collect(),
-            readds: Vec::new(),
-            reason: reason(change, &removes),
+            orders: plan.embedded.iter().map(|o| o.clone().into()).collect(),
+            readds: plan.readds.iter().map(|r| r.clone().into()).collect(),
+            reason: reason(&plan),
             device: me,
             rotate: gone_for_good || change.rotate,
         };
-        let (merged, welcome) = self.build(&parent, &myself, &meta, change, packages, &removes)?;
-        let id = merged.id;
-        let envelope = merged.row.envelope.clone();
-        let intent = merged.row.intent.clone().unwrap_or_default();
-        let tree = match &welcome {
-            Some(_) => merged.group.export_ratchet_tree().tls_serialize_detached().map_err(broken)?,
-            None => Vec::new(),
+        let Built { id, row, effect, welcome } = self.build(&parent, &myself, meta, &plan)?;
+        let (envelope, rotated) = (row.envelope.clone(), row.rotate);
+        let intent = row.intent.clone().unwrap_or_default();
+        let left = row.left.clone();
+        let tree = match (&welcome, &effect.entered) {
+            (Some(_), Some((group, _))) => {
+                group.export_ratchet_tree().tls_serialize_detached().map_err(broken)?
+            }
+            _ => Vec::new(),
         };
-        let joiners_of = merged.members.clone();
-        let child = self.enter(&parent, merged)?;
+        let child = self.learn(&parent, id, &row, effect)?;
+        let now = self.now;
+        self.row_mut().updated_at = now;
+        let before = self.out.len();
         self.choose()?;
-        if self.row().tip != child {
-            return Err(broken("an own commit on the tip did not become the tip"));
+        let mut outcomes = self.out.split_off(before);
+        let mut marks = plan.marks;
+        if self.row().tip == child.id {
+            // The author knows that it moved.
+            outcomes.retain(|o| !matches!(o, crate::Outcome::Tip(_)));
+            marks.push(self.make_mark()?);
         }
-        // The author knows that it moved.
-        self.out.clear();
-        marks.push(self.make_mark()?);
-        let after = self.known(&child)?;
         let (joiners, bundle) = match welcome {
-            Some(welcome) => self.joiners(&after, change, &welcome, tree, &intent, &joiners_of, &marks)?,
+            Some(welcome) => {
+                let joiners = self.joiners(&child, change, &plan.packages, &welcome)?;
+                (joiners, self.bundle(&child, tree, &change.cards)?)
+            }
             None => (Vec::new(), Vec::new()),
         };
         Ok(Committed {
             commit: id,
             parent: parent.id,
-            state: child,
+            state: child.id,
             envelope,
             parent_topic: parent.row.topic,
-            rotated: meta.rotate,
-            orders,
+            rotated,
+            orders: plan.orders,
             marks,
             joiners,
             bundle,
             intent,
+            left,
+            outcomes,
         })
+    }
+
+    /// Gathers what the change asks for, and the open orders of the tip, which
+    /// every commit carries out; signs the orders that are still needed.
+    fn plan(&mut self, parent: &Arc<State>, myself: &Member, change: &Change) -> Result<Plan, EngineError> {
+        let mut plan = Plan {
+            packages: Vec::new(),
+            removes: Vec::new(),
+            ext: change.ext.clone(),
+            embedded: Vec::new(),
+            orders: Vec::new(),
+            marks: Vec::new(),
+            readds: Vec::new(),
+        };
+        for add in &change.adds {
+            plan.packages.push(read_package(self.crypto, &add.package)?);
+        }
+        let (removes, mut ordered) = removals(parent, myself, change)?;
+        plan.removes = removes;
+        self.carry_out(parent, myself, &mut plan, &mut ordered)?;
+        for readd in &change.readds {
+            let request = PackedReadd::from_bytes(&readd.request)?;
+            let asked = valid::readd(&self.gid, parent, &request.raw).map_err(EngineError::Refused)?;
+            if plan.removes.iter().any(|m| m.device == asked.device) || asked.device == myself.device {
+                continue;
+            }
+            plan.packages.push(read_package(self.crypto, &request.package)?);
+            plan.removes.extend(parent.device(&asked.device).cloned());
+            plan.readds.push(request.raw.to_bytes());
+        }
+        if let Some(ext) = &plan.ext {
+            ext.check()?;
+            if ext.to_bytes().len() > limits::GROUP_EXT_BYTES_MAX {
+                return Err(EngineError::Refused("the group's settings are too large"));
+            }
+        }
+        for target in ordered {
+            self.sign_order(parent, OrderKind::Remove, Target::Account(target), Vec::new(), &mut plan)?;
+        }
+        for account in demoted(parent, change) {
+            self.sign_order(parent, OrderKind::Demote, Target::Account(account), Vec::new(), &mut plan)?;
+        }
+        self.lift(parent, change, &mut plan)?;
+        Ok(plan)
+    }
+
+    /// The open orders of the tip: as they are where a commit may carry them,
+    /// else signed anew if this account stands above.
+    fn carry_out(
+        &mut self,
+        parent: &Arc<State>,
+        myself: &Member,
+        plan: &mut Plan,
+        ordered: &mut BTreeSet<AccountId>,
+    ) -> Result<(), EngineError> {
+        let (open, resign) = (self.row().open.clone(), self.row().resign.clone());
+        for id in open.iter().take(OPEN_MAX) {
+            let Some((order, signed)) = self.order(id)? else { continue };
+            let meant = |m: &&Member| match order.target {
+                Target::Account(a) => m.account == a,
+                Target::Device(d) => m.device == d,
+            };
+            let devices: Vec<Member> = parent.members.iter().filter(meant).cloned().collect();
+            let Some(account) = devices.first().map(|m| m.account) else { continue };
+            let demotes = order.order == OrderKind::Demote;
+            if !demotes && devices.iter().any(|m| m.device == myself.device) {
+                return Err(EngineError::Refused("this device is being removed from the conversation"));
+            }
+            if resign.contains(id) {
+                if !parent.may_remove(&myself.account, &account) {
+                    continue;
+                }
+                let kind = if demotes { OrderKind::Demote } else { OrderKind::Remove };
+                self.sign_order(parent, kind, order.target, Vec::new(), plan)?;
+            } else {
+                plan.embedded.push(signed);
+            }
+            if demotes {
+                plan.ext.get_or_insert_with(|| parent.ext.clone()).roles.remove(&account);
+                continue;
+            }
+            if order.target == Target::Account(account) {
+                ordered.remove(&account);
+            }
+            for device in devices {
+                if !plan.removes.contains(&device) {
+                    plan.removes.push(device);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Signs an order and the mark that it needs before it.
+    fn sign_order(
+        &mut self,
+        parent: &State,
+        kind: OrderKind,
+        target: Target,
+        lifts: Vec<OrderId>,
+        plan: &mut Plan,
+    ) -> Result<(), EngineError> {
+        if plan.embedded.len() >= OPEN_MAX {
+            return Err(EngineError::Refused("too many removals at once: do it in several steps"));
+        }
+        plan.marks.extend(self.mark_for_order()?);
+        let order = self.make_order(parent, kind, target, lifts)?;
+        plan.orders.push(order.clone());
+        plan.embedded.push(order);
+        Ok(())
+    }
+
+    /// Whoever was removed comes in again, or a demoted account rises again,
+    /// only by an order that lifts the earlier ones.
+    fn lift(&mut self, parent: &Arc<State>, change: &Change, plan: &mut Plan) -> Result<(), EngineError> {
+        let mut lifted: BTreeMap<AccountId, Vec<OrderId>> = BTreeMap::new();
+        let added: Vec<(AccountId, DeviceId)> =
+            plan.packages.iter().take(change.adds.len()).map(|(_, m)| (m.account, m.device)).collect();
+        for (account, device) in added {
+            let against = self.orders_against(&account, &device)?;
+            if !against.is_empty() {
+                lifted.entry(account).or_default().extend(against);
+            }
+        }
+        if let Some(ext) = &change.ext {
+            for (account, role) in &ext.roles {
+                if parent.ext.roles.get(account).is_none_or(|was| was.role < role.role) {
+                    let demotions = self.demotions_of(account)?;
+                    if !demotions.is_empty() {
+                        lifted.entry(*account).or_default().extend(demotions);
+                    }
+                }
+            }
+        }
+        for (account, orders) in lifted {
+            self.sign_order(parent, OrderKind::Add, Target::Account(account), orders.clone(), plan)?;
+            let decision = self.decision()?;
+            if orders.iter().any(|o| decision.effective.contains(o)) {
+                return Err(EngineError::Refused(
+                    "somebody with a higher role removed this person: they have to let them in again",
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Builds, stages and merges on a copy; checks the result by the rules.
@@ -109,11 +272,9 @@ impl Ctx<'_, '_> {
         &mut self,
         parent: &State,
         myself: &Member,
-        meta: &CommitMeta,
-        change: &Change,
-        packages: Vec<(KeyPackage, Member)>,
-        removes: &[Member],
-    ) -> Result<(Merged, Option<Vec<u8>>), EngineError> {
+        meta: CommitMeta,
+        plan: &Plan,
+    ) -> Result<Built, EngineError> {
         let (mut group, image) =
             self.branch(parent.id)?.ok_or_else(|| broken("the tip's keys are missing"))?;
         group.set_aad(meta.to_bytes());
@@ -123,9 +284,9 @@ impl Ctx<'_, '_> {
             .commit_builder()
             .consume_proposal_store(false)
             .force_self_update(true)
-            .propose_adds(packages.into_iter().map(|(p, _)| p))
-            .propose_removals(removes.iter().map(|m| LeafNodeIndex::new(m.leaf)));
-        if let Some(ext) = &change.ext {
+            .propose_adds(plan.packages.iter().map(|(p, _)| p.clone()))
+            .propose_removals(plan.removes.iter().map(|m| LeafNodeIndex::new(m.leaf)));
+        if let Some(ext) = &plan.ext {
             builder = builder.propose_group_context_extensions(extensions(ext)?).map_err(broken)?;
         }
         let bundle = builder
@@ -139,10 +300,15 @@ impl Ctx<'_, '_> {
         let (message, welcome, _) = bundle.into_messages();
         let staged = group.pending_commit().ok_or_else(|| broken("the commit is not staged"))?;
         let facts = valid::facts(parent, staged).map_err(EngineError::Refused)?;
-        let left = valid::check(&self.gid, parent, myself, meta, &facts).map_err(EngineError::Refused)?;
+        let (left, used) =
+            valid::check(&self.gid, parent, myself, &meta, &facts).map_err(EngineError::Refused)?;
+        if self.any_used(parent.id, &used)? {
+            return Err(EngineError::Refused("a device asked to come back by a key package that was used"));
+        }
         group.merge_pending_commit(&provider).map_err(broken)?;
         group.set_aad(Vec::new());
-        let members = super::enter::members_of(&group, Some(parent)).map_err(EngineError::Refused)?;
+        let effect = super::public::effect(group.public_group(), parent, meta, left, used, image.public())
+            .map_err(EngineError::Refused)?;
         let message = message.tls_serialize_detached().map_err(broken)?;
         let id = commit_id(&message);
         let envelope =
@@ -150,82 +316,58 @@ impl Ctx<'_, '_> {
         let row = CommitRow {
             gid: self.gid,
             parent: parent.id,
-            child: super::enter::id_of(&group)?,
+            child: effect.child,
             account: self.keys.account,
             device: myself.device,
-            rotate: meta.rotate,
+            rotate: effect.meta.rotate,
             envelope: signed::sign(&envelope, &self.keys.signing, &[]).to_bytes(),
             intent: Some(Intent {
-                added: facts.adds.iter().map(|m| (m.account, m.device)).collect(),
+                added: facts.adds.iter().map(|(m, _)| (m.account, m.device)).collect(),
                 removed: facts.removes.iter().map(|m| (m.account, m.device)).collect(),
                 ext_before: facts.ext.as_ref().map(|_| ExtBytes(parent.row.ext.clone())),
                 ext_after: facts.ext.as_ref().map(|e| ExtBytes(e.to_bytes())),
             }),
-            left,
+            left: effect.left.clone(),
+            used: effect.used.clone(),
+            orders: effect.orders.clone(),
         };
         let welcome =
             welcome.map(|w: MlsMessageOut| w.tls_serialize_detached().map_err(broken)).transpose()?;
-        Ok((Merged { id, row, members, group, image }, welcome))
+        let effect = Effect { entered: Some((group, image)), ..effect };
+        Ok(Built { id, row, effect, welcome })
     }
 
-    /// The order that a removal or demotion needs: a stored leave order of
-    /// the target, or a new one of this account.
-    fn order_for(
-        &mut self,
-        parent: &State,
-        target: AccountId,
-        kind: OrderKind,
-        marks: &mut Vec<Vec<u8>>,
-        orders: &mut Vec<Vec<u8>>,
-        embedded: &mut Vec<Vec<u8>>,
-    ) -> Result<(), EngineError> {
-        if kind == OrderKind::Remove {
-            let open = crate::view::open_leaves(self.tx, &self.gid, parent)?;
-            if let Some((_, signed)) = open.into_iter().find(|(account, _)| *account == target) {
-                embedded.push(signed);
-                return Ok(());
-            }
-        }
-        if let Some(mark) = self.mark_for_order()? {
-            marks.push(mark);
-        }
-        let order = self.make_order(parent, kind, Target::Account(target))?;
-        orders.push(order.clone());
-        embedded.push(order);
-        Ok(())
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "one call site; the parts come from different steps")]
     fn joiners(
         &mut self,
         after: &State,
         change: &Change,
+        packages: &[(KeyPackage, Member)],
         welcome: &[u8],
-        tree: Vec<u8>,
-        intent: &Intent,
-        members: &[Member],
-        marks: &[Vec<u8>],
-    ) -> Result<(Vec<Joiner>, Vec<u8>), EngineError> {
+    ) -> Result<Vec<Joiner>, EngineError> {
         let secret = self.tx.get(Key::of(Table::Topics, &after.row.topic.0))?;
         let topic = secret
             .as_deref()
             .and_then(Secret::from_slice)
             .ok_or_else(|| broken("the topic's secret is missing"))?;
         let commit = after.row.commit.ok_or_else(|| broken("a state has no commit"))?;
+        let mut inboxes: BTreeMap<DeviceId, TopicId> = BTreeMap::new();
+        for (add, (_, member)) in change.adds.iter().zip(packages) {
+            inboxes.insert(member.device, add.inbox);
+        }
+        for readd in &change.readds {
+            let request: ReaddReq = PackedReadd::from_bytes(&readd.request)?.raw.body()?;
+            inboxes.insert(request.device, readd.inbox);
+        }
         let mut joiners = Vec::new();
-        for (add, (account, device)) in change.adds.iter().zip(&intent.added) {
-            let member = members
-                .iter()
-                .find(|m| m.device == *device)
-                .ok_or_else(|| broken("an added device is not in the group"))?;
-            // Adds are validated, in this order, before the commit is built.
-            let (package, _) = read_package(self.crypto, &add.package)?;
+        for (package, added) in packages {
+            let member =
+                after.device(&added.device).ok_or_else(|| broken("an added device is not in the group"))?;
             let reference = package.hash_ref(self.crypto).map_err(broken)?;
             joiners.push(Joiner {
-                device: *device,
-                account: *account,
+                device: member.device,
+                account: member.account,
                 box_key: member.box_key,
-                inbox: add.inbox,
+                inbox: inboxes.get(&member.device).copied().unwrap_or_default(),
                 gid: self.gid,
                 state: after.id,
                 commit,
@@ -235,39 +377,7 @@ impl Ctx<'_, '_> {
                 relays: after.ext.relays.clone(),
             });
         }
-        let bundle = self.bundle(after, tree, &change.cards, marks)?;
-        Ok((joiners, bundle))
-    }
-
-    fn bundle(
-        &mut self,
-        after: &State,
-        tree: Vec<u8>,
-        cards: &[Vec<u8>],
-        marks: &[Vec<u8>],
-    ) -> Result<Vec<u8>, EngineError> {
-        let mut seen = std::collections::BTreeMap::new();
-        for m in &after.members {
-            if let Some(row) = rows::device(self.tx, &self.gid, &m.device)? {
-                seen.insert(m.device, (row.events.contiguous().unwrap_or(0), row.mark_n));
-            }
-        }
-        seen.insert(self.me(), (self.row().seq, self.row().mark_n));
-        let orders = self.stored_orders()?;
-        let bundle = JoinBundle {
-            kind: kinds::JOIN_BUNDLE,
-            version: 1,
-            gid: self.gid,
-            tree,
-            checkpoint: None,
-            commits: Vec::new(),
-            orders: orders.into_iter().map(Into::into).collect(),
-            marks: marks.iter().rev().take(1).map(|m| m.clone().into()).collect(),
-            cards: cards.iter().map(|c| c.clone().into()).collect(),
-            seen,
-            topic_state: after.row.topic,
-        };
-        Ok(bundle.to_bytes())
+        Ok(joiners)
     }
 
     /// Own events written in any of these states, oldest first.
@@ -289,12 +399,14 @@ impl Ctx<'_, '_> {
     }
 }
 
-fn reason(change: &Change, removes: &[Member]) -> CommitReason {
-    if !removes.is_empty() {
+fn reason(plan: &Plan) -> CommitReason {
+    if !plan.readds.is_empty() {
+        CommitReason::Readd
+    } else if !plan.removes.is_empty() {
         CommitReason::Remove
-    } else if !change.adds.is_empty() {
+    } else if !plan.packages.is_empty() {
         CommitReason::Add
-    } else if change.ext.is_some() {
+    } else if plan.ext.is_some() {
         CommitReason::Policy
     } else {
         CommitReason::Update
@@ -333,15 +445,15 @@ fn removals(
     Ok((removes, ordered))
 }
 
-/// Other accounts whose role the change lowers.
-fn demoted(parent: &State, myself: &Member, change: &Change) -> Vec<AccountId> {
+/// Accounts whose role the change takes away.
+fn demoted(parent: &State, change: &Change) -> Vec<AccountId> {
     let Some(ext) = &change.ext else { return Vec::new() };
-    let role = |e: &group::GroupExt, a: &AccountId| e.roles.get(a).map(|r| r.role);
+    let role = |e: &GroupExt, a: &AccountId| e.roles.get(a).map_or(Role::Member, |r| r.role);
     parent
         .ext
         .roles
         .keys()
-        .filter(|a| **a != myself.account && parent.has_account(a) && role(ext, a) < role(&parent.ext, a))
+        .filter(|a| parent.has_account(a) && role(ext, a) < role(&parent.ext, a))
         .copied()
         .collect()
 }

@@ -34,6 +34,12 @@ pub(super) struct Session {
     states: BTreeMap<StateId, Arc<State>>,
     devices: BTreeMap<DeviceId, DeviceRow>,
     loaded: Vec<Loaded>,
+    /// Public sides of states, the last used one last.
+    pub(super) publics: Vec<(StateId, Image)>,
+    /// The facts of a contested group, once they were needed.
+    pub(super) history: Option<kith_rule::History>,
+    /// What the fork rule made of them; gone when a fact comes in.
+    pub(super) decision: Option<Arc<kith_rule::Decision>>,
 }
 
 /// An OpenMLS group with its image.
@@ -60,7 +66,16 @@ impl Loaded {
 
 impl Session {
     pub(super) fn new(row: GroupRow) -> Self {
-        Self { row, used: 0, states: BTreeMap::new(), devices: BTreeMap::new(), loaded: Vec::new() }
+        Self {
+            row,
+            used: 0,
+            states: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            loaded: Vec::new(),
+            publics: Vec::new(),
+            history: None,
+            decision: None,
+        }
     }
 }
 
@@ -73,7 +88,7 @@ pub(super) struct Ctx<'e, 'tx> {
     pub(super) gid: GroupId,
     pub(super) now: u64,
     pub(super) out: Vec<Outcome>,
-    session: Session,
+    pub(super) session: Session,
     dirty: bool,
 }
 
@@ -180,16 +195,25 @@ impl<'e, 'tx> Ctx<'e, 'tx> {
     }
     /// A copy of a held state's image, to make another state of it.
     pub(super) fn branch(&mut self, id: StateId) -> Result<Option<(MlsGroup, Image)>, EngineError> {
-        // What is loaded is as new as what is stored: each change is saved at once.
-        let image = match self.session.loaded.iter().find(|l| l.state == id) {
-            Some(loaded) => loaded.image.branch(),
-            None => match Image::load(self.tx, Table::Images, &id.0)? {
-                Some(image) => image.branch(),
-                None => return Ok(None),
-            },
-        };
+        let Some(image) = self.held_image(id)? else { return Ok(None) };
+        let image = image.branch();
         let group = open_group(&image, &self.gid)?;
         Ok(Some((group, image)))
+    }
+    /// A held state's image.
+    pub(super) fn held_image(&self, id: StateId) -> Result<Option<Image>, EngineError> {
+        // What is loaded is as new as what is stored: each change is saved at once.
+        if let Some(loaded) = self.session.loaded.iter().find(|l| l.state == id) {
+            return Ok(Some(loaded.image.clone()));
+        }
+        if !self.holds(&id) {
+            return Ok(None);
+        }
+        Ok(Image::load(self.tx, Table::Images, &id.0)?)
+    }
+    /// Whether a state's keys are here.
+    pub(super) fn holds(&self, id: &StateId) -> bool {
+        self.session.row.held.iter().any(|(held, _)| held == id)
     }
     /// Keeps a group loaded, the last used one last.
     pub(super) fn keep(&mut self, loaded: Loaded) -> &mut Loaded {

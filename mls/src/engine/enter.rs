@@ -1,22 +1,25 @@
-//! States: how a new one is entered, which one is the tip, which are given up.
-//! The only place that moves a group from state to state.
+//! States: how one becomes known, how its keys come here, which one is the
+//! tip, whose keys are given up. The only place that moves a group from state
+//! to state; which one it should stand in is the fork rule's to say
+//! ([`super::decide`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kith_store::{Key, Table};
 use kith_wire::cbor;
-use kith_wire::group::state_id;
+use kith_wire::group::{BadCommit, state_id};
 use kith_wire::ids::{AccountId, CommitId, DeviceId, StateId};
 use kith_wire::labels;
+use openmls::group::PublicGroup;
 use openmls::prelude::MlsGroup;
 use openmls::prelude::tls_codec::Serialize as _;
 use sha2::{Digest, Sha256};
 
-use super::ctx::{Ctx, Loaded, broken};
+use super::ctx::{Ctx, Loaded, broken, provider};
+use super::public::{Effect, staged_of, stored_message};
 use crate::EngineError;
 use crate::api::{Outcome, TipChange};
-use crate::fork::{self, Kid, Tree};
 use crate::image::Image;
 use crate::rows::{self, CommitRow, Member, State, StateRow};
 use crate::valid;
@@ -31,20 +34,31 @@ const EARLY_MEMBERS_MAX: usize = 64;
 const TOPICS_MAX: usize = 64;
 /// How long an old topic is polled.
 const TOPIC_MS: u64 = 30 * 24 * 3_600_000;
+/// States back from the old tip that a common ancestor is looked for.
+const BACK_MAX: usize = kith_rule::ANCHOR_DISTANCE + 64;
+/// Commits that one mark calls bad.
+const BAD_MAX: usize = 64;
+/// Commits of which one after the other turns out not to be processable.
+const BAD_ROUNDS_MAX: usize = 16;
+/// Reason in a mark: its path or its confirmation tag does not fit.
+const BAD_PATH: u8 = 1;
 
 /// The id of the state that a group is in.
-pub(super) fn id_of(group: &MlsGroup) -> Result<StateId, EngineError> {
-    let context = group.public_group().group_context().tls_serialize_detached().map_err(broken)?;
+pub(super) fn id_of(group: &PublicGroup) -> Result<StateId, EngineError> {
+    let context = group.group_context().tls_serialize_detached().map_err(broken)?;
     let tag = group.confirmation_tag().tls_serialize_detached().map_err(broken)?;
     Ok(state_id(&context, &tag))
 }
 
 /// The members of a group, ascending by leaf. Credentials that `parent` has
 /// at the same leaf are not verified again.
-pub(super) fn members_of(group: &MlsGroup, parent: Option<&State>) -> Result<Vec<Member>, &'static str> {
+pub(super) fn members_of(
+    group: impl Iterator<Item = openmls::prelude::Member>,
+    parent: Option<&State>,
+) -> Result<Vec<Member>, &'static str> {
     let mut members = Vec::new();
     let mut devices = BTreeSet::new();
-    for m in group.members() {
+    for m in group {
         let leaf = m.index.u32();
         let bytes = m.credential.serialized_content();
         let hash: [u8; 32] = Sha256::digest(bytes).into();
@@ -64,44 +78,86 @@ pub(super) fn members_of(group: &MlsGroup, parent: Option<&State>) -> Result<Vec
     Ok(members)
 }
 
-/// A commit that was checked and merged on a copy.
-pub(super) struct Merged {
-    pub(super) id: CommitId,
-    pub(super) row: CommitRow,
-    pub(super) members: Vec<Member>,
-    pub(super) group: MlsGroup,
-    pub(super) image: Image,
-}
-
 impl Ctx<'_, '_> {
-    /// Stores a state and holds its image. `topic` is where its topic began.
-    pub(super) fn store_state(
+    /// Stores a state's public rows.
+    pub(super) fn put_known(&mut self, state: &State) {
+        rows::put(
+            self.tx,
+            Key::of(Table::Public, &rows::pair(&self.gid, &state.row.members)),
+            &state.members,
+        );
+        self.put_state(state);
+    }
+
+    /// Makes a valid commit and the state that it leads to known, and holds
+    /// the state's keys if they came with it.
+    pub(super) fn learn(
         &mut self,
-        row: &StateRow,
-        members: &Vec<Member>,
-        group: MlsGroup,
-        image: Image,
-    ) -> Result<StateId, EngineError> {
-        let id = id_of(&group)?;
-        let begins_topic = row.topic == id;
-        rows::put(self.tx, Key::of(Table::Public, &rows::pair(&self.gid, &row.members)), members);
-        rows::put(self.tx, Key::of(Table::Public, &id.0), row);
-        if row.me_in {
-            if begins_topic {
-                // Now or never: after an own removal the exporter is gone.
-                let secret =
-                    group.export_secret(self.crypto, labels::TOPIC, &self.gid.0, 32).map_err(broken)?;
-                self.tx.put(Key::of(Table::Topics, &id.0), secret);
-            }
-            image.save(self.tx, Table::Images, &id.0);
-            let now = self.now;
-            self.row_mut().held.push((id, now));
-            self.keep(Loaded::new(id, group, image));
+        parent: &Arc<State>,
+        id: CommitId,
+        commit: &CommitRow,
+        effect: Effect,
+    ) -> Result<Arc<State>, EngineError> {
+        let Effect { child, epoch, members, ext, public, entered, .. } = effect;
+        let me = self.me();
+        let row = StateRow {
+            gid: self.gid,
+            epoch,
+            parent: Some(parent.id),
+            commit: Some(id),
+            members: Sha256::digest(cbor::encode(&members)).into(),
+            ext: ext.to_bytes(),
+            topic: if commit.rotate { child } else { parent.row.topic },
+            children: Vec::new(),
+            me_in: members.iter().any(|m| m.device == me),
+        };
+        let state = Arc::new(State::new(child, row, members, ext));
+        self.put_known(&state);
+        rows::put(self.tx, Key::of(Table::Commits, &id.0), commit);
+        // A child may have been added since the caller read the parent.
+        let mut before = self.known(&parent.id)?.row.clone();
+        if !before.children.is_empty() {
+            self.contest();
         }
-        if begins_topic && row.me_in {
+        before.children.push(id);
+        self.put_state(&State::new(parent.id, before, parent.members.clone(), parent.ext.clone()));
+        self.note_commit(id, commit, &state);
+        self.checkpoint(child, epoch, &public);
+        if let Some((group, image)) = entered {
+            self.hold(&state, group, image)?;
+        }
+        Ok(state)
+    }
+
+    /// Holds a state's keys: the device can read and write there.
+    pub(super) fn hold(&mut self, state: &State, group: MlsGroup, image: Image) -> Result<(), EngineError> {
+        if !state.row.me_in {
+            return Ok(());
+        }
+        let id = state.id;
+        if state.row.topic == id {
+            // Now or never: after an own removal the exporter is gone.
+            let secret = group.export_secret(self.crypto, labels::TOPIC, &self.gid.0, 32).map_err(broken)?;
+            self.tx.put(Key::of(Table::Topics, &id.0), secret);
             self.use_topic(id);
         }
-        Ok(id)
+        image.save(self.tx, Table::Images, &id.0);
+        let now = self.now;
+        let row = self.row_mut();
+        row.held.retain(|(held, _)| *held != id);
+        row.held.push((id, now));
+        self.keep(Loaded::new(id, group, image));
+        Ok(())
+    }
+
+    /// Says with the next mark that a commit cannot be processed here.
+    pub(super) fn call_bad(&mut self, commit: CommitId, reason: u8) {
+        let row = self.row_mut();
+        if row.bad.len() < BAD_MAX && !row.bad.iter().any(|b| b.commit == commit) {
+            row.bad.push(BadCommit { commit, reason });
+            row.mark_due = true;
+        }
+        self.contest();
     }
 
     /// Notes that a topic is in use now.
@@ -114,7 +170,7 @@ impl Ctx<'_, '_> {
 
     /// Wipes the secrets of topics that nobody may write to any more: long
     /// unused, or too many.
-    fn drop_topics(&mut self) -> Result<(), EngineError> {
+    pub(super) fn drop_topics(&mut self) -> Result<(), EngineError> {
         let now = self.now;
         let first = self.row().topics.len().saturating_sub(TOPICS_MAX);
         let mut in_use = BTreeSet::from([self.tip()?.row.topic]);
@@ -138,37 +194,6 @@ impl Ctx<'_, '_> {
         Ok(())
     }
 
-    /// Enters the state that a valid commit leads to.
-    pub(super) fn enter(&mut self, parent: &Arc<State>, merged: Merged) -> Result<StateId, EngineError> {
-        let Merged { id, row: commit, members, group, image } = merged;
-        let me = self.me();
-        let me_in = members.iter().any(|m| m.device == me);
-        let child = id_of(&group)?;
-        let (_, ext) = valid::read_ext(group.public_group().group_context()).map_err(broken)?;
-        let row = StateRow {
-            gid: self.gid,
-            epoch: group.epoch().as_u64(),
-            parent: Some(parent.id),
-            commit: Some(id),
-            members: Sha256::digest(cbor::encode(&members)).into(),
-            ext: ext.to_bytes(),
-            topic: if commit.rotate { child } else { parent.row.topic },
-            children: Vec::new(),
-            me_in,
-        };
-        self.store_state(&row, &members, group, image)?;
-        rows::put(self.tx, Key::of(Table::Commits, &id.0), &commit);
-        let mut before = parent.row.clone();
-        before.children.push(id);
-        self.put_state(&State {
-            id: parent.id,
-            row: before,
-            members: parent.members.clone(),
-            ext: parent.ext.clone(),
-        });
-        Ok(child)
-    }
-
     /// The winning chain's states, from the oldest held one to the tip.
     fn chain(&mut self) -> Result<Vec<StateId>, EngineError> {
         let held: BTreeSet<StateId> = self.row().held.iter().map(|(s, _)| *s).collect();
@@ -185,52 +210,125 @@ impl Ctx<'_, '_> {
         Ok(chain)
     }
 
-    /// Known commits below a state.
-    fn tree(&mut self, root: StateId) -> Result<Tree, EngineError> {
-        let mut tree = Tree::new();
-        let mut open = vec![root];
-        while let Some(at) = open.pop() {
-            let state = self.known(&at)?;
-            for id in &state.row.children {
-                let commit = rows::commit(self.tx, id)?.ok_or_else(|| broken("a commit is missing"))?;
-                tree.entry(at).or_default().push(Kid { commit: *id, state: commit.child });
-                open.push(commit.child);
+    /// Moves the group to where the fork rule wants it, as far as the keys
+    /// held here lead.
+    pub(super) fn choose(&mut self) -> Result<(), EngineError> {
+        for _ in 0..BAD_ROUNDS_MAX {
+            let way = self.way()?;
+            if self.on_hold()? {
+                break;
+            }
+            let goal = *way.last().ok_or_else(|| broken("the fork rule has no answer"))?;
+            let (reached, failed) = self.follow(&way)?;
+            let old = self.row().tip;
+            // A state before the old tip is no better place to wait.
+            let better = reached.filter(|r| *r == goal || !self.is_ancestor(r, &old).unwrap_or(true));
+            if let Some(new) = better.filter(|new| *new != old) {
+                self.move_tip(old, new)?;
+            }
+            let there = self.row().tip == goal;
+            let wanted = (!there).then_some(goal);
+            if self.row().goal != wanted {
+                self.row_mut().goal = wanted;
+                self.out.push(Outcome::Duties);
+            }
+            match failed {
+                Some(commit) if !there => self.call_bad(commit, BAD_PATH),
+                _ => break,
             }
         }
-        Ok(tree)
+        self.look_at_orders()?;
+        self.trail_anchor()?;
+        self.drop_images()
     }
 
-    /// Runs the fork rule and moves the tip to its answer.
-    pub(super) fn choose(&mut self) -> Result<(), EngineError> {
-        let old_chain = self.chain()?;
-        let Some(&root) = old_chain.first() else { return Ok(()) };
-        let tree = self.tree(root)?;
-        let path = fork::best(&tree, root);
-        let old = self.row().tip;
-        let new = path.last().map_or(root, |k| k.state);
-        if new != old {
-            self.move_tip(&old_chain, root, &path, old, new)?;
+    /// Whether `above` is `below` or one of its ancestors, as far as is looked.
+    fn is_ancestor(&mut self, above: &StateId, below: &StateId) -> Result<bool, EngineError> {
+        let mut at = Some(*below);
+        for _ in 0..BACK_MAX {
+            match at {
+                Some(id) if id == *above => return Ok(true),
+                Some(id) => at = self.known(&id)?.row.parent,
+                None => break,
+            }
         }
-        self.drop_images(&tree)
+        Ok(false)
     }
 
-    fn move_tip(
-        &mut self,
-        old_chain: &[StateId],
-        root: StateId,
-        path: &[Kid],
-        old: StateId,
-        new: StateId,
-    ) -> Result<(), EngineError> {
-        let new_states: BTreeSet<StateId> = path.iter().map(|k| k.state).chain([root]).collect();
-        let lost: Vec<StateId> = old_chain.iter().filter(|s| !new_states.contains(s)).copied().collect();
+    /// Walks the way as far as the keys lead, and holds each state's keys on
+    /// it. Answers the last state that this device can stand in, and the
+    /// commit that stopped it if that one cannot be processed.
+    fn follow(&mut self, way: &[StateId]) -> Result<(Option<StateId>, Option<CommitId>), EngineError> {
+        let mut start = None;
+        for (i, id) in way.iter().enumerate().rev() {
+            if self.holds(id) || !self.known(id)?.row.me_in {
+                start = Some(i);
+                break;
+            }
+        }
+        let Some(start) = start else { return Ok((None, None)) };
+        let mut reached = way.get(start).copied();
+        for id in way.iter().skip(start + 1) {
+            let state = self.known(id)?;
+            let (Some(parent), Some(commit)) = (state.row.parent, state.row.commit) else { break };
+            if self.row().bad.iter().any(|b| b.commit == commit) || !self.holds(&parent) {
+                return Ok((reached, None));
+            }
+            let row = rows::commit(self.tx, &commit)?.ok_or_else(|| broken("a commit is missing"))?;
+            if row.device == self.me() {
+                // A device cannot process its own commit, and its keys are gone.
+                return Ok((reached, None));
+            }
+            let Some((mut group, image)) = self.branch(parent)? else { return Ok((reached, None)) };
+            let given = provider(self.crypto, self.rand, &image);
+            let Ok(processed) = group.process_message(&given, *stored_message(&row.envelope)?) else {
+                return Ok((reached, Some(commit)));
+            };
+            let (_, staged) = staged_of(processed).map_err(broken)?;
+            if staged.self_removed() {
+                // Removed and added at once: a Welcome leads in.
+                return Ok((reached, None));
+            }
+            let given = provider(self.crypto, self.rand, &image);
+            group.merge_staged_commit(&given, *staged).map_err(broken)?;
+            if id_of(group.public_group())? != *id {
+                return Ok((reached, Some(commit)));
+            }
+            self.hold(&state, group, image)?;
+            reached = Some(*id);
+        }
+        Ok((reached, None))
+    }
+
+    /// The states from a common ancestor (exclusive) to each of two states.
+    fn apart(&mut self, old: StateId, new: StateId) -> Result<(Vec<StateId>, Vec<StateId>), EngineError> {
+        let mut line = |mut at: StateId| -> Result<Vec<StateId>, EngineError> {
+            let mut line = vec![at];
+            while let Some(parent) = self.known(&at)?.row.parent.filter(|_| line.len() < BACK_MAX) {
+                line.push(parent);
+                at = parent;
+            }
+            line.reverse();
+            Ok(line)
+        };
+        let (a, b) = (line(old)?, line(new)?);
+        let on_b: BTreeSet<StateId> = b.iter().copied().collect();
+        let on_a: BTreeSet<StateId> = a.iter().copied().collect();
+        let lost = a.into_iter().filter(|s| !on_b.contains(s)).collect();
+        let won = b.into_iter().filter(|s| !on_a.contains(s)).collect();
+        Ok((lost, won))
+    }
+
+    pub(super) fn move_tip(&mut self, old: StateId, new: StateId) -> Result<(), EngineError> {
+        let (lost, won) = self.apart(old, new)?;
         let before = self.known(&old)?;
         let after = self.known(&new)?;
         self.row_mut().tip = new;
         let mut left = BTreeSet::new();
         let mut by = self.keys.account;
-        for kid in path.iter().filter(|k| !old_chain.contains(&k.state)) {
-            if let Some(commit) = rows::commit(self.tx, &kid.commit)? {
+        for state in &won {
+            let Some(id) = self.known(state)?.row.commit else { continue };
+            if let Some(commit) = rows::commit(self.tx, &id)? {
                 left.extend(commit.left);
                 by = commit.account;
             }
@@ -280,7 +378,7 @@ impl Ctx<'_, '_> {
                 self.out.push(Outcome::OwnCommitLost { commit: id, intent });
             }
         }
-        if !lost.is_empty() {
+        if !lost.is_empty() && after.row.me_in {
             let events = self.own_events_at(&lost)?;
             if !events.is_empty() {
                 self.out.push(Outcome::Resend(events));
@@ -290,11 +388,14 @@ impl Ctx<'_, '_> {
     }
 
     /// Gives up images outside the secret window.
-    pub(super) fn drop_images(&mut self, tree: &Tree) -> Result<(), EngineError> {
+    pub(super) fn drop_images(&mut self) -> Result<(), EngineError> {
+        if self.row().held.len() < 2 {
+            return Ok(());
+        }
         let chain = self.chain()?;
         let (past, confirmed) = self.past(&chain)?;
-        // The window is counted in states, not in time: the fork rule gives up
-        // a late commit by depth, and both sides must come to the same answer.
+        // The window is counted in states, not in time: whoever follows a
+        // commit of another branch needs the state that it leaves.
         let first = chain.len().saturating_sub(WINDOW_STATES + 1).min(confirmed).max(past);
         let window: Vec<StateId> = chain.iter().skip(first).rev().take(IMAGES_MAX).copied().collect();
         // Branches that start inside the window stay, the newest of them.
@@ -302,9 +403,9 @@ impl Ctx<'_, '_> {
         let mut branches: BTreeSet<StateId> = BTreeSet::new();
         let mut open = window;
         while let Some(at) = open.pop() {
-            for kid in tree.get(&at).into_iter().flatten() {
-                if !keep.contains(&kid.state) && branches.insert(kid.state) {
-                    open.push(kid.state);
+            for kid in self.children(&at)? {
+                if !keep.contains(&kid) && branches.insert(kid) {
+                    open.push(kid);
                 }
             }
         }
@@ -320,6 +421,16 @@ impl Ctx<'_, '_> {
             self.tx.shred(Table::Images, &state.0);
         }
         Ok(())
+    }
+
+    /// States that known commits lead to from one.
+    pub(super) fn children(&mut self, of: &StateId) -> Result<Vec<StateId>, EngineError> {
+        let state = self.known(of)?;
+        let mut out = Vec::with_capacity(state.row.children.len());
+        for id in &state.row.children {
+            out.push(rows::commit(self.tx, id)?.ok_or_else(|| broken("a commit is missing"))?.child);
+        }
+        Ok(out)
     }
 
     /// Two positions in the chain. Nobody can still be before the first: every
@@ -344,15 +455,5 @@ impl Ctx<'_, '_> {
             confirmed = confirmed.max(at);
         }
         Ok((past, confirmed))
-    }
-
-    /// As [`Ctx::drop_images`], after a mark that may have moved somebody on.
-    pub(super) fn drop_past_images(&mut self) -> Result<(), EngineError> {
-        if self.row().held.len() < 2 {
-            return Ok(());
-        }
-        let Some(root) = self.chain()?.first().copied() else { return Ok(()) };
-        let tree = self.tree(root)?;
-        self.drop_images(&tree)
     }
 }

@@ -41,6 +41,9 @@ impl Ctx<'_, '_> {
             return Err(EngineError::Refused("the message is longer than 64 KiB: send it as a file"));
         }
         let tip = self.tip_as_member()?;
+        if !self.row().open.is_empty() {
+            return Err(EngineError::Tainted);
+        }
         let mark = if self.row().mark_at == Some(tip.id) { None } else { Some(self.make_mark()?) };
         let hlc = self.tick();
         let me = self.me();
@@ -120,6 +123,9 @@ impl Ctx<'_, '_> {
         let signed = SignedEvent::from_bare(&event.bare)?;
         let audience = self.known(&signed.at)?;
         let me = self.me();
+        if !self.row().open.is_empty() {
+            return Err(EngineError::Tainted);
+        }
         if tip.members.iter().all(|m| audience.has_account(&m.account)) {
             let mark = if self.row().mark_at == Some(tip.id) { None } else { Some(self.make_mark()?) };
             let mut sent = self.encrypt(&signed, id, seq, event.hlc, tip.id)?;
@@ -139,6 +145,9 @@ impl Ctx<'_, '_> {
         bytes: &[u8],
     ) -> Result<(), EngineError> {
         let Some(state) = self.state(&envelope.state)? else { return self.orphan(envelope.state, bytes) };
+        if !state.row.me_in {
+            return self.reject("the message is not for this device");
+        }
         let Ok(message) = MlsMessageIn::tls_deserialize_exact(envelope.message.as_slice()) else {
             return self.reject("the message is malformed");
         };
@@ -230,6 +239,9 @@ impl Ctx<'_, '_> {
         if stored.is_some() {
             self.out.push(Outcome::Equivocation { device: event.device, number: event.seq });
             return Ok(());
+        }
+        if self.row().cuts.get(&event.device).is_some_and(|last| event.seq > *last) {
+            return self.reject("the event was sent after its author had been removed");
         }
         let mut device = self.device(&event.device)?;
         let before = device.events.contiguous();

@@ -1,14 +1,17 @@
 //! How a device gets into a group: it makes one, or it is welcomed.
 
-use kith_store::{Key, Table, Tx};
+use std::collections::BTreeSet;
+
+use kith_store::{Key, Read as _, Table, Tx};
 use kith_wire::cbor;
 use kith_wire::crypto::Secret;
 use kith_wire::group::{BundleRef, GroupExt, JoinBundle, WelcomeEnv, kinds};
 use kith_wire::identity::{Credential, Verified};
-use kith_wire::ids::{DeviceId, GroupId, StateId};
+use kith_wire::ids::{AccountId, DeviceId, GroupId, StateId};
 use kith_wire::labels;
 use kith_wire::object::Versioned as _;
 use kith_wire::signed::{self, Raw};
+use openmls::group::PublicGroup;
 use openmls::prelude::tls_codec::Deserialize as _;
 use openmls::prelude::{
     MlsGroup, MlsMessageBodyIn, MlsMessageIn, PURE_PLAINTEXT_WIRE_FORMAT_POLICY, RatchetTreeIn,
@@ -16,15 +19,18 @@ use openmls::prelude::{
 };
 use sha2::{Digest, Sha256};
 
+use super::bundle::open_checkpoint;
 use super::ctx::{self, Ctx, DeviceSigner, RATCHET, Session, broken, mls_gid};
 use super::enter::{id_of, members_of};
 use super::packages;
+use super::public::stored_message;
 use crate::EngineError;
-use crate::api::{DeviceKeys, Joined, Joiner, WelcomeInfo};
+use crate::api::{DeviceKeys, Joined, Joiner, Outcome, WelcomeInfo};
 use crate::crypto::{Crypto, Rand, SUITE};
 use crate::image::{Image, Kind};
-use crate::rows::{self, DeviceRow, GroupRow, Member, SeqSet, StateRow};
+use crate::rows::{self, DeviceRow, GroupRow, Member, SeqSet, State, StateRow};
 use crate::valid;
+use crate::view::UPDATE_MS;
 
 /// Device cards that a bundle may bring.
 const CARDS_MAX: usize = 1000;
@@ -54,6 +60,14 @@ fn new_row(ext: &GroupExt, me: DeviceId, at: StateId) -> GroupRow {
         topics: Vec::new(),
         me,
         unsettled: false,
+        contested: false,
+        goal: None,
+        open: Vec::new(),
+        resign: Vec::new(),
+        hold_until: 0,
+        updated_at: 0,
+        readd: None,
+        cuts: Default::default(),
     }
 }
 
@@ -83,34 +97,40 @@ pub(super) fn create(
         .with_group_context_extensions(ctx::extensions(ext)?)
         .build(&given, &DeviceSigner(keys), ctx::own_credential(keys))
         .map_err(broken)?;
-    let at = id_of(&group)?;
-    let members = members_of(&group, None).map_err(EngineError::Refused)?;
-    let row = state_row(gid, &group, &members, ext, at)?;
-    let session = Session::new(new_row(ext, keys.device(), at));
-    let mut ctx = Ctx::new(keys, crypto, rand, tx, gid, now, session);
-    ctx.store_state(&row, &members, group, image)?;
+    let at = id_of(group.public_group())?;
+    let members = members_of(group.members(), None).map_err(EngineError::Refused)?;
+    let state = first_state(gid, at, group.public_group(), members, ext.clone(), at, keys.device());
+    let row = GroupRow { updated_at: now, ..new_row(ext, keys.device(), at) };
+    let mut ctx = Ctx::new(keys, crypto, rand, tx, gid, now, Session::new(row));
+    ctx.put_known(&state);
+    ctx.put_checkpoint(at, &image);
+    ctx.hold(&state, group, image)?;
     ctx.finish();
     Ok(gid)
 }
 
-fn state_row(
+/// A state with which the known history begins.
+fn first_state(
     gid: GroupId,
-    group: &MlsGroup,
-    members: &Vec<Member>,
-    ext: &GroupExt,
+    id: StateId,
+    group: &PublicGroup,
+    members: Vec<Member>,
+    ext: GroupExt,
     topic: StateId,
-) -> Result<StateRow, EngineError> {
-    Ok(StateRow {
+    me: DeviceId,
+) -> State {
+    let row = StateRow {
         gid,
-        epoch: group.epoch().as_u64(),
+        epoch: group.group_context().epoch().as_u64(),
         parent: None,
         commit: None,
-        members: Sha256::digest(cbor::encode(members)).into(),
+        members: Sha256::digest(cbor::encode(&members)).into(),
         ext: ext.to_bytes(),
         topic,
         children: Vec::new(),
-        me_in: true,
-    })
+        me_in: members.iter().any(|m| m.device == me),
+    };
+    State::new(id, row, members, ext)
 }
 
 /// Signs the Welcome for one joiner.
@@ -156,104 +176,242 @@ pub(super) fn welcome_info(keys: &DeviceKeys, bytes: &[u8]) -> Result<WelcomeInf
     })
 }
 
-/// A join, and marks from the bundle that are still to be taken in.
-pub(super) struct Started {
-    pub(super) joined: Joined,
-    pub(super) marks: Vec<Vec<u8>>,
+/// A Welcome with its bundle, read and signed by its sender.
+pub(super) struct Invitation {
+    env: WelcomeEnv,
+    inviter: Verified,
+    bundle: JoinBundle,
 }
 
+impl Invitation {
+    pub(super) fn read(keys: &DeviceKeys, welcome: &[u8], bundle: &[u8]) -> Result<Self, EngineError> {
+        let (env, inviter) = open_welcome(keys, welcome)?;
+        let bundle = JoinBundle::from_bytes(bundle)?;
+        if bundle.gid != env.gid || bundle.cards.len() > CARDS_MAX {
+            return Err(EngineError::Welcome("its bundle is for another conversation"));
+        }
+        Ok(Self { env, inviter, bundle })
+    }
+    pub(super) fn gid(&self) -> GroupId {
+        self.env.gid
+    }
+    /// Orders and marks of the past.
+    pub(super) fn votes(&self) -> Vec<Vec<u8>> {
+        self.bundle.orders.iter().chain(&self.bundle.marks).map(|o| o.to_vec()).collect()
+    }
+    fn joined(&self, members: &[Member], own: &AccountId, ext: &GroupExt) -> Joined {
+        let accounts: BTreeSet<AccountId> = members.iter().map(|m| m.account).filter(|a| a != own).collect();
+        Joined {
+            gid: self.env.gid,
+            kind: ext.kind,
+            state: self.env.state,
+            inviter: (self.inviter.account, self.inviter.device),
+            accounts: accounts.into_iter().collect(),
+            ext: ext.clone(),
+            cards: self.bundle.cards.iter().map(|c| c.to_vec()).collect(),
+            mark: Vec::new(),
+            outcomes: Vec::new(),
+            replaced: false,
+            healed: false,
+        }
+    }
+}
+
+impl Ctx<'_, '_> {
+    /// Comes back into a group that is known here: the Welcome is accepted
+    /// only for a state on the chain that this device has verified. `None` if
+    /// it leads somewhere that is not known.
+    pub(super) fn come_back(&mut self, invitation: &Invitation) -> Result<Option<Joined>, EngineError> {
+        for commit in &invitation.bundle.commits {
+            self.ingest_one(commit)?;
+        }
+        for object in invitation.votes() {
+            self.ingest_one(&object)?;
+        }
+        self.release_orphans()?;
+        self.skip_marks(&invitation.bundle)?;
+        let env = &invitation.env;
+        let Some(state) = self.state(&env.state)? else { return Ok(None) };
+        if self.holds(&state.id) {
+            return Err(EngineError::Welcome("this device is in the conversation already"));
+        }
+        if !self.way()?.contains(&state.id) {
+            return Err(EngineError::Welcome("the members have gone another way since"));
+        }
+        let (group, image, used) =
+            stage(self.keys, self.crypto, self.rand, self.tx, env, &invitation.bundle, &invitation.inviter)?;
+        if id_of(group.public_group())? != state.id {
+            return Err(EngineError::Welcome("it leads into another state than it says"));
+        }
+        let topic = state.row.topic;
+        if topic != state.id && self.tx.get(Key::of(Table::Topics, &topic.0))?.is_none() {
+            self.tx.put(Key::of(Table::Topics, &topic.0), env.topic.expose().to_vec());
+        }
+        let was = self.row().tip;
+        self.hold(&state, group, image)?;
+        self.use_topic(topic);
+        let forget = packages::used(self.tx, &used)?;
+        let now = self.now;
+        let row = self.row_mut();
+        row.readd = None;
+        row.inviter = Some(invitation.inviter.device);
+        row.unsettled = true;
+        row.package = forget.then_some(used);
+        row.updated_at = now;
+        // What it could not process before, it need not now.
+        row.bad.clear();
+        self.choose()?;
+        let mut joined = invitation.joined(&state.members, &self.keys.account, &state.ext);
+        joined.healed = true;
+        joined.mark = self.make_mark()?;
+        joined.outcomes = core::mem::take(&mut self.out);
+        // Others may have left that state before these were sent.
+        let said = self.own_events_at(&[was])?;
+        let told = joined.outcomes.iter().any(|o| matches!(o, Outcome::Resend(_)));
+        if !said.is_empty() && !told {
+            joined.outcomes.push(Outcome::Resend(said));
+        }
+        Ok(Some(joined))
+    }
+
+    /// Marks up to those that the bundle's maker had are in the bundle as far
+    /// as they matter.
+    pub(super) fn skip_marks(&mut self, bundle: &JoinBundle) -> Result<(), EngineError> {
+        let me = self.me();
+        for (device, (_, n)) in bundle.seen.iter().filter(|(d, _)| **d != me) {
+            let mut row = self.device(device)?;
+            row.chain.skip(*n);
+            self.put_device(*device, row);
+        }
+        Ok(())
+    }
+}
+
+/// Joins a group that is not known here, or whose join has not settled.
 pub(super) fn join(
     keys: &DeviceKeys,
     crypto: &Crypto,
     rand: &Rand,
     tx: &mut Tx<'_>,
     now: u64,
-    welcome: &[u8],
-    bundle: &[u8],
-) -> Result<Started, EngineError> {
-    let (env, inviter) = open_welcome(keys, welcome)?;
-    let bundle = JoinBundle::from_bytes(bundle)?;
-    if bundle.gid != env.gid || bundle.cards.len() > CARDS_MAX {
-        return Err(EngineError::Welcome("its bundle is for another conversation"));
-    }
+    invitation: &Invitation,
+) -> Result<Joined, EngineError> {
+    let Invitation { env, inviter, bundle } = invitation;
     let before = rows::group(tx, &env.gid)?;
     if let Some(row) = &before {
-        may_replace(tx, &env, &inviter, row)?;
+        may_replace(tx, env, inviter, row)?;
     }
-    let (group, image, used) = stage(keys, crypto, rand, tx, &env, &bundle, &inviter)?;
-    let at = id_of(&group)?;
-    if at != env.state {
+    let (group, image, used) = stage(keys, crypto, rand, tx, env, bundle, inviter)?;
+    if id_of(group.public_group())? != env.state {
         return Err(EngineError::Welcome("it leads into another state than it says"));
     }
     let (_, ext) = valid::read_ext(group.public_group().group_context()).map_err(EngineError::Welcome)?;
     if ext.rules > GroupExt::RULES {
         return Err(EngineError::Welcome("the conversation needs a newer Kith"));
     }
-    let members = members_of(&group, None).map_err(EngineError::Welcome)?;
+    let members = members_of(group.members(), None).map_err(EngineError::Welcome)?;
     let own = keys.device();
     if !members.iter().any(|m| m.device == own && m.account == keys.account) {
         return Err(EngineError::Welcome("this device is not among the members"));
     }
-    let state = state_row(env.gid, &group, &members, &ext, bundle.topic_state)?;
-
-    let mut row = new_row(&ext, own, at);
+    let joined = invitation.joined(&members, &keys.account, &ext);
+    let topic = bundle.topic_state;
+    let first = match checkpoint(env.gid, bundle, own)? {
+        Some(first) => first,
+        None => {
+            let public = group.public_group();
+            (first_state(env.gid, env.state, public, members, ext.clone(), topic, own), image.public())
+        }
+    };
+    let mut row = new_row(&ext, own, first.0.id);
     if let Some(before) = &before {
-        row = GroupRow {
-            // The chains of events and marks go on; all else begins anew.
-            writes: before.writes,
-            seq: before.seq,
-            last_event: before.last_event,
-            mark_n: before.mark_n,
-            mark_prev: before.mark_prev,
-            hlc: before.hlc,
-            topics: before.topics.clone(),
-            orphan_next: before.orphan_next,
-            orphan_count: before.orphan_count,
-            orphan_bytes: before.orphan_bytes,
-            ..row
-        };
-        for (state, _) in &before.held {
-            tx.shred(Table::Images, &state.0);
-        }
-        for device in rows::devices(tx, &env.gid)? {
-            if let Some(known) = rows::device(tx, &env.gid, &device)? {
-                let known = DeviceRow { events: SeqSet::default(), mark_at: None, mark_seq: 0, ..known };
-                rows::put(tx, Key::of(Table::Groups, &rows::pair(&env.gid, &device.0)), &known);
-            }
-        }
+        row = replacing(tx, &env.gid, before, row)?;
     }
     row.inviter = Some(inviter.device);
     row.unsettled = true;
+    // Due within the hour, at a time of the device's own.
+    row.updated_at = now.saturating_sub(UPDATE_MS);
     if packages::used(tx, &used)? {
         row.package = Some(used);
     }
-    let topic_state = bundle.topic_state;
-    let accounts: std::collections::BTreeSet<_> =
-        members.iter().map(|m| m.account).filter(|a| *a != keys.account).collect();
-    let kind = ext.kind;
     let mut ctx = Ctx::new(keys, crypto, rand, tx, env.gid, now, Session::new(row));
-    if topic_state != at {
-        ctx.tx.put(Key::of(Table::Topics, &topic_state.0), env.topic.expose().to_vec());
-        ctx.use_topic(topic_state);
+    ctx.put_known(&first.0);
+    ctx.put_checkpoint(first.0.id, &first.1);
+    for commit in &bundle.commits {
+        ctx.ingest_one(commit)?;
+    }
+    ctx.skip_marks(bundle)?;
+    ctx.out.clear();
+    let Some(state) = ctx.state(&env.state)? else {
+        return Err(EngineError::Welcome("its account of the conversation's past leads somewhere else"));
+    };
+    if topic != env.state {
+        ctx.tx.put(Key::of(Table::Topics, &topic.0), env.topic.expose().to_vec());
+        ctx.use_topic(topic);
     } else if exported(&group, crypto, &env.gid)? != env.topic {
         return Err(EngineError::Welcome("its topic is not the conversation's"));
     }
-    ctx.store_state(&state, &members, group, image)?;
+    if state.row.topic != topic {
+        let row = StateRow { topic, ..state.row.clone() };
+        ctx.put_state(&State::new(state.id, row, state.members.clone(), state.ext.clone()));
+    }
+    ctx.hold(&state, group, image)?;
+    ctx.row_mut().tip = state.id;
+    ctx.row_mut().goal = None;
     ctx.finish();
-    Ok(Started {
-        joined: Joined {
-            gid: env.gid,
-            kind,
-            state: at,
-            inviter: (inviter.account, inviter.device),
-            accounts: accounts.into_iter().collect(),
-            ext,
-            cards: bundle.cards.into_iter().map(Into::into).collect(),
-            mark: Vec::new(),
-            outcomes: Vec::new(),
-            replaced: before.is_some(),
-        },
-        marks: bundle.orders.into_iter().chain(bundle.marks).map(Into::into).collect(),
+    Ok(Joined { replaced: before.is_some(), ..joined })
+}
+
+/// Where the history that a bundle brings begins.
+fn checkpoint(
+    gid: GroupId,
+    bundle: &JoinBundle,
+    me: DeviceId,
+) -> Result<Option<(State, Image)>, EngineError> {
+    let (Some(checkpoint), Some(commit)) = (&bundle.checkpoint, bundle.commits.first()) else {
+        return Ok(None);
+    };
+    let malformed = EngineError::Welcome("its account of the conversation's past is malformed");
+    let openmls::prelude::Sender::Member(leaf) = *stored_message(commit)?.sender() else {
+        return Err(malformed);
+    };
+    let (group, image) = open_checkpoint(&gid, checkpoint, leaf.u32())?;
+    let members = members_of(group.members(), None).map_err(EngineError::Welcome)?;
+    let (_, ext) = valid::read_ext(group.group_context()).map_err(EngineError::Welcome)?;
+    // The topic of states before the join is not known and never used.
+    let state = first_state(gid, checkpoint.state, &group, members, ext, checkpoint.state, me);
+    Ok(Some((state, image)))
+}
+
+/// A new beginning in a group that was known: the own chains of events and
+/// marks go on, all else is new.
+fn replacing(
+    tx: &mut Tx<'_>,
+    gid: &GroupId,
+    before: &GroupRow,
+    row: GroupRow,
+) -> Result<GroupRow, EngineError> {
+    for (state, _) in &before.held {
+        tx.shred(Table::Images, &state.0);
+    }
+    for device in rows::devices(tx, gid)? {
+        if let Some(known) = rows::device(tx, gid, &device)? {
+            let known = DeviceRow { events: SeqSet::default(), mark_at: None, mark_seq: 0, ..known };
+            rows::put(tx, Key::of(Table::Groups, &rows::pair(gid, &device.0)), &known);
+        }
+    }
+    Ok(GroupRow {
+        writes: before.writes,
+        seq: before.seq,
+        last_event: before.last_event,
+        mark_n: before.mark_n,
+        mark_prev: before.mark_prev,
+        hlc: before.hlc,
+        topics: before.topics.clone(),
+        orphan_next: before.orphan_next,
+        orphan_count: before.orphan_count,
+        orphan_bytes: before.orphan_bytes,
+        ..row
     })
 }
 
@@ -334,49 +492,4 @@ fn stage(
     image.drop_kind(Kind::KeyPackage);
     image.drop_kind(Kind::EncryptionKey);
     Ok((group, image.branch(), used))
-}
-
-/// Leaves only one joiner's secrets in a Welcome message (RFC 9420 12.4.3.1):
-/// the encrypted group info is bound to each secret, the list is not.
-pub(super) fn cut_welcome(message: &[u8], reference: &[u8]) -> Option<Vec<u8>> {
-    // MLSMessage: version u16, wire format u16; Welcome: suite u16, secrets<V>, info<V>.
-    let (head, rest) = message.split_at_checked(6)?;
-    let (secrets, rest) = vector(rest)?;
-    let mut list = secrets;
-    while !list.is_empty() {
-        let start = list;
-        let (name, after) = vector(list)?;
-        let (_, after) = vector(after)?;
-        let (_, after) = vector(after)?;
-        let entry = start.get(..start.len() - after.len())?;
-        list = after;
-        if name == reference {
-            let mut out = head.to_vec();
-            out.extend(length(entry.len())?);
-            out.extend_from_slice(entry);
-            out.extend_from_slice(rest);
-            return Some(out);
-        }
-    }
-    None
-}
-
-/// Reads a vector with a variable-size length (RFC 9420 2.1.2).
-fn vector(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let first = *bytes.first()?;
-    let n = 1usize << (first >> 6);
-    let (head, rest) = bytes.split_at_checked(n)?;
-    let len = head.iter().skip(1).fold(usize::from(first & 0x3f), |v, b| v << 8 | usize::from(*b));
-    (n <= 4).then_some(())?;
-    rest.split_at_checked(len)
-}
-
-fn length(n: usize) -> Option<Vec<u8>> {
-    let n = u32::try_from(n).ok()?;
-    match n {
-        0..=0x3f => Some(vec![u8::try_from(n).ok()?]),
-        0x40..=0x3fff => Some((u16::try_from(n).ok()? | 0x4000).to_be_bytes().to_vec()),
-        0x4000..=0x3fff_ffff => Some((n | 0x8000_0000).to_be_bytes().to_vec()),
-        _ => None,
-    }
 }

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use kith_store::{Key, Range, Read, Table};
+use kith_store::{Key, Read, Table};
 use kith_wire::group::{Mark, Order, OrderKind, Target, kinds, mark_id, order_id};
-use kith_wire::ids::AccountId;
+use kith_wire::ids::{AccountId, OrderId};
 use kith_wire::limits;
 use kith_wire::signed::{self, Raw};
 
-use super::ctx::{Ctx, broken};
+use super::ctx::Ctx;
 use crate::EngineError;
 use crate::api::Outcome;
 use crate::rows::{self, State};
@@ -19,6 +19,8 @@ use crate::valid;
 const MARKS_MAX: u64 = 4096;
 /// Orders kept of one group; more are refused.
 const ORDERS_MAX: u64 = 4096;
+/// Orders that one device may give in one state.
+const ORDERS_PER_STATE_MAX: usize = 64;
 
 impl Ctx<'_, '_> {
     /// Makes the next own mark at the tip.
@@ -53,6 +55,7 @@ impl Ctx<'_, '_> {
         self.row_mut().mark_prev = Some(mark_id(&raw).0);
         let bytes = raw.to_bytes();
         self.put_mark(&rows::pair(&gid, &me.0), n, bytes.clone());
+        self.note_mark(&raw, &mark);
         Ok(bytes)
     }
 
@@ -63,13 +66,20 @@ impl Ctx<'_, '_> {
         }
     }
 
-    /// A mark, if one is due.
+    /// A mark, if one is due. None is made in a state that somebody made who
+    /// is to go.
     pub(super) fn due_mark(&mut self) -> Result<Option<Vec<u8>>, EngineError> {
         let tip = self.tip()?;
-        if !tip.row.me_in || (self.row().mark_at == Some(tip.id) && !self.row().mark_due) {
+        let due = self.row().mark_at != Some(tip.id) || self.row().mark_due;
+        if !tip.row.me_in || !due || self.made_by_a_target(&tip)? {
             return Ok(None);
         }
-        self.make_mark().map(Some)
+        let disputes = !self.row().bad.is_empty();
+        let mark = self.make_mark()?;
+        if disputes {
+            self.choose()?;
+        }
+        Ok(Some(mark))
     }
 
     /// An order refers to the state of the mark before it.
@@ -84,6 +94,7 @@ impl Ctx<'_, '_> {
         at: &State,
         kind: OrderKind,
         target: Target,
+        lifts: Vec<OrderId>,
     ) -> Result<Vec<u8>, EngineError> {
         let me = self.me();
         let mut cut = BTreeMap::new();
@@ -118,7 +129,7 @@ impl Ctx<'_, '_> {
             order: kind,
             target,
             at: at.id,
-            lifts: Vec::new(),
+            lifts,
             cut,
             hlc,
             statement: None,
@@ -126,7 +137,7 @@ impl Ctx<'_, '_> {
         let raw = signed::sign(&order, &self.keys.signing, &[]);
         self.row_mut().mark_prev = Some(order_id(&raw).0);
         let bytes = raw.to_bytes();
-        if !self.store_order(&raw, &bytes)? {
+        if !self.store_order(&raw, &order, &bytes)? {
             return Err(EngineError::Refused(
                 "this conversation has seen too many removals: start a new one",
             ));
@@ -137,13 +148,17 @@ impl Ctx<'_, '_> {
     /// The account's own order to leave.
     pub(super) fn leave(&mut self) -> Result<Vec<Vec<u8>>, EngineError> {
         let tip = self.tip_as_member()?;
-        let account = self.keys.account;
-        let open = crate::view::open_leaves(self.tx, &self.gid, &tip)?;
-        if let Some((_, signed)) = open.into_iter().find(|(of, _)| *of == account) {
-            return Ok(vec![signed]);
+        let target = Target::Account(self.keys.account);
+        for id in self.row().open.clone() {
+            if let Some((order, signed)) = self.order(&id)?
+                && (order.order, order.target) == (OrderKind::Leave, target)
+            {
+                return Ok(vec![signed]);
+            }
         }
         let mut out: Vec<Vec<u8>> = self.mark_for_order()?.into_iter().collect();
-        out.push(self.make_order(&tip, OrderKind::Leave, Target::Account(account))?);
+        out.push(self.make_order(&tip, OrderKind::Leave, target, Vec::new())?);
+        self.look_at_orders()?;
         Ok(out)
     }
 
@@ -153,22 +168,18 @@ impl Ctx<'_, '_> {
     }
 
     /// Stores an order; false when there is no room.
-    fn store_order(&mut self, raw: &Raw, bytes: &[u8]) -> Result<bool, EngineError> {
+    fn store_order(&mut self, raw: &Raw, order: &Order, bytes: &[u8]) -> Result<bool, EngineError> {
         let gid = self.gid;
-        let last = Range { table: Table::Orders, name: &gid.0, from: &[], to: None, reverse: true, limit: 1 };
-        let next = match self.tx.scan(last)?.first() {
-            Some((order, _)) => {
-                let n: [u8; 8] =
-                    order.as_slice().try_into().map_err(|_| broken("an order has a malformed number"))?;
-                u64::from_be_bytes(n) + 1
-            }
-            None => 0,
-        };
+        let next = rows::numbered_down(self.tx, Table::Orders, &gid.0, 1)?;
+        let next = next.first().map_or(0, |(n, _)| n + 1);
         if next >= ORDERS_MAX {
             return Ok(false);
         }
-        self.tx.put(Key::at(Table::Orders, &gid.0, &next.to_be_bytes()), bytes.to_vec());
-        self.tx.put(Key::of(Table::Orders, &rows::pair(&gid, &order_id(raw).0)), Vec::new());
+        let place = next.to_be_bytes();
+        self.tx.put(Key::at(Table::Orders, &gid.0, &place), bytes.to_vec());
+        let name = rows::pair(&gid, &order_id(raw).0);
+        self.tx.put(Key::of(Table::Orders, &name), place.to_vec());
+        self.note_order(raw, order);
         Ok(true)
     }
 
@@ -196,22 +207,41 @@ impl Ctx<'_, '_> {
         let free = target == order.issuer;
         let allowed = match order.order {
             OrderKind::Leave => free,
-            OrderKind::Remove | OrderKind::Demote => free || at.above(&order.issuer, &target),
-            OrderKind::Add => true,
+            OrderKind::Remove | OrderKind::Demote => free || at.may_remove(&order.issuer, &target),
+            OrderKind::Add => at.rule.may_add(&self.gid, &order.issuer),
         };
         if !allowed {
-            return self.reject("the order's issuer does not stand above its target");
+            return self.reject("the order's issuer may not give it");
         }
-        if !self.store_order(raw, bytes)? {
+        if self.orders_of(&order)? >= ORDERS_PER_STATE_MAX {
+            return self.reject("the device gave too many orders in one state");
+        }
+        if !self.store_order(raw, &order, bytes)? {
             return self.reject("there are too many orders");
         }
         if order.device != self.me() {
             let mut row = self.device(&order.device)?;
             row.mark_n = row.mark_n.max(order.n);
+            row.note_number(order.n);
             self.put_device(order.device, row);
         }
         self.out.push(Outcome::Order { id, kind: order.order, issuer: order.issuer, target });
-        Ok(())
+        self.hold_for(id)?;
+        self.choose()
+    }
+
+    /// Orders known of the same device at the same state.
+    fn orders_of(&mut self, order: &Order) -> Result<usize, EngineError> {
+        let same = |o: &kith_rule::Order| o.device == order.device && o.at == order.at;
+        if let Some(history) = &self.session.history {
+            return Ok(history.orders().filter(|o| same(o)).count());
+        }
+        let mut count = 0;
+        for bytes in rows::orders(self.tx, &self.gid)? {
+            let other: Order = Raw::from_bytes(&bytes)?.body()?;
+            count += usize::from(other.device == order.device && other.at == order.at);
+        }
+        Ok(count)
     }
 
     pub(super) fn ingest_mark(&mut self, raw: &Raw, bytes: &[u8]) -> Result<(), EngineError> {
@@ -240,22 +270,44 @@ impl Ctx<'_, '_> {
             return self.reject("the mark's signature is wrong");
         }
         if self.tx.get(Key::at(Table::Marks, &name, &mark.n.to_be_bytes()))?.is_some() {
-            self.out.push(Outcome::Equivocation { device: mark.device, number: mark.n });
-            return Ok(());
+            return self.two_under_one_number(&mark, bytes);
         }
         self.put_mark(&name, mark.n, bytes.to_vec());
-        self.accept_mark(&mark, member.account)
+        self.accept_mark(raw, &mark, member.account)
     }
 
-    fn accept_mark(&mut self, mark: &Mark, account: AccountId) -> Result<(), EngineError> {
-        let me = self.me();
+    /// A device signed another mark under a number: from there on its chain
+    /// counts for nothing. The proof is kept for others.
+    fn two_under_one_number(&mut self, mark: &Mark, bytes: &[u8]) -> Result<(), EngineError> {
         let mut row = self.device(&mark.device)?;
-        let first = row.mark_n == 0 && row.mark_at.is_none();
+        if row.mute.is_some_and(|n| n <= mark.n) {
+            self.out.push(Outcome::Known);
+            return Ok(());
+        }
+        row.mute = Some(mark.n);
+        self.put_device(mark.device, row);
+        let name = rows::rival(&self.gid, &mark.device);
+        self.tx.put(Key::of(Table::Marks, &name), bytes.to_vec());
+        self.note_mute(mark.device, mark.n);
+        self.out.push(Outcome::Equivocation { device: mark.device, number: mark.n });
+        self.choose()
+    }
+
+    fn accept_mark(&mut self, raw: &Raw, mark: &Mark, account: AccountId) -> Result<(), EngineError> {
+        let me = self.me();
+        self.note_mark(raw, mark);
+        if !mark.bad.is_empty() {
+            self.contest();
+        }
+        let mut row = self.device(&mark.device)?;
+        let first = row.mark_at.is_none();
+        row.note_number(mark.n);
         let before = row.events.contiguous();
         // The own entry of a device's first mark in a state that we are in
         // says from where on its events are for us.
         let (sent, _) = mark.changed.get(&mark.device).copied().unwrap_or((0, 0));
         row.events.floor(sent);
+        let late = mark.n < row.mark_n;
         let moved = mark.n > row.mark_n && row.mark_at != Some(mark.at);
         if mark.n > row.mark_n || row.mark_at.is_none() {
             row.mark_n = row.mark_n.max(mark.n);
@@ -285,10 +337,10 @@ impl Ctx<'_, '_> {
                 super::packages::forget(self.tx, &package);
             }
         }
-        if moved {
-            self.drop_past_images()?;
+        if self.row().contested && (moved || late || !mark.bad.is_empty()) {
+            return self.choose();
         }
-        Ok(())
+        if moved { self.drop_images() } else { Ok(()) }
     }
 
     /// Notes a device's progress for the next own event and mark. Only new

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kith_store::{Read, Table};
+use kith_store::{Key, Read, Table};
 use kith_wire::group::{Hello, kinds, order_id};
 use kith_wire::ids::{AccountId, DeviceId, GroupId, StateId};
 use kith_wire::object::Versioned as _;
@@ -64,8 +64,8 @@ pub(super) fn hello(read: &dyn Read, gid: GroupId) -> Result<Vec<u8>, EngineErro
         if let Some(seq) = known.events.contiguous() {
             vv.insert(device, seq);
         }
-        if known.mark_at.is_some() {
-            marks.insert(device, known.mark_n);
+        if let Some(n) = known.chain.contiguous() {
+            marks.insert(device, n);
         }
     }
     let hello = Hello {
@@ -128,6 +128,13 @@ pub(super) fn answer(
     let mut devices = rows::devices(read, &gid)?;
     devices.push(row.me);
     for device in devices.iter().filter(|d| **d != peer) {
+        // Who signed two objects under one number may have shown each to
+        // others: the proof goes to everybody.
+        for object in proof(read, &gid, device)? {
+            if !out.add(object) {
+                return Ok(out.objects);
+            }
+        }
         let from = hello.marks.get(device).map_or(0, |n| n + 1);
         for (_, mark) in rows::numbered(read, Table::Marks, &rows::pair(&gid, &device.0), from, SCAN_MAX)? {
             if mark_is_for(&mut states, &mark, &account)? && !out.add(mark) {
@@ -141,6 +148,16 @@ pub(super) fn answer(
         }
     }
     Ok(out.objects)
+}
+
+/// The two marks that show that a device signed two under one number.
+fn proof(read: &dyn Read, gid: &GroupId, device: &DeviceId) -> Result<Vec<Vec<u8>>, EngineError> {
+    let Some(mute) = rows::device(read, gid, device)?.and_then(|d| d.mute) else { return Ok(Vec::new()) };
+    let name = rows::pair(gid, &device.0);
+    let number = mute.to_be_bytes();
+    let one = read.get(Key::at(Table::Marks, &name, &number))?;
+    let other = read.get(Key::of(Table::Marks, &rows::rival(gid, device)))?;
+    Ok(one.into_iter().chain(other).collect())
 }
 
 /// Resolved states of one answer.

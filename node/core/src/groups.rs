@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use kith_mls::{EngineError, Outcome, Resealed};
 use kith_store::StoreError;
 use kith_wire::content::{self, ReadUpTo, Text};
-use kith_wire::group::{ConversationKind, OrderKind, Role};
+use kith_wire::group::{ConversationKind, Role};
 use kith_wire::ids::{AccountId, EventId, GroupId};
 
 use crate::api::{Event, Refusal};
@@ -61,6 +61,10 @@ pub(crate) fn refusal(e: EngineError) -> Refusal {
         EngineError::NotMember => {
             Refusal::new("not_a_member", "You are no longer in this conversation, so nothing can be sent.")
         }
+        EngineError::Tainted => Refusal::new(
+            "being_removed",
+            "Somebody is being removed from this group, and it takes a member with the right to do so. Until then nothing is sent. Try again soon.",
+        ),
         EngineError::UnknownGroup => Refusal::new("no_such_conversation", "There is no such conversation."),
         e => Refusal::new("not_possible", format!("That is not possible: {e}.")),
     }
@@ -75,7 +79,13 @@ pub(crate) fn send(
     event_type: u16,
     content: &[u8],
 ) -> Result<(EventId, u64, kith_wire::ids::StateId), EngineError> {
-    let sent = ctx.engine.send(&mut ctx.tx, ctx.now.wall_ms, group, event_type, content)?;
+    let sent = match ctx.engine.send(&mut ctx.tx, ctx.now.wall_ms, group, event_type, content) {
+        Err(EngineError::Tainted) => {
+            crate::duty::clear_the_way(ctx, live, group)?;
+            ctx.engine.send(&mut ctx.tx, ctx.now.wall_ms, group, event_type, content)?
+        }
+        sent => sent?,
+    };
     let topic = live.relays.current_topic(&group);
     #[cfg(feature = "test-trace")]
     live.trace(&sent);
@@ -212,6 +222,7 @@ pub(crate) fn apply(
         }
         Outcome::Tip(tip) => {
             on_tip(ctx, live, group, &tip)?;
+            crate::duty::schedule(ctx, live, group)?;
             live.at(ctx.now.mono_ms + MARK_MS, Timer::Mark(group));
         }
         Outcome::Acked { device, up_to_seq } => {
@@ -219,22 +230,13 @@ pub(crate) fn apply(
             refresh_info(ctx, live, group)?;
         }
         Outcome::Resend(events) => {
-            for event in events {
-                resend(ctx, live, group, event)?;
-            }
+            live.duties.resend_later(group, events);
+            crate::duty::send_again(ctx, live, group)?;
         }
-        Outcome::OwnCommitLost { .. } => {
-            let conversation = rows::home(&ctx.tx, &group)?;
-            live.events.push(Event::Notice {
-                conversation: conversation.map(|c| c.hex()),
-                code: "not_applied".into(),
-                message: "Your change to the group was not applied, because somebody else changed it at the same time. Look at it and try again.".into(),
-            });
-            timeline::notice(ctx, live, &group, ctx.me.account(), "not_applied", Vec::new())?;
-        }
-        Outcome::Order { kind: OrderKind::Leave, target, .. } => {
-            live.adds.leavers.insert((group, target));
-            crate::membership::schedule(ctx, live);
+        Outcome::OwnCommitLost { intent, .. } => crate::duty::again(ctx, live, group, &intent)?,
+        Outcome::Duties => crate::duty::schedule(ctx, live, group)?,
+        Outcome::Readd { account, device, request } => {
+            crate::duty::asked(ctx, live, group, (account, device), request)?;
         }
         Outcome::Seen { .. } => {
             refresh_info(ctx, live, group)?;
@@ -242,8 +244,8 @@ pub(crate) fn apply(
         Outcome::Buffered | Outcome::NeedCommits | Outcome::Unreadable => {
             live.at(ctx.now.mono_ms + SYNC_MS, Timer::Sync(group));
         }
-        // Other orders are carried out by the commit that names them; two
-        // objects under one number are the engine's to judge.
+        // Orders make duties; two objects under one number are the engine's
+        // to judge.
         Outcome::Known | Outcome::Order { .. } | Outcome::Equivocation { .. } => {}
         Outcome::Rejected(why) => return Err(Reject::Invalid(why.to_string())),
     }
@@ -329,7 +331,12 @@ fn show(
 
 /// An own event of a branch that lost is encrypted again for the tip, or, if
 /// the tip holds accounts that it was not written for, marked as failed.
-fn resend(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, event: EventId) -> Result<(), Reject> {
+pub(crate) fn resend(
+    ctx: &mut Ctx<'_>,
+    live: &mut Live,
+    group: GroupId,
+    event: EventId,
+) -> Result<(), EngineError> {
     match ctx.engine.reseal(&mut ctx.tx, ctx.now.wall_ms, group, event) {
         Ok(Resealed::Envelope(again)) => {
             let topic = live.relays.current_topic(&group);
@@ -360,7 +367,7 @@ fn resend(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, event: EventId) ->
             }
             Ok(())
         }
-        Err(e) => Err(e.into()),
+        Err(e) => Err(e),
     }
 }
 
@@ -404,7 +411,9 @@ pub(crate) fn refresh(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Res
         if view.ext.kind == ConversationKind::Group {
             c.title.clone_from(&view.ext.policy.title);
         }
+        let leaving = crate::duty::is_leaving(&ctx.tx, group, &ctx.me.account())?;
         c.standing = match (view.me_in, c.standing) {
+            (true, rows::STANDING_LEFT) if leaving => rows::STANDING_LEFT,
             (true, _) => rows::STANDING_ACTIVE,
             (false, rows::STANDING_LEFT) => rows::STANDING_LEFT,
             (false, _) => rows::STANDING_REMOVED,

@@ -33,6 +33,9 @@ pub(crate) fn send(
 /// Takes in a sealed entry of the own inbox, from a relay or a link.
 pub(crate) fn receive(ctx: &mut Ctx<'_>, live: &mut Live, sealed: &[u8]) -> Result<(), Reject> {
     let object = ctx.engine.open_inbox(ctx.me.inbox_topic().id(), sealed)?;
+    if let Ok(kith_wire::group::Object::Readd(_)) = kith_wire::group::Object::from_bytes(&object) {
+        return crate::duty::received(ctx, live, &object);
+    }
     let raw = Raw::from_bytes(&object)?;
     match raw.kind()? {
         group_kinds::WELCOME => join(ctx, live, &object),
@@ -73,6 +76,9 @@ fn join(ctx: &mut Ctx<'_>, live: &mut Live, welcome: &[u8]) -> Result<(), Reject
     let group = joined.gid;
     people::learn_introductions(ctx, &joined.cards)?;
     live.relearn_all(ctx)?;
+    if joined.healed {
+        return back(ctx, live, joined);
+    }
     let (kind, peer) = match joined.kind {
         ConversationKind::Direct => (rows::KIND_DIRECT, Some(joined.inviter.0)),
         ConversationKind::Group => (rows::KIND_GROUP, None),
@@ -94,7 +100,19 @@ fn join(ctx: &mut Ctx<'_>, live: &mut Live, welcome: &[u8]) -> Result<(), Reject
     }
     introduce(ctx, live, group)?;
     live.at(ctx.now.mono_ms + 300, Timer::Sync(group));
-    Ok(())
+    crate::duty::schedule(ctx, live, group)
+}
+
+/// Goes on in a group that this device had fallen behind in.
+fn back(ctx: &mut Ctx<'_>, live: &mut Live, joined: kith_mls::Joined) -> Result<(), Reject> {
+    let group = joined.gid;
+    groups::refresh(ctx, live, group)?;
+    groups::publish(ctx, live, group, joined.mark)?;
+    for outcome in joined.outcomes {
+        groups::apply(ctx, live, group, outcome)?;
+    }
+    live.at(ctx.now.mono_ms + 300, Timer::Sync(group));
+    crate::duty::schedule(ctx, live, group)
 }
 
 /// Tells a group who we are and how this device is reached.

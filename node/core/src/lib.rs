@@ -10,6 +10,7 @@ pub mod api;
 mod commands;
 mod ctx;
 mod delivery;
+mod duty;
 mod groups;
 pub mod identity;
 mod inbox;

@@ -57,6 +57,8 @@ pub(crate) struct Live {
     pub me_changed: bool,
     /// Adds that wait for a key package or for their moment.
     pub adds: crate::membership::Adds,
+    /// What this device does for its groups by itself.
+    pub duties: crate::duty::Duties,
     pub settings: view::Settings,
     /// Direct links are allowed at all (configuration).
     pub direct_allowed: bool,
@@ -83,6 +85,8 @@ pub(crate) enum Timer {
     Sync(GroupId),
     /// Send Welcomes of a settled commit.
     Welcome(GroupId),
+    /// Do what is due in a group.
+    Duty(GroupId),
     /// Ask again for key packages.
     Adds,
     /// Give people the own card if it changed.
@@ -158,6 +162,7 @@ impl Live {
             newly_proven: Vec::new(),
             me_changed: false,
             adds: crate::membership::Adds::load(r)?,
+            duties: crate::duty::Duties::default(),
             settings: rows::settings(r)?,
             direct_allowed,
         };

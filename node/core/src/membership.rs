@@ -1,5 +1,5 @@
 //! Who comes in and who goes: key packages asked for, adds gathered into one
-//! commit, Welcomes sent once their commit stands, leavers seen off.
+//! commit, Welcomes sent once their commit stands.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,8 +20,6 @@ const GATHER_MS: u64 = 400;
 const ASK_AGAIN_MS: u64 = 5_000;
 /// How long a Welcome waits for somebody to follow its commit (groups.md 2.8).
 const SETTLE_MS: u64 = 5_000;
-/// How long others get to see a leaver off before we do, per place in line.
-const LEAVE_MS: u64 = 500;
 
 /// Adds under way. What was asked for is stored; packages are not: they are
 /// asked for again after a restart.
@@ -31,8 +29,6 @@ pub(crate) struct Adds {
     packages: BTreeMap<(GroupId, AccountId), Vec<u8>>,
     first_package_at: BTreeMap<GroupId, u64>,
     asked_at: BTreeMap<AccountId, u64>,
-    /// Members that asked to leave.
-    pub leavers: BTreeSet<(GroupId, AccountId)>,
 }
 
 const WANTED: &[u8] = b"adds";
@@ -61,11 +57,6 @@ impl Adds {
 fn save(ctx: &mut Ctx<'_>, live: &Live) {
     let wanted: Vec<Pair> = live.adds.wanted.iter().copied().collect();
     ctx.tx.put(Key::of(Table::State, WANTED), rows::encode(&wanted));
-}
-
-/// Something about adds or leavers may be due.
-pub(crate) fn schedule(ctx: &Ctx<'_>, live: &mut Live) {
-    live.at(ctx.now.mono_ms + LEAVE_MS, Timer::Adds);
 }
 
 /// Wants accounts in a group. They come in when a key package of theirs is
@@ -122,7 +113,6 @@ pub(crate) fn advance(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), Reject> 
         }
         add(ctx, live, group, &ready)?;
     }
-    see_off(ctx, live)?;
     if !live.adds.wanted.is_empty() {
         live.at(now + ASK_AGAIN_MS, Timer::Adds);
     }
@@ -198,6 +188,7 @@ pub(crate) fn commit(
         change.cards = people::introductions(ctx, group)?;
     }
     let done = ctx.engine.commit(&mut ctx.tx, ctx.now.wall_ms, group, &change)?;
+    let before = audience_of(ctx, &group, &done.parent)?;
     let alone = rows::audience(&ctx.tx, &group, &done.parent)?.is_empty();
     let at_parent = (group, done.parent, parent_topic);
     let (own_mark, marks_before) = done.marks.split_last().map_or((None, &[][..]), |(l, r)| (Some(l), r));
@@ -214,13 +205,15 @@ pub(crate) fn commit(
         hand_on(ctx, live, group, &done.envelope)?;
     }
     let me = ctx.me.account();
-    let (added, removed) = (accounts(&done.intent.added), accounts(&done.intent.removed));
+    // Devices that come back, or leave one by one, change nobody's membership.
+    let now: BTreeSet<AccountId> = audience_of(ctx, &group, &done.state)?;
+    let added: Vec<AccountId> = now.difference(&before).copied().collect();
     for account in &added {
         people::learn_account(ctx, account)?;
         timeline::notice(ctx, live, &group, me, "added", vec![me.to_text(), account.to_text()])?;
     }
-    for account in &removed {
-        let code = if live.adds.leavers.remove(&(group, *account)) { "left" } else { "removed" };
+    for account in before.difference(&now) {
+        let code = if done.left.contains(account) { "left" } else { "removed" };
         timeline::notice(ctx, live, &group, me, code, vec![me.to_text(), account.to_text()])?;
     }
     let title = ctx.engine.view(&ctx.tx, group)?.ext.policy.title;
@@ -249,11 +242,21 @@ pub(crate) fn commit(
         }
     }
     live.at(ctx.now.mono_ms + 200, Timer::Mark(group));
-    Ok(())
+    for outcome in done.outcomes {
+        groups::apply(ctx, live, group, outcome)?;
+    }
+    crate::duty::schedule(ctx, live, group)?;
+    crate::duty::send_again(ctx, live, group)
 }
 
-fn accounts(devices: &[(AccountId, DeviceId)]) -> BTreeSet<AccountId> {
-    devices.iter().map(|(account, _)| *account).collect()
+/// Accounts in a state, as the engine knows it.
+fn audience_of(
+    ctx: &Ctx<'_>,
+    group: &GroupId,
+    state: &kith_wire::ids::StateId,
+) -> Result<BTreeSet<AccountId>, Reject> {
+    let all = kith_mls::view::audience(&ctx.tx, *group, *state)?;
+    Ok(all.into_iter().map(|(account, _)| account).collect())
 }
 
 /// A commit that begins a new topic also goes to the members' inboxes: who
@@ -287,34 +290,6 @@ pub(crate) fn resume_welcomes(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), 
     let all: Vec<Parked> = rows::get(&ctx.tx, Key::of(Table::State, WELCOMES))?.unwrap_or_default();
     for (group, ..) in all {
         live.at(ctx.now.mono_ms + SETTLE_MS, Timer::Welcome(group));
-    }
-    Ok(())
-}
-
-/// Members that had asked to leave when the node stopped.
-pub(crate) fn resume_leavers(ctx: &Ctx<'_>, live: &mut Live, group: GroupId) -> Result<(), Reject> {
-    let me = ctx.me.account();
-    let leavers = kith_mls::leavers(&ctx.tx, group)?;
-    live.adds.leavers.extend(leavers.into_iter().filter(|a| *a != me).map(|a| (group, a)));
-    Ok(())
-}
-
-/// Commits the removal of members that asked to leave. The first in line does
-/// it at once; the others hold back and find it done.
-fn see_off(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), Reject> {
-    let leavers: Vec<Pair> = live.adds.leavers.iter().copied().collect();
-    for (group, account) in leavers {
-        let view = ctx.engine.view(&ctx.tx, group)?;
-        if !view.me_in || !view.members.iter().any(|m| m.account == account) {
-            live.adds.leavers.remove(&(group, account));
-            continue;
-        }
-        match commit(ctx, live, group, Change { remove_accounts: vec![account], ..Change::default() }) {
-            Err(Reject::Invalid(_)) => {
-                live.adds.leavers.remove(&(group, account));
-            }
-            done => done?,
-        }
     }
     Ok(())
 }

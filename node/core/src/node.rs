@@ -18,7 +18,7 @@ use crate::groups::Reject;
 use crate::identity::Identity;
 use crate::live::{Live, Timer};
 use crate::rows::{Conversation, Entry};
-use crate::{commands, groups, inbox, membership, network, people, read, relays};
+use crate::{commands, duty, groups, inbox, membership, network, people, read, relays};
 
 /// How often pools and cards are looked after, ms.
 const UPKEEP_MS: u64 = 60 * 60 * 1000;
@@ -346,7 +346,7 @@ fn start(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), Reject> {
                 // What was taken in just before the stop is still to be
                 // acknowledged.
                 live.at(ctx.now.mono_ms, Timer::Mark(*group));
-                membership::resume_leavers(ctx, live, *group)?;
+                duty::schedule(ctx, live, *group)?;
             }
         }
     }
@@ -371,6 +371,7 @@ fn on_timer(ctx: &mut Ctx<'_>, live: &mut Live, timer: Timer) -> Result<(), Reje
         Timer::Mark(group) => groups::send_mark(ctx, live, group),
         Timer::Sync(group) => network::sync_all(ctx, live, group),
         Timer::Welcome(group) => membership::send_welcomes(ctx, live, &group),
+        Timer::Duty(group) => duty::act(ctx, live, group),
         Timer::Adds => membership::advance(ctx, live),
         Timer::Card => network::publish_card(ctx, live),
         Timer::Refused => {

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use minicbor::bytes::ByteVec;
-use minicbor::{Decode, Encode};
+use minicbor::{Decode, Decoder, Encode, Encoder};
 
 use super::kinds;
-use crate::cbor::WireError;
+use crate::cbor::{self, WireError};
 use crate::ids::{AccountId, CommitId, DeviceId, GroupId, OrderId, StateId};
 use crate::object::object;
+use crate::signed::Raw;
 use crate::{labels, limits};
 
 /// Orders and re-add requests that one commit may carry.
@@ -266,7 +267,8 @@ impl Order {
     }
 }
 
-/// "Take me in again": a device that is too far behind.
+/// "Take me in again": a device that is too far behind, or a new one of an
+/// account that is in.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct ReaddReq {
@@ -285,7 +287,7 @@ pub struct ReaddReq {
     /// Its credential.
     #[cbor(n(4), with = "minicbor::bytes")]
     pub credential: Vec<u8>,
-    /// SHA-256 of the KeyPackage that lies beside.
+    /// SHA-256 of the KeyPackage that lies beside, as MLSMessage.
     #[cbor(n(5), with = "minicbor::bytes")]
     pub package: [u8; 32],
     /// The last states that it held.
@@ -301,5 +303,44 @@ impl ReaddReq {
             return Err(WireError::TooLarge("a re-add request's list of states"));
         }
         Ok(())
+    }
+}
+
+/// A signed re-add request with the KeyPackage that it asks for: CBOR
+/// `[body, sig, package]`. Commits carry the first two parts, as `[body, sig]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackedReadd {
+    /// The signed request.
+    pub raw: Raw,
+    /// MLSMessage with the KeyPackage (RFC 9420 10).
+    pub package: Vec<u8>,
+}
+
+impl PackedReadd {
+    /// The object's bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.raw.body.len() + self.package.len() + 80);
+        let mut e = Encoder::new(&mut out);
+        // Writing to a Vec cannot fail.
+        let _infallible = (|| {
+            e.array(3)?.bytes(&self.raw.body)?.bytes(&self.raw.sig)?.bytes(&self.package)?;
+            Ok::<(), minicbor::encode::Error<_>>(())
+        })();
+        out
+    }
+    /// Parses what [`PackedReadd::to_bytes`] made.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, WireError> {
+        cbor::check_canonical(bytes)?;
+        let mut d = Decoder::new(bytes);
+        if d.array()? != Some(3) {
+            return Err(WireError::Malformed("a re-add request has three parts".into()));
+        }
+        let raw = Raw { body: d.bytes()?.to_vec(), sig: cbor::fixed(&mut d)? };
+        let package = d.bytes()?.to_vec();
+        if package.len() > limits::KEY_PACKAGE_BYTES_MAX {
+            return Err(WireError::TooLarge("a key package"));
+        }
+        Ok(Self { raw, package })
     }
 }
