@@ -104,6 +104,9 @@ pub(crate) struct GroupRow {
     /// The last event of each removed device that counts.
     #[n(30)]
     pub(crate) cuts: BTreeMap<DeviceId, u64>,
+    /// How often the tip left a branch that had lost.
+    #[n(31)]
+    pub(crate) switches: u64,
 }
 
 /// A known state.

@@ -4,7 +4,7 @@
 use kith_store::{Key, Read, Table};
 use kith_wire::crypto::Secret;
 use kith_wire::group::{OrderKind, Target};
-use kith_wire::ids::{AccountId, DeviceId, EventId, GroupId, OrderId, StateId};
+use kith_wire::ids::{AccountId, CommitId, DeviceId, EventId, GroupId, OrderId, StateId};
 
 use crate::EngineError;
 use crate::api::{Duties, GroupView, MemberView, TopicSecret, Topics};
@@ -123,6 +123,39 @@ pub fn line(read: &dyn Read, gid: GroupId) -> Result<Vec<DeviceId>, EngineError>
         .collect();
     line.sort_unstable();
     Ok(line.into_iter().map(|(.., device)| device).collect())
+}
+
+/// A known commit, for the curious and for tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CommitView {
+    /// Its id.
+    pub id: CommitId,
+    /// State that it leaves.
+    pub parent: StateId,
+    /// Author.
+    pub account: AccountId,
+    /// Devices that it lets in again.
+    pub readds: usize,
+    /// Orders that it carries.
+    pub orders: usize,
+}
+
+/// The commits that are known from the anchor on, in no particular order, and
+/// how often this device left a branch that had lost.
+pub fn commits(read: &dyn Read, gid: GroupId) -> Result<(Vec<CommitView>, u64), EngineError> {
+    let row = rows::group(read, &gid)?.ok_or(EngineError::UnknownGroup)?;
+    let mut out = Vec::new();
+    let mut open = vec![row.anchor];
+    while let Some(at) = open.pop() {
+        let Some(state) = rows::state(read, &gid, &at)? else { continue };
+        for id in state.row.children {
+            let Some(commit) = rows::commit(read, &id)? else { continue };
+            open.push(commit.child);
+            let (readds, orders) = (commit.used.len(), commit.orders.len());
+            out.push(CommitView { id, parent: at, account: commit.account, readds, orders });
+        }
+    }
+    Ok((out, row.switches))
 }
 
 fn topic(read: &dyn Read, state: StateId) -> Result<Option<TopicSecret>, EngineError> {

@@ -2,16 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ed25519_dalek::SigningKey;
 use kith_bootstrap::{Limits, Output as RelayOutput};
 use kith_core::api::{Command, Event, Input, Now, Output, Refusal, Reply};
 use kith_core::{Config, Node, OpenError, read, view};
-use kith_store::MemoryStore;
+use kith_store::{MemoryStore, StoreError};
 use kith_wire::ids::{AccountId, GroupId, PeerKey, hash};
 use kith_wire::net::{LinkId, LinkKind, NetCommand, NetEvent, Path};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
+use sha2::{Digest as _, Sha256};
 
 use crate::relay::Relay;
 
@@ -35,20 +37,29 @@ enum Place {
     Relay(usize),
 }
 
-/// What the network does to frames and links.
+/// What goes wrong by chance.
 #[derive(Debug, Clone, Copy)]
 pub struct Faults {
     /// Shortest and longest time under way, ms.
     pub delay_ms: (u64, u64),
     /// Of 10,000 frames, how many take their link down with them.
     pub cut: u32,
+    /// Of 10,000 inputs of a node, after how many it dies before its commit.
+    pub crash_before: u32,
+    /// The same after the commit, before anything leaves the node.
+    pub crash_after: u32,
+    /// Of 10,000 commits of a node, how many the disk refuses.
+    pub refuse: u32,
 }
 
 impl Default for Faults {
     fn default() -> Self {
-        Self { delay_ms: (1, 20), cut: 0 }
+        Self { delay_ms: (1, 20), cut: 0, crash_before: 0, crash_after: 0, refuse: 0 }
     }
 }
+
+/// How long a node that died stays down at most, ms.
+const DOWN_MS: u64 = 60_000;
 
 struct Party {
     node: Option<Node>,
@@ -57,6 +68,12 @@ struct Party {
     config: Config,
     events: Vec<Event>,
     replies: BTreeMap<u64, Result<Reply, Refusal>>,
+    /// Its wall clock is off by so much, ms.
+    skew_ms: i64,
+    /// The next write is refused.
+    refuse: Arc<AtomicBool>,
+    /// When it is started again after a crash.
+    restart_at: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -79,7 +96,18 @@ pub struct World {
     last_arrival: BTreeMap<LinkId, u64>,
     /// Pairs that cannot reach each other.
     cut_pairs: Vec<(Place, Place)>,
+    /// Of these pairs the first one's frames vanish on the way to the second.
+    stalled: Vec<(Place, Place)>,
     steps: u64,
+    /// Nodes that died by a fault.
+    pub crashes: u64,
+    /// Hash over everything that left a node.
+    trace: Sha256,
+    /// Keys of ciphertexts, with a hash of the ciphertext; and how many keys
+    /// were used for two.
+    used: BTreeMap<String, String>,
+    /// Keys that were used twice.
+    pub reused: u64,
 }
 
 fn seed(rng: &mut ChaCha20Rng) -> [u8; 32] {
@@ -105,7 +133,63 @@ impl World {
             due: BTreeMap::new(),
             last_arrival: BTreeMap::new(),
             cut_pairs: Vec::new(),
+            stalled: Vec::new(),
             steps: 0,
+            crashes: 0,
+            trace: Sha256::new(),
+            used: BTreeMap::new(),
+            reused: 0,
+        }
+    }
+
+    /// Hash over everything that left a node until now: two runs of one seed
+    /// have the same.
+    #[must_use]
+    pub fn trace(&self) -> String {
+        self.trace.clone().finalize().iter().take(8).map(|b| format!("{b:02x}")).collect()
+    }
+
+    /// Ciphertexts whose keys were looked at.
+    #[must_use]
+    pub fn ciphertexts(&self) -> usize {
+        self.used.len()
+    }
+
+    /// A node's time.
+    fn now_at(&self, index: usize) -> Now {
+        let skew = self.parties.get(index).map_or(0, |p| p.skew_ms);
+        let now = self.now();
+        Now { wall_ms: now.wall_ms.saturating_add_signed(skew), ..now }
+    }
+
+    /// Sets a node's wall clock off.
+    pub fn skew(&mut self, node: NodeIndex, ms: i64) {
+        if let Some(p) = self.parties.get_mut(node.0) {
+            p.skew_ms = ms;
+        }
+    }
+
+    /// What a node has stored.
+    #[must_use]
+    pub fn store(&self, node: NodeIndex) -> Option<Arc<MemoryStore>> {
+        self.parties.get(node.0).map(|p| p.store.clone())
+    }
+
+    /// Whether a node runs.
+    #[must_use]
+    pub fn runs(&self, node: NodeIndex) -> bool {
+        self.parties.get(node.0).is_some_and(|p| p.node.is_some())
+    }
+
+    /// Lets what a node sends to another vanish, or ends that.
+    pub fn stall(&mut self, from: NodeIndex, to: NodeIndex, yes: bool) {
+        let (from, to) = (Place::Node(from.0), Place::Node(to.0));
+        self.stalled.retain(|p| *p != (from, to));
+        if yes {
+            self.stalled.push((from, to));
+        } else {
+            // What was lost is noticed at last.
+            self.cut_links(from, to);
         }
     }
 
@@ -117,7 +201,15 @@ impl World {
 
     /// Adds a node with a new account.
     pub fn node(&mut self, name: &str) -> Result<NodeIndex, OpenError> {
-        let store = Arc::new(MemoryStore::new());
+        let refuse = Arc::new(AtomicBool::new(false));
+        let hook = {
+            let refuse = refuse.clone();
+            Box::new(move |_, _: &kith_store::Overlay| {
+                let no = StoreError::Io("a fault of the simulation".into());
+                if refuse.swap(false, Ordering::Relaxed) { Err(no) } else { Ok(()) }
+            })
+        };
+        let store = Arc::new(MemoryStore::with_hook(hook));
         let (entropy, rng_seed) = (seed(&mut self.rng), seed(&mut self.rng));
         let config = Config::default();
         let node = Node::create(store.clone(), entropy, name, config, rng_seed, self.now())?;
@@ -131,6 +223,9 @@ impl World {
             config,
             events: Vec::new(),
             replies: BTreeMap::new(),
+            skew_ms: 0,
+            refuse,
+            restart_at: None,
         });
         let addrs = vec![format!("/sim/{index}")];
         self.input(index, Input::Net(NetEvent::Addresses { addrs }));
@@ -194,8 +289,9 @@ impl World {
 
     /// Starts a stopped node from its store.
     pub fn start(&mut self, node: NodeIndex) -> Result<(), OpenError> {
-        let (rng_seed, now) = (seed(&mut self.rng), self.now());
+        let (rng_seed, now) = (seed(&mut self.rng), self.now_at(node.0));
         let Some(p) = self.parties.get_mut(node.0).filter(|p| p.node.is_none()) else { return Ok(()) };
+        p.restart_at = None;
         p.node = Some(Node::open(p.store.clone(), p.config, rng_seed, now)?);
         let addrs = vec![format!("/sim/{}", node.0)];
         self.input(node.0, Input::Net(NetEvent::Addresses { addrs }));
@@ -219,6 +315,11 @@ impl World {
             return;
         }
         self.cut_pairs.push(pair);
+        self.cut_links(a, b);
+    }
+
+    fn cut_links(&mut self, a: Place, b: Place) {
+        let pair = (a.min(b), a.max(b));
         let between: Vec<LinkId> = self
             .links
             .iter()
@@ -282,6 +383,28 @@ impl World {
             .collect()
     }
 
+    /// All texts of a conversation of a node, however many.
+    #[must_use]
+    pub fn all_texts(&self, node: NodeIndex, conversation: &GroupId) -> Vec<String> {
+        let (Some(me), Some(p)) = (self.account(node), self.parties.get(node.0)) else { return Vec::new() };
+        let mut out = Vec::new();
+        let mut before = None;
+        while let Ok(Some(page)) =
+            read::messages(&*p.store, &me, conversation, before, None, read::PAGE_MAX)
+        {
+            let Some(first) = page.messages.first().map(|m| m.position) else { break };
+            if before == Some(first) {
+                break;
+            }
+            before = Some(first);
+            out.extend(page.messages.into_iter().filter_map(|m| match m.content {
+                view::Content::Text { text } => Some(text),
+                _ => None,
+            }));
+        }
+        out
+    }
+
     /// The people of a node.
     #[must_use]
     pub fn contacts(&self, node: NodeIndex) -> Vec<view::Contact> {
@@ -309,10 +432,17 @@ impl World {
         let arrivals = self.due.first_key_value().map(|((at, _), _)| *at);
         let timers = self.parties.iter().filter_map(|p| p.node.as_ref()?.poll_timeout());
         let relays = self.relays.iter().filter_map(Relay::poll_timeout);
-        arrivals.into_iter().chain(timers).chain(relays).min()
+        let restarts = self.parties.iter().filter_map(|p| p.restart_at);
+        arrivals.into_iter().chain(timers).chain(relays).chain(restarts).min()
     }
 
     fn step(&mut self) {
+        let up = |p: &Party| p.restart_at.is_some_and(|at| at <= self.now_ms);
+        if let Some(index) = self.parties.iter().position(up) {
+            // A store that refuses is asked again by the next step.
+            let _later = self.start(NodeIndex(index));
+            return;
+        }
         if let Some(((at, _), _)) = self.due.first_key_value()
             && *at <= self.now_ms
         {
@@ -366,22 +496,47 @@ impl World {
             self.close(link, "the connection broke");
             return;
         }
+        if self.stalled.contains(&(end.at, far.at)) {
+            return;
+        }
         let at = self.arrival(end.far);
         self.schedule(at, far.at, NetEvent::Frame { link: end.far, frame });
     }
 
+    fn chance(&mut self, of_10_000: u32) -> bool {
+        of_10_000 > 0 && self.rng.next_u32() % 10_000 < of_10_000
+    }
+
+    /// A node dies and is started again some time later.
+    pub fn crash(&mut self, node: NodeIndex) {
+        self.crashes += 1;
+        self.stop(node);
+        let up_at = self.now_ms + u64::from(self.rng.next_u32()) % DOWN_MS;
+        if let Some(p) = self.parties.get_mut(node.0) {
+            p.restart_at = Some(up_at);
+        }
+    }
+
     fn input(&mut self, index: usize, input: Input) {
-        let now = self.now();
+        let now = self.now_at(index);
+        let (before, after) = (self.chance(self.faults.crash_before), self.chance(self.faults.crash_after));
+        let refuse = self.chance(self.faults.refuse);
         let Some(p) = self.parties.get_mut(index) else { return };
         let Some(node) = &mut p.node else { return };
         node.handle(now, input);
+        if before {
+            return self.crash(NodeIndex(index));
+        }
+        p.refuse.store(refuse, Ordering::Relaxed);
         if let Err(e) = node.commit() {
             // The driver of the product opens the node again; so do we.
             p.events.push(Event::Notice { conversation: None, code: "disk".into(), message: e.to_string() });
-            p.node = None;
-            return;
+            return self.crash(NodeIndex(index));
         }
+        p.refuse.store(false, Ordering::Relaxed);
         let mut out = Vec::new();
+        #[cfg(feature = "trace")]
+        let traces = node.take_traces();
         while let Some(output) = node.poll_output() {
             match output {
                 Output::Reply { id, result } => {
@@ -391,7 +546,22 @@ impl World {
                 Output::Net(command) => out.push(command),
             }
         }
+        #[cfg(feature = "trace")]
+        for line in traces {
+            if let Some((key, digest)) = line.rsplit_once(' ') {
+                let known = self.used.entry(key.into()).or_insert_with(|| digest.into());
+                self.reused += u64::from(known != digest);
+            }
+        }
+        if after {
+            // What was answered to a command is durable, and counts.
+            return self.crash(NodeIndex(index));
+        }
         for command in out {
+            if let NetCommand::Send { frame, .. } = &command {
+                self.trace.update(self.now_ms.to_be_bytes());
+                self.trace.update(frame);
+            }
             self.command(index, command);
         }
     }
@@ -420,7 +590,10 @@ impl World {
             }
         };
         let delay = self.delay();
-        let cut = |to: Place| self.cut_pairs.contains(&(near_place.min(to), near_place.max(to)));
+        let cut = |to: Place| {
+            self.cut_pairs.contains(&(near_place.min(to), near_place.max(to)))
+                || self.stalled.iter().any(|p| *p == (near_place, to) || *p == (to, near_place))
+        };
         let linked = |to: Place| {
             self.links
                 .values()

@@ -323,7 +323,9 @@ impl Ctx<'_, '_> {
         let (lost, won) = self.apart(old, new)?;
         let before = self.known(&old)?;
         let after = self.known(&new)?;
-        self.row_mut().tip = new;
+        let row = self.row_mut();
+        row.tip = new;
+        row.switches += u64::from(!lost.is_empty());
         let mut left = BTreeSet::new();
         let mut by = self.keys.account;
         for state in &won {

@@ -68,6 +68,7 @@ fn new_row(ext: &GroupExt, me: DeviceId, at: StateId) -> GroupRow {
         updated_at: 0,
         readd: None,
         cuts: Default::default(),
+        switches: 0,
     }
 }
 

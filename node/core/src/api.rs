@@ -152,6 +152,15 @@ pub enum Command {
         /// Who is to go.
         account: AccountId,
     },
+    /// Give a member of a group a role, or take it away.
+    SetRole {
+        /// The conversation.
+        group: GroupId,
+        /// Whose.
+        account: AccountId,
+        /// The new role.
+        role: view::Role,
+    },
     /// Leave a group; its history stays readable here.
     LeaveGroup {
         /// The conversation.

@@ -2,7 +2,7 @@
 
 use kith_store::{Key, Table};
 use kith_wire::content::{self, ReadUpTo, TEXT_BYTES_MAX};
-use kith_wire::group::GroupExt;
+use kith_wire::group::{GroupExt, Role, RoleEntry};
 use kith_wire::ids::{AccountId, DeviceId, EventId, GroupId};
 use kith_wire::limits::NAME_BYTES_MAX;
 use kith_wire::net::NetCommand;
@@ -93,6 +93,7 @@ pub(crate) fn run(ctx: &mut Ctx<'_>, live: &mut Live, command: Command) -> Resul
             let change = kith_mls::Change { remove_accounts: vec![account], ..Default::default() };
             membership::commit(ctx, live, c.write_group(), change)?;
         }
+        Command::SetRole { group, account, role } => set_role(ctx, live, &group, account, role)?,
         Command::LeaveGroup { group } => leave(ctx, live, &group)?,
         Command::DeleteConversation { group } => delete(ctx, live, &group)?,
         Command::SendText { group, text, reply_to, key } => {
@@ -243,6 +244,46 @@ fn rename(ctx: &mut Ctx<'_>, live: &mut Live, id: &GroupId, title: &str) -> Resu
         return Ok(());
     }
     ext.policy.title = title;
+    let change = kith_mls::Change { ext: Some(ext), ..Default::default() };
+    Ok(membership::commit(ctx, live, group, change)?)
+}
+
+fn set_role(
+    ctx: &mut Ctx<'_>,
+    live: &mut Live,
+    id: &GroupId,
+    account: AccountId,
+    role: view::Role,
+) -> Result<(), Refusal> {
+    let c = active(ctx, id)?;
+    if c.kind != rows::KIND_GROUP {
+        return Err(Refusal::new("not_a_group", "In a conversation with one person there are no roles."));
+    }
+    let group = c.write_group();
+    let view = ctx.engine.view(&ctx.tx, group).map_err(groups::refusal)?;
+    let Some(member) = view.members.iter().find(|m| m.account == account) else {
+        return Err(Refusal::new("not_a_member", "This person is not in the group."));
+    };
+    let role = match role {
+        view::Role::Owner => Role::Owner,
+        view::Role::Admin => Role::Admin,
+        view::Role::Member => Role::Member,
+    };
+    if member.role == role {
+        return Ok(());
+    }
+    if role > Role::Member && role < member.role {
+        return Err(Refusal::new(
+            "step_by_step",
+            "Make this person a plain member first, then give the lower role.",
+        ));
+    }
+    let mut ext = view.ext;
+    if role == Role::Member {
+        ext.roles.remove(&account);
+    } else {
+        ext.roles.insert(account, RoleEntry { role, epoch: view.epoch + 1 });
+    }
     let change = kith_mls::Change { ext: Some(ext), ..Default::default() };
     Ok(membership::commit(ctx, live, group, change)?)
 }

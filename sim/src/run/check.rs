@@ -1,0 +1,194 @@
+//! Rest, and the checkers: what must hold when everything has healed. They
+//! know the stores and the timelines, and nothing of how the engine decides.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kith_mls::view;
+
+use super::Run;
+
+/// Virtual time of one round of healing, ms.
+const ROUND_MS: u64 = 30_000;
+/// Rounds after which a run counts as never coming to rest: ten hours.
+const ROUNDS_MAX: u64 = 1_200;
+/// Rounds in which nothing may change.
+const STILL: u64 = 3;
+
+impl Run {
+    /// The second phase: no more faults, until nothing changes any more.
+    pub(super) fn heal(&mut self) {
+        self.report.crashes = self.world.crashes;
+        self.calm();
+        let mut still = 0;
+        let mut last = Vec::new();
+        for round in 1..=ROUNDS_MAX {
+            self.world.run(ROUND_MS);
+            for node in self.nodes.clone() {
+                let _runs = self.world.start(node);
+            }
+            let now = self.picture();
+            still = if now == last { still + 1 } else { 0 };
+            last = now;
+            if still >= STILL && self.at_rest() {
+                self.report.heal_rounds = round - STILL;
+                return;
+            }
+        }
+        self.report.heal_rounds = ROUNDS_MAX;
+        let why = self.unrest();
+        self.fault("at_rest", why);
+    }
+
+    fn fault(&mut self, counter: &'static str, why: String) {
+        self.report.faulty.push((counter, why));
+    }
+
+    /// What every node shows.
+    fn picture(&self) -> Vec<(String, usize)> {
+        (0..self.nodes.len())
+            .map(|n| {
+                let tip = self
+                    .world
+                    .store(self.nodes[n])
+                    .and_then(|s| view::group(&*s, self.group).ok())
+                    .map(|v| v.tip.hex())
+                    .unwrap_or_default();
+                (tip, self.world.texts(self.nodes[n], &self.group).len())
+            })
+            .collect()
+    }
+
+    /// Nothing waits to be done in the group at any member.
+    fn at_rest(&self) -> bool {
+        self.unrest().is_empty()
+    }
+
+    fn unrest(&self) -> String {
+        let mut out = String::new();
+        let mut tips: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for n in 0..self.nodes.len() {
+            let Some(store) = self.world.store(self.nodes[n]) else { continue };
+            let Ok(group) = view::group(&*store, self.group) else { continue };
+            let Ok(duties) = view::duties(&*store, self.group) else { continue };
+            if duties.behind {
+                out += &format!("node {n} is behind; ");
+            }
+            if group.me_in {
+                tips.entry(group.tip.hex()).or_default().push(n);
+                if duties.enact {
+                    out += &format!("node {n} has orders to carry out; ");
+                }
+            }
+        }
+        if tips.len() > 1 {
+            out += &format!("tips {tips:?}");
+        }
+        out
+    }
+
+    /// All checkers.
+    pub(super) fn check(&mut self) {
+        self.count();
+        self.check_one_group();
+        self.check_texts();
+        if self.world.reused > 0 {
+            let n = self.world.reused;
+            self.fault("nonce_reuse", format!("{n} keys were used for two ciphertexts"));
+        }
+        self.report.ciphertexts = self.world.ciphertexts() as u64;
+    }
+
+    fn count(&mut self) {
+        let mut commits = BTreeSet::new();
+        for node in &self.nodes {
+            let Some(store) = self.world.store(*node) else { continue };
+            if let Ok((known, switches)) = view::commits(&*store, self.group) {
+                commits.extend(known);
+                self.report.rollbacks += switches;
+            }
+        }
+        let parents: BTreeSet<_> = commits.iter().map(|c| c.parent).collect();
+        self.report.commits = commits.len() as u64;
+        self.report.forks = (commits.len() - parents.len()) as u64;
+        self.report.readds = commits.iter().map(|c| c.readds as u64).sum();
+    }
+
+    /// INV-1, INV-5: one tip, epoch, member set and settings, no target of a
+    /// removal in it; who is not in it knows that.
+    fn check_one_group(&mut self) {
+        let mut views = Vec::new();
+        for n in 0..self.nodes.len() {
+            let Some(store) = self.world.store(self.nodes[n]) else { continue };
+            if let Ok(group) = view::group(&*store, self.group) {
+                views.push((n, group));
+            }
+        }
+        let inside: Vec<_> = views.iter().filter(|(_, g)| g.me_in).cloned().collect();
+        let Some((_, first)) = inside.first().cloned() else { return };
+        for (n, g) in &inside {
+            let same = |m: &kith_mls::GroupView| {
+                m.members.iter().map(|m| (m.account, m.device, m.leaf)).collect::<Vec<_>>()
+            };
+            if (g.tip, g.epoch, &g.ext, same(g)) != (first.tip, first.epoch, &first.ext, same(&first)) {
+                self.fault("diverged", format!("node {n} stands in {} of {inside_n}", g.tip.hex(), inside_n = inside.len()));
+            }
+        }
+        let members = self.members(inside[0].0);
+        for n in &members {
+            if !inside.iter().any(|(i, _)| i == n) {
+                self.fault("diverged", format!("node {n} is a member and does not know it"));
+            }
+        }
+        for (n, _) in &inside {
+            if !members.contains(n) {
+                self.fault("diverged", format!("node {n} believes to be a member"));
+            }
+        }
+        let back: Vec<usize> = self.gone.iter().filter(|(_, back)| **back == 0).map(|(n, _)| *n).collect();
+        let tainted = views.iter().any(|(n, _)| {
+            self.world
+                .store(self.nodes[*n])
+                .and_then(|s| view::duties(&*s, self.group).ok())
+                .is_some_and(|d| d.tainted && self.members(*n).len() > 1)
+        });
+        if tainted {
+            self.fault("removed_still_in", "orders are open at the end".into());
+        }
+        for n in back {
+            if members.contains(&n) && !tainted {
+                self.fault("removed_still_in", format!("node {n} was removed and is a member"));
+            }
+        }
+    }
+
+    /// INV-2, INV-9: who stayed a member all the time has every text of
+    /// everybody who did, once; nobody reads what was said without them.
+    fn check_texts(&mut self) {
+        let shown: Vec<Vec<String>> =
+            (0..self.nodes.len()).map(|n| self.world.all_texts(self.nodes[n], &self.group)).collect();
+        let mut faults = Vec::new();
+        for (n, texts) in shown.iter().enumerate() {
+            let mut once = BTreeSet::new();
+            for text in texts {
+                if !once.insert(text) {
+                    faults.push(("duplicated", format!("node {n} shows {text:?} twice")));
+                }
+            }
+        }
+        for said in &self.said {
+            for (n, texts) in shown.iter().enumerate() {
+                let has = texts.contains(&said.text);
+                let stayed = !self.gone.contains_key(&n) && !self.gone.contains_key(&said.author);
+                if stayed && said.audience.contains(&n) && !has {
+                    faults.push(("lost", format!("node {n} lacks {:?}", said.text)));
+                }
+                if self.gone.contains_key(&n) && !said.audience.contains(&n) && !said.audience.is_empty() && has {
+                    faults.push(("read_after_removal", format!("node {n} reads {:?}", said.text)));
+                }
+            }
+        }
+        for (counter, why) in faults {
+            self.fault(counter, why);
+        }
+    }
+}
