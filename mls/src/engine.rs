@@ -219,6 +219,23 @@ impl Engine {
         })
     }
 
+    /// As [`Engine::ingest`], for an object that came on a stream whose far
+    /// end has proven to be this device.
+    pub fn ingest_from(
+        &mut self,
+        tx: &mut Tx<'_>,
+        now_ms: u64,
+        gid: GroupId,
+        from: DeviceId,
+        object: &[u8],
+    ) -> Result<Vec<Outcome>, EngineError> {
+        self.with(tx, now_ms, gid, |ctx| {
+            ctx.from = Some(from);
+            ctx.ingest(object)?;
+            Ok(core::mem::take(&mut ctx.out))
+        })
+    }
+
     /// Encrypts an event again under the tip, if all of the tip were in its
     /// audience.
     pub fn reseal(

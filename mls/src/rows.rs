@@ -1,6 +1,6 @@
 //! What the engine stores, row by row. Local shapes: never sent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kith_store::{Key, Range, Read, Table, Tx};
@@ -107,6 +107,10 @@ pub(crate) struct GroupRow {
     /// How often the tip left a branch that had lost.
     #[n(31)]
     pub(crate) switches: u64,
+    /// Numbers of own events that were last encrypted where the others may not
+    /// be able to read them: to be sent again.
+    #[n(32)]
+    pub(crate) stray: BTreeSet<u64>,
 }
 
 /// A known state.
@@ -313,6 +317,9 @@ pub(crate) struct EventRow {
     pub(crate) at: StateId,
     #[n(3)]
     pub(crate) hlc: u64,
+    /// Own events: the state that it was last encrypted in.
+    #[n(4)]
+    pub(crate) sealed: Option<StateId>,
 }
 
 /// An object that waits.
@@ -496,7 +503,6 @@ pub(crate) fn orders(read: &dyn Read, gid: &GroupId) -> Result<Vec<Vec<u8>>, Eng
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::collections::BTreeSet;
 
     proptest! {
         #[test]

@@ -125,6 +125,11 @@ pub fn line(read: &dyn Read, gid: GroupId) -> Result<Vec<DeviceId>, EngineError>
     Ok(line.into_iter().map(|(.., device)| device).collect())
 }
 
+/// Counts the changes to what is known of a group.
+pub fn version(read: &dyn Read, gid: GroupId) -> Result<u64, EngineError> {
+    Ok(rows::group(read, &gid)?.ok_or(EngineError::UnknownGroup)?.writes)
+}
+
 /// A known commit, for the curious and for tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CommitView {
@@ -226,23 +231,21 @@ pub fn event_bytes(read: &dyn Read, gid: GroupId, event: EventId) -> Result<Vec<
     Ok(row.bare)
 }
 
-/// Whether a device is a member of any state of the group that is known to
-/// hold it at the tip or in the secret window: what a proof on a stream is
-/// checked against.
-pub fn member_account(
-    read: &dyn Read,
-    gid: GroupId,
-    device: DeviceId,
-) -> Result<Option<AccountId>, EngineError> {
-    let Some(row) = rows::group(read, &gid)? else { return Ok(None) };
+/// Whether a device is, or was, a member of the group as far as is known here:
+/// what a proof on a stream is checked against. One that was removed may still
+/// be told so, and may bring a branch on which it was not; the engine judges
+/// each object by the state that it belongs to.
+pub fn knows_device(read: &dyn Read, gid: GroupId, device: DeviceId) -> Result<bool, EngineError> {
+    let Some(row) = rows::group(read, &gid)? else { return Ok(false) };
+    if rows::device(read, &gid, &device)?.is_some() {
+        return Ok(true);
+    }
     for state in [row.tip].iter().chain(row.held.iter().rev().map(|(s, _)| s)) {
-        if let Some(state) = rows::state(read, &gid, state)?
-            && let Some(m) = state.device(&device)
-        {
-            return Ok(Some(m.account));
+        if rows::state(read, &gid, state)?.is_some_and(|s| s.device(&device).is_some()) {
+            return Ok(true);
         }
     }
-    Ok(None)
+    Ok(false)
 }
 
 /// The accounts and devices that an event was written for.

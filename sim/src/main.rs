@@ -40,7 +40,10 @@ const ZEROS: &[&str] = &[
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let value = |name: &str| {
-        args.iter().position(|a| a == name).and_then(|at| args.get(at + 1)).and_then(|v| v.parse::<u64>().ok())
+        args.iter()
+            .position(|a| a == name)
+            .and_then(|at| args.get(at + 1))
+            .and_then(|v| v.parse::<u64>().ok())
     };
     if let Some(one) = value("--seed") {
         return single(one);

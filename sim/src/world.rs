@@ -389,8 +389,7 @@ impl World {
         let (Some(me), Some(p)) = (self.account(node), self.parties.get(node.0)) else { return Vec::new() };
         let mut out = Vec::new();
         let mut before = None;
-        while let Ok(Some(page)) =
-            read::messages(&*p.store, &me, conversation, before, None, read::PAGE_MAX)
+        while let Ok(Some(page)) = read::messages(&*p.store, &me, conversation, before, None, read::PAGE_MAX)
         {
             let Some(first) = page.messages.first().map(|m| m.position) else { break };
             if before == Some(first) {

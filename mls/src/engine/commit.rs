@@ -10,7 +10,7 @@ use kith_wire::group::{
     CommitEnvelope, CommitMeta, CommitReason, GroupExt, OrderKind, PackedReadd, ReaddReq, Role, Target,
     commit_id, kinds,
 };
-use kith_wire::ids::{AccountId, CommitId, DeviceId, OrderId, StateId, TopicId};
+use kith_wire::ids::{AccountId, CommitId, DeviceId, OrderId, TopicId};
 use kith_wire::limits;
 use kith_wire::object::Versioned as _;
 use kith_wire::signed;
@@ -25,7 +25,7 @@ use super::public::Effect;
 use crate::EngineError;
 use crate::api::{Change, Committed, ExtBytes, Intent, Joiner};
 use crate::crypto::Crypto;
-use crate::rows::{self, CommitRow, Member, State};
+use crate::rows::{CommitRow, Member, State};
 use crate::valid;
 
 /// Orders that one commit carries.
@@ -378,24 +378,6 @@ impl Ctx<'_, '_> {
             });
         }
         Ok(joiners)
-    }
-
-    /// Own events written in any of these states, oldest first.
-    pub(super) fn own_events_at(
-        &self,
-        states: &[StateId],
-    ) -> Result<Vec<kith_wire::ids::EventId>, EngineError> {
-        let name = rows::pair(&self.gid, &self.me().0);
-        let mut found = Vec::new();
-        for (_, value) in rows::numbered_down(self.tx, Table::Events, &name, 4096)? {
-            let event: rows::EventRow = rows::decode(&value)?;
-            if !states.contains(&event.at) {
-                break;
-            }
-            found.push(event.id);
-        }
-        found.reverse();
-        Ok(found)
     }
 }
 

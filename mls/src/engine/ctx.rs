@@ -88,6 +88,8 @@ pub(super) struct Ctx<'e, 'tx> {
     pub(super) gid: GroupId,
     pub(super) now: u64,
     pub(super) out: Vec<Outcome>,
+    /// The device at the far end of the proven stream that an object came by.
+    pub(super) from: Option<DeviceId>,
     pub(super) session: Session,
     dirty: bool,
 }
@@ -102,7 +104,7 @@ impl<'e, 'tx> Ctx<'e, 'tx> {
         now: u64,
         session: Session,
     ) -> Self {
-        Self { keys, crypto, rand, tx, gid, now, out: Vec::new(), session, dirty: false }
+        Self { keys, crypto, rand, tx, gid, now, out: Vec::new(), from: None, session, dirty: false }
     }
     /// Writes the group row if anything changed; the session may be kept.
     pub(super) fn finish(mut self) -> Session {

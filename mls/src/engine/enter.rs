@@ -239,6 +239,7 @@ impl Ctx<'_, '_> {
         }
         self.look_at_orders()?;
         self.trail_anchor()?;
+        self.find_strays()?;
         self.drop_images()
     }
 
@@ -380,13 +381,7 @@ impl Ctx<'_, '_> {
                 self.out.push(Outcome::OwnCommitLost { commit: id, intent });
             }
         }
-        if !lost.is_empty() && after.row.me_in {
-            let events = self.own_events_at(&lost)?;
-            if !events.is_empty() {
-                self.out.push(Outcome::Resend(events));
-            }
-        }
-        Ok(())
+        self.lose_events(&lost)
     }
 
     /// Gives up images outside the secret window.

@@ -20,6 +20,8 @@ use crate::rows::{self, EventRow, Member};
 const HLC_PULL_MS: u64 = 60_000;
 /// A remote clock further ahead than this is not believed.
 const HLC_AHEAD_MS: u64 = 600_000;
+/// Own events that are looked through for those on a branch that lost.
+const STRAYS_MAX: usize = 4096;
 /// Unix milliseconds that fit a hybrid clock.
 const HLC_MS_MAX: u64 = (1 << 48) - 1;
 
@@ -64,15 +66,22 @@ impl Ctx<'_, '_> {
         let signed = SignedEvent::sign(&event, gid, tip.id, &self.keys.signing);
         let id = signed.id();
         self.row_mut().last_event = Some(id);
-        self.put_event(&signed, id, &event, hlc);
+        self.put_event(&signed, id, &event, hlc, Some(tip.id));
         let mut sent = self.encrypt(&signed, id, event.seq, hlc, tip.id)?;
         sent.mark = mark;
         Ok(sent)
     }
 
-    fn put_event(&mut self, signed: &SignedEvent, id: EventId, event: &Event, hlc: u64) {
+    fn put_event(
+        &mut self,
+        signed: &SignedEvent,
+        id: EventId,
+        event: &Event,
+        hlc: u64,
+        sealed: Option<StateId>,
+    ) {
         let name = rows::pair(&self.gid, &event.device.0);
-        let row = EventRow { bare: signed.to_bare(), id, at: signed.at, hlc };
+        let row = EventRow { bare: signed.to_bare(), id, at: signed.at, hlc, sealed };
         rows::put(self.tx, Key::at(Table::Events, &name, &event.seq.to_be_bytes()), &row);
         let index = rows::pair(&self.gid, &id.0);
         rows::put(self.tx, Key::of(Table::Events, &index), &(event.device, event.seq));
@@ -130,13 +139,55 @@ impl Ctx<'_, '_> {
             let mark = if self.row().mark_at == Some(tip.id) { None } else { Some(self.make_mark()?) };
             let mut sent = self.encrypt(&signed, id, seq, event.hlc, tip.id)?;
             sent.mark = mark;
+            if device == me {
+                self.row_mut().stray.remove(&seq);
+                let name = rows::pair(&self.gid, &me.0);
+                let row = EventRow { sealed: Some(tip.id), ..event };
+                rows::put(self.tx, Key::at(Table::Events, &name, &seq.to_be_bytes()), &row);
+            }
             return Ok(Resealed::Envelope(Box::new(sent)));
+        }
+        if device == me {
+            self.row_mut().stray.remove(&seq);
         }
         let only = tip
             .members
             .iter()
             .filter(|m| audience.has_account(&m.account) && m.device != me && m.device != device);
         Ok(Resealed::Only(only.map(|m| m.device).collect()))
+    }
+
+    /// Own events that were last encrypted in any of these states are to be
+    /// sent again.
+    pub(super) fn lose_events(&mut self, states: &[StateId]) -> Result<(), EngineError> {
+        if states.is_empty() {
+            return Ok(());
+        }
+        let name = rows::pair(&self.gid, &self.me().0);
+        for (seq, value) in rows::numbered_down(self.tx, Table::Events, &name, STRAYS_MAX)? {
+            let event: EventRow = rows::decode(&value)?;
+            if event.sealed.is_some_and(|s| states.contains(&s)) {
+                self.row_mut().stray.insert(seq);
+            }
+        }
+        Ok(())
+    }
+
+    /// Names own events that are to be sent again, once the group takes any.
+    pub(super) fn find_strays(&mut self) -> Result<(), EngineError> {
+        let row = self.row();
+        if row.stray.is_empty() || row.goal.is_some() || !row.open.is_empty() || !self.tip()?.row.me_in {
+            return Ok(());
+        }
+        let name = rows::pair(&self.gid, &self.me().0);
+        let mut events = Vec::new();
+        for seq in self.row().stray.clone() {
+            if let Some(value) = self.tx.get(Key::at(Table::Events, &name, &seq.to_be_bytes()))? {
+                events.push(rows::decode::<EventRow>(&value)?.id);
+            }
+        }
+        self.out.push(Outcome::Resend(events));
+        Ok(())
     }
 
     pub(super) fn ingest_envelope(
@@ -210,10 +261,14 @@ impl Ctx<'_, '_> {
         // by itself: it is a member where we are. So nothing is lost that was
         // said on a branch which left too early to be followed now.
         let at = self.state(&signed.at)?;
+        let known_author = self.tip()?.device(&event.device).cloned();
         let author = match (&at, sender) {
             (Some(at), _) if !at.row.me_in => return self.reject("the event is not for this device"),
             (Some(at), _) => at.device(&event.device),
             (None, Some(sender)) if sender.device == event.device => Some(sender),
+            (None, None) if self.from == Some(event.device) && known_author.is_some() => {
+                known_author.as_ref()
+            }
             (None, _) => return self.orphan(signed.at, &signed.to_bare()),
         };
         let account = author.map(|m| m.account);
@@ -253,7 +308,7 @@ impl Ctx<'_, '_> {
         self.put_device(event.device, device);
         self.progress(event.device, before, now_has, mark_n);
         let (hlc, ahead) = self.observe(&event)?;
-        self.put_event(signed, id, &event, hlc);
+        self.put_event(signed, id, &event, hlc, None);
         let latest = self.now.saturating_add(HLC_AHEAD_MS);
         self.out.push(Outcome::Event(ReceivedEvent {
             id,

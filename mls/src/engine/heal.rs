@@ -41,10 +41,15 @@ pub(super) fn request(
 }
 
 impl Ctx<'_, '_> {
-    /// The request to be let in again: the same one until it was served.
+    /// The request to be let in again: the same one until a member has served
+    /// it. If its Welcome does not come, the next request is a new one.
     pub(super) fn ask_back(&mut self) -> Result<Vec<u8>, EngineError> {
-        if let Some(asked) = &self.row().readd {
-            return Ok(asked.clone());
+        if let Some(asked) = self.row().readd.clone() {
+            let package = Sha256::digest(&PackedReadd::from_bytes(&asked)?.package).into();
+            let goal = self.row().goal.unwrap_or(self.row().tip);
+            if !self.any_used(goal, &[package])? {
+                return Ok(asked);
+            }
         }
         let held = self.row().held.iter().rev().map(|(s, _)| *s).take(HELD_MAX).collect();
         let asked = request(self.keys, self.crypto, self.rand, self.tx, self.gid, held)?;

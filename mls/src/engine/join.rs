@@ -25,7 +25,7 @@ use super::enter::{id_of, members_of};
 use super::packages;
 use super::public::stored_message;
 use crate::EngineError;
-use crate::api::{DeviceKeys, Joined, Joiner, Outcome, WelcomeInfo};
+use crate::api::{DeviceKeys, Joined, Joiner, WelcomeInfo};
 use crate::crypto::{Crypto, Rand, SUITE};
 use crate::image::{Image, Kind};
 use crate::rows::{self, DeviceRow, GroupRow, Member, SeqSet, State, StateRow};
@@ -69,6 +69,7 @@ fn new_row(ext: &GroupExt, me: DeviceId, at: StateId) -> GroupRow {
         readd: None,
         cuts: Default::default(),
         switches: 0,
+        stray: Default::default(),
     }
 }
 
@@ -248,7 +249,9 @@ impl Ctx<'_, '_> {
         if topic != state.id && self.tx.get(Key::of(Table::Topics, &topic.0))?.is_none() {
             self.tx.put(Key::of(Table::Topics, &topic.0), env.topic.expose().to_vec());
         }
+        // Others may have left that state before these were sent.
         let was = self.row().tip;
+        self.lose_events(&[was])?;
         self.hold(&state, group, image)?;
         self.use_topic(topic);
         let forget = packages::used(self.tx, &used)?;
@@ -266,12 +269,6 @@ impl Ctx<'_, '_> {
         joined.healed = true;
         joined.mark = self.make_mark()?;
         joined.outcomes = core::mem::take(&mut self.out);
-        // Others may have left that state before these were sent.
-        let said = self.own_events_at(&[was])?;
-        let told = joined.outcomes.iter().any(|o| matches!(o, Outcome::Resend(_)));
-        if !said.is_empty() && !told {
-            joined.outcomes.push(Outcome::Resend(said));
-        }
         Ok(Some(joined))
     }
 
@@ -408,6 +405,7 @@ fn replacing(
         mark_n: before.mark_n,
         mark_prev: before.mark_prev,
         hlc: before.hlc,
+        stray: before.stray.clone(),
         topics: before.topics.clone(),
         orphan_next: before.orphan_next,
         orphan_count: before.orphan_count,

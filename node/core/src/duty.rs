@@ -43,15 +43,6 @@ pub(crate) struct Duties {
     readds: BTreeMap<(GroupId, DeviceId), (AccountId, Vec<u8>)>,
     /// Own requests: how many were sent, and when the next is due.
     asked: BTreeMap<GroupId, (u32, u64)>,
-    /// Own events to be sent again as soon as the group takes any.
-    resend: BTreeMap<GroupId, Vec<EventId>>,
-}
-
-impl Duties {
-    /// Events that cannot be sent again right now.
-    pub(crate) fn resend_later(&mut self, group: GroupId, events: impl IntoIterator<Item = EventId>) {
-        self.resend.entry(group).or_default().extend(events);
-    }
 }
 
 /// Something is to be done in a group: at our turn.
@@ -115,7 +106,7 @@ pub(crate) fn act(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<
     if due != u64::MAX && !alone {
         live.at(now.mono_ms + due.saturating_sub(now.wall_ms).max(AGAIN_MS), Timer::Duty(group));
     }
-    send_again(ctx, live, group)
+    Ok(())
 }
 
 /// The requests that one commit serves; each is served once.
@@ -174,21 +165,21 @@ fn find_back(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<(), R
 /// A request that came to the own inbox.
 pub(crate) fn received(ctx: &mut Ctx<'_>, live: &mut Live, object: &[u8]) -> Result<(), Reject> {
     let request: ReaddReq = PackedReadd::from_bytes(object)?.raw.body()?;
-    groups::ingest(ctx, live, request.gid, object)
+    groups::ingest(ctx, live, request.gid, None, object)
 }
 
-/// Sends own events of a branch that lost again, now or when that is possible.
-pub(crate) fn send_again(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<(), Reject> {
-    let events = live.duties.resend.remove(&group).unwrap_or_default();
-    for (i, event) in events.iter().enumerate() {
+/// Sends own events of a branch that lost again. Those that the group does not
+/// take now are named again by the engine when it does.
+pub(crate) fn send_again(
+    ctx: &mut Ctx<'_>,
+    live: &mut Live,
+    group: GroupId,
+    events: &[EventId],
+) -> Result<(), Reject> {
+    for event in events {
         match groups::resend(ctx, live, group, *event) {
-            Err(EngineError::Tainted) => {
-                live.duties.resend_later(group, events.iter().skip(i).copied());
-                live.at(ctx.now.mono_ms + AGAIN_MS, Timer::Duty(group));
-                return Ok(());
-            }
-            // A device that is out sends nothing more.
-            Ok(()) | Err(EngineError::NotMember | EngineError::UnknownEvent) => {}
+            Ok(()) => {}
+            Err(EngineError::Tainted | EngineError::NotMember | EngineError::UnknownEvent) => return Ok(()),
             Err(e) => return Err(e.into()),
         }
     }

@@ -7,7 +7,7 @@ use kith_mls::{EngineError, Outcome, Resealed};
 use kith_store::StoreError;
 use kith_wire::content::{self, ReadUpTo, Text};
 use kith_wire::group::{ConversationKind, Role};
-use kith_wire::ids::{AccountId, EventId, GroupId};
+use kith_wire::ids::{AccountId, DeviceId, EventId, GroupId};
 
 use crate::api::{Event, Refusal};
 use crate::ctx::Ctx;
@@ -192,14 +192,20 @@ pub(crate) fn send_early(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> 
     Ok(())
 }
 
-/// Takes in one object of a group, from wherever it came.
+/// Takes in one object of a group: from a stream with a proven far end, or
+/// from wherever else it came.
 pub(crate) fn ingest(
     ctx: &mut Ctx<'_>,
     live: &mut Live,
     group: GroupId,
+    from: Option<DeviceId>,
     object: &[u8],
 ) -> Result<(), Reject> {
-    let outcomes = ctx.engine.ingest(&mut ctx.tx, ctx.now.wall_ms, group, object)?;
+    let now = ctx.now.wall_ms;
+    let outcomes = match from {
+        Some(device) => ctx.engine.ingest_from(&mut ctx.tx, now, group, device, object)?,
+        None => ctx.engine.ingest(&mut ctx.tx, now, group, object)?,
+    };
     for outcome in outcomes {
         apply(ctx, live, group, outcome)?;
     }
@@ -230,8 +236,7 @@ pub(crate) fn apply(
             refresh_info(ctx, live, group)?;
         }
         Outcome::Resend(events) => {
-            live.duties.resend_later(group, events);
-            crate::duty::send_again(ctx, live, group)?;
+            crate::duty::send_again(ctx, live, group, &events)?;
         }
         Outcome::OwnCommitLost { intent, .. } => crate::duty::again(ctx, live, group, &intent)?,
         Outcome::Duties => crate::duty::schedule(ctx, live, group)?,

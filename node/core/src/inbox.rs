@@ -45,7 +45,7 @@ pub(crate) fn receive(ctx: &mut Ctx<'_>, live: &mut Live, sealed: &[u8]) -> Resu
         // A commit of a group that rotated its topic: the way to the new one.
         group_kinds::COMMIT => {
             let envelope: kith_wire::group::CommitEnvelope = raw.body()?;
-            groups::ingest(ctx, live, envelope.gid, &object)
+            groups::ingest(ctx, live, envelope.gid, None, &object)
         }
         _ => Err(Reject::Invalid("the inbox got an object that does not belong there".into())),
     }
@@ -62,7 +62,10 @@ fn join(ctx: &mut Ctx<'_>, live: &mut Live, welcome: &[u8]) -> Result<(), Reject
     };
     let asked =
         Conversation::load(&ctx.tx, &invitation.gid)?.is_some_and(|c| c.standing == rows::STANDING_JOINING);
-    if !asked && !people::may_invite(&ctx.tx, &invitation.inviter)? {
+    // Any member may let a device in again; the engine looks at where it leads.
+    let known = ctx.engine.view(&ctx.tx, invitation.gid);
+    let behind = known.is_ok_and(|g| g.behind || g.members.iter().any(|m| m.account == invitation.inviter));
+    if !asked && !behind && !people::may_invite(&ctx.tx, &invitation.inviter)? {
         return Err(Reject::Invalid("the Welcome comes from somebody who is no contact".into()));
     }
     let joined = match ctx.engine.join(&mut ctx.tx, ctx.now.wall_ms, welcome, bundle) {

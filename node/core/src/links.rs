@@ -67,6 +67,9 @@ pub(crate) struct PeerLink {
     /// Groups in which the far end's hello was answered on this link: own new
     /// objects follow without a gap.
     pub synced: BTreeSet<GroupId>,
+    /// Hash of the last hello that was answered in a group, and of what was
+    /// known here then: nothing new would come of answering it again.
+    pub answered: BTreeMap<GroupId, [u8; 32]>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -126,6 +129,7 @@ impl Links {
                 waiting: VecDeque::new(),
                 waiting_bytes: 0,
                 synced: BTreeSet::new(),
+                answered: BTreeMap::new(),
             },
         );
         let hello = Frame::Hello { lowest: VERSIONS.0, highest: VERSIONS.1, nonce };

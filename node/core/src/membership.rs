@@ -245,8 +245,7 @@ pub(crate) fn commit(
     for outcome in done.outcomes {
         groups::apply(ctx, live, group, outcome)?;
     }
-    crate::duty::schedule(ctx, live, group)?;
-    crate::duty::send_again(ctx, live, group)
+    crate::duty::schedule(ctx, live, group)
 }
 
 /// Accounts in a state, as the engine knows it.

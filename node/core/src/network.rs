@@ -8,6 +8,8 @@ use kith_wire::net::{LinkId, LinkKind, NetCommand, NetEvent, Path};
 use kith_wire::peer::{Frame, nack};
 use rand_core::Rng as _;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::api::{Event, Now};
 use crate::ctx::Ctx;
 use crate::groups::{self, Reject};
@@ -163,10 +165,10 @@ fn peer_frame(node: &mut Node, now: Now, link: LinkId, bytes: &[u8]) {
                 return reply(node, link, &Frame::Nack { number, code: nack::NOT_MEMBER });
             };
             let result = node.apply(now, |ctx, live| {
-                if !is_member(&ctx.tx, &group, &device)? {
+                if !knows(&ctx.tx, group, device)? {
                     return Err(Reject::TooEarly);
                 }
-                groups::ingest(ctx, live, group, &object)
+                groups::ingest(ctx, live, group, Some(device), &object)
             });
             reply(node, link, &answer(number, &result));
         }
@@ -206,10 +208,10 @@ fn peer_frame(node: &mut Node, now: Now, link: LinkId, bytes: &[u8]) {
         Frame::Sync { group, hello: theirs, reply } => {
             let _failed = node.apply(now, |ctx, live| {
                 let Some((device, _)) = live.links.get(link).and_then(|l| l.device) else { return Ok(()) };
-                if !is_member(&ctx.tx, &group, &device)? {
+                if !knows(&ctx.tx, group, device)? {
                     return Ok(());
                 }
-                if reply {
+                if reply && is_member(&ctx.tx, &group, &device)? {
                     hello(ctx, live, link, group, false)?;
                 }
                 sync_answer(ctx, live, link, (group, device), &theirs)
@@ -270,6 +272,11 @@ fn is_member(r: &dyn Read, group: &GroupId, device: &DeviceId) -> Result<bool, S
     Ok(GroupInfo::load(r, group)?.is_some_and(|i| i.members.iter().any(|m| m.device == *device)))
 }
 
+/// Whether a device is or was in a group, as far as is known here.
+fn knows(r: &dyn Read, group: GroupId, device: DeviceId) -> Result<bool, Reject> {
+    Ok(kith_mls::view::knows_device(r, group, device)?)
+}
+
 /// Both sides of a link have proven themselves: what waits goes out, and
 /// notes are compared in every group that both are in.
 pub(crate) fn proven(
@@ -311,6 +318,13 @@ fn sync_answer(
     (group, device): (GroupId, DeviceId),
     hello: &[u8],
 ) -> Result<(), Reject> {
+    let version = kith_mls::view::version(&ctx.tx, group)?;
+    let same: [u8; 32] = Sha256::new_with_prefix(version.to_be_bytes()).chain_update(hello).finalize().into();
+    if let Some(l) = live.links.get_mut(link)
+        && l.answered.insert(group, same) == Some(same)
+    {
+        return Ok(());
+    }
     let objects = ctx.engine.sync_answer(&ctx.tx, group, device, hello, SYNC_BYTES_MAX)?;
     let more = objects.iter().map(Vec::len).sum::<usize>() >= SYNC_BYTES_MAX / 2;
     let token = Token::Synced { group, below: live.outbox.next_number(), more };

@@ -288,7 +288,7 @@ pub(crate) fn entry(
         None => inbox::receive(ctx, live, bytes),
         Some(group) => {
             let object = t.keys.open(bytes)?;
-            groups::ingest(ctx, live, group, &object)
+            groups::ingest(ctx, live, group, None, &object)
         }
     }
 }

@@ -130,7 +130,10 @@ impl Run {
                 m.members.iter().map(|m| (m.account, m.device, m.leaf)).collect::<Vec<_>>()
             };
             if (g.tip, g.epoch, &g.ext, same(g)) != (first.tip, first.epoch, &first.ext, same(&first)) {
-                self.fault("diverged", format!("node {n} stands in {} of {inside_n}", g.tip.hex(), inside_n = inside.len()));
+                self.fault(
+                    "diverged",
+                    format!("node {n} stands in {} of {inside_n}", g.tip.hex(), inside_n = inside.len()),
+                );
             }
         }
         let members = self.members(inside[0].0);
@@ -182,7 +185,11 @@ impl Run {
                 if stayed && said.audience.contains(&n) && !has {
                     faults.push(("lost", format!("node {n} lacks {:?}", said.text)));
                 }
-                if self.gone.contains_key(&n) && !said.audience.contains(&n) && !said.audience.is_empty() && has {
+                if self.gone.contains_key(&n)
+                    && !said.audience.contains(&n)
+                    && !said.audience.is_empty()
+                    && has
+                {
                     faults.push(("read_after_removal", format!("node {n} reads {:?}", said.text)));
                 }
             }
