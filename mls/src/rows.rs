@@ -413,12 +413,18 @@ pub(crate) fn device(
     get(read, Key::of(Table::Groups, &pair(gid, &device.0)))
 }
 
-pub(crate) fn state(read: &dyn Read, gid: &GroupId, id: &StateId) -> Result<Option<State>, EngineError> {
-    let Some(row) = get::<StateRow>(read, Key::of(Table::Public, &id.0))? else { return Ok(None) };
+/// A state's row alone, without its members.
+pub(crate) fn state_row(
+    read: &dyn Read,
+    gid: &GroupId,
+    id: &StateId,
+) -> Result<Option<StateRow>, EngineError> {
     // A state id binds its group; another group's state is not a state here.
-    if row.gid != *gid {
-        return Ok(None);
-    }
+    Ok(get::<StateRow>(read, Key::of(Table::Public, &id.0))?.filter(|row| row.gid == *gid))
+}
+
+pub(crate) fn state(read: &dyn Read, gid: &GroupId, id: &StateId) -> Result<Option<State>, EngineError> {
+    let Some(row) = state_row(read, gid, id)? else { return Ok(None) };
     let members = get(read, Key::of(Table::Public, &pair(gid, &row.members)))?
         .ok_or_else(|| EngineError::Broken("a member list is missing".into()))?;
     let ext = GroupExt::from_bytes(&row.ext)

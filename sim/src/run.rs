@@ -65,6 +65,9 @@ struct Run {
     /// Nodes that somebody ordered out, or that left, and how often they were
     /// let in again after it.
     gone: BTreeMap<usize, u32>,
+    /// Of these, those whose removal has to hold: by the founder, or their own
+    /// wish; and nobody let them in again.
+    ordered_out: BTreeSet<usize>,
     report: Report,
 }
 
@@ -134,6 +137,7 @@ impl Run {
             group,
             said: Vec::new(),
             gone: BTreeMap::new(),
+            ordered_out: BTreeSet::new(),
             report: Report { seed, ..Report::default() },
         };
         for n in 1..run.nodes.len() {

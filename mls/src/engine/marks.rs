@@ -306,7 +306,9 @@ impl Ctx<'_, '_> {
         // The own entry of a device's first mark in a state that we are in
         // says from where on its events are for us.
         let (sent, _) = mark.changed.get(&mark.device).copied().unwrap_or((0, 0));
-        row.events.floor(sent);
+        if self.known(&mark.at)?.row.me_in {
+            row.events.floor(sent);
+        }
         let late = mark.n < row.mark_n;
         let moved = mark.n > row.mark_n && row.mark_at != Some(mark.at);
         if mark.n > row.mark_n || row.mark_at.is_none() {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kith_store::{Key, Read, Table};
 use kith_wire::group::{Hello, kinds, order_id};
-use kith_wire::ids::{AccountId, DeviceId, GroupId, StateId};
+use kith_wire::ids::{AccountId, CommitId, DeviceId, GroupId, StateId};
 use kith_wire::object::Versioned as _;
 use kith_wire::signed::Raw;
 use sha2::{Digest, Sha256};
@@ -17,6 +17,8 @@ use crate::rows::{self, EventRow, State};
 const HEADS_MAX: usize = 64;
 /// States back from the tip that an answer starts at, at most.
 const BACK_MAX: usize = 1024;
+/// Commits that somebody is told of who is out, so as to see it.
+const STRANDED_MAX: usize = 64;
 /// Rows looked at per device in one answer.
 const SCAN_MAX: usize = 1024;
 
@@ -36,8 +38,16 @@ fn orders_digest(read: &dyn Read, gid: &GroupId) -> Result<[u8; 32], EngineError
 
 pub(super) fn hello(read: &dyn Read, gid: GroupId) -> Result<Vec<u8>, EngineError> {
     let row = rows::group(read, &gid)?.ok_or(EngineError::UnknownGroup)?;
-    let mut heads: Vec<StateId> =
-        row.held.iter().rev().map(|(s, _)| *s).filter(|s| *s != row.tip).take(HEADS_MAX / 2).collect();
+    let mut heads: Vec<StateId> = if row.contested {
+        // The ends of all branches: their commits carry votes.
+        let mut ends = lines(read, &gid, row.anchor)?;
+        ends.retain(|_, line| line.last);
+        let mut ends: Vec<(u64, StateId)> = ends.into_iter().map(|(id, line)| (line.epoch, id)).collect();
+        ends.sort_unstable();
+        ends.into_iter().rev().map(|(_, id)| id).filter(|s| *s != row.tip).take(HEADS_MAX * 3 / 4).collect()
+    } else {
+        Vec::new()
+    };
     // Ever sparser ancestors, so that a member far ahead finds common ground.
     let mut at = row.tip;
     let mut next = 1usize;
@@ -116,7 +126,15 @@ pub(super) fn answer(
     let mut states = States { read, gid, known: BTreeMap::new() };
     let mut out = Answer { objects: Vec::new(), left: max_bytes };
     let has: BTreeSet<StateId> = hello.heads.iter().copied().chain([hello.tip, hello.anchor]).collect();
-    let account = commits(&mut states, row.tip, peer, &has, &mut out)?;
+    // Somebody who is in on a branch that has lost, and out on the other: it
+    // must be able to see that.
+    let there = states.get(&hello.tip)?.and_then(|s| s.device(&peer).map(|m| m.account));
+    let here = states.get(&row.tip)?.is_some_and(|s| s.device(&peer).is_some());
+    let stranded = there.filter(|_| !here && row.contested);
+    let account = commits(&mut states, row.tip, peer, &has, stranded, &mut out)?;
+    if row.contested && account.is_some() {
+        branches(&mut states, row.anchor, peer, &has, &mut out)?;
+    }
     let Some(account) = account else { return Ok(Vec::new()) };
     if hello.orders != orders_digest(read, &gid)? {
         for order in rows::orders(read, &gid)? {
@@ -137,7 +155,8 @@ pub(super) fn answer(
         }
         let from = hello.marks.get(device).map_or(0, |n| n + 1);
         for (_, mark) in rows::numbered(read, Table::Marks, &rows::pair(&gid, &device.0), from, SCAN_MAX)? {
-            if mark_is_for(&mut states, &mark, &account)? && !out.add(mark) {
+            let wanted = stranded.is_some() || mark_is_for(&mut states, &mark, &account)?;
+            if wanted && !out.add(mark) {
                 return Ok(out.objects);
             }
         }
@@ -178,16 +197,17 @@ impl States<'_> {
 }
 
 /// Adds the commits that the peer lacks, oldest first; a device that was
-/// removed gets the way to its removal and no further. Answers the peer's
-/// account, or `None` if it is in no state of the chain looked at.
+/// removed gets the way to its removal and no further, unless it is `stranded`
+/// on a branch that has lost. Answers the peer's account, or `None` if it is in no state of the chain looked at.
 fn commits(
     states: &mut States<'_>,
     tip: StateId,
     peer: DeviceId,
     has: &BTreeSet<StateId>,
+    stranded: Option<AccountId>,
     out: &mut Answer,
 ) -> Result<Option<AccountId>, EngineError> {
-    let mut account = None;
+    let mut account = stranded;
     let mut way = Vec::new();
     let mut at = tip;
     let mut common = false;
@@ -210,9 +230,10 @@ fn commits(
     if account.is_none() {
         return Ok(None);
     }
-    for (parent, commit) in way.into_iter().rev() {
+    let most = if stranded.is_some() { STRANDED_MAX } else { usize::MAX };
+    for (parent, commit) in way.into_iter().rev().take(most) {
         let was_in = states.get(&parent)?.is_some_and(|s| s.device(&peer).is_some());
-        if !was_in {
+        if !was_in && stranded.is_none() {
             continue;
         }
         if let Some(row) = rows::commit(states.read, &commit)?
@@ -222,6 +243,67 @@ fn commits(
         }
     }
     Ok(account)
+}
+
+/// One state of the known history, as sync sees it.
+struct Line {
+    parent: Option<StateId>,
+    commit: Option<CommitId>,
+    epoch: u64,
+    /// Nothing is known below.
+    last: bool,
+}
+
+/// All states that are known from the anchor on.
+fn lines(read: &dyn Read, gid: &GroupId, anchor: StateId) -> Result<BTreeMap<StateId, Line>, EngineError> {
+    let mut out = BTreeMap::new();
+    let mut open = vec![anchor];
+    while let Some(id) = open.pop() {
+        let Some(row) = rows::state_row(read, gid, &id)? else { continue };
+        for commit in &row.children {
+            open.extend(rows::commit(read, commit)?.map(|c| c.child));
+        }
+        let last = row.children.is_empty();
+        out.insert(id, Line { parent: row.parent, commit: row.commit, epoch: row.epoch, last });
+    }
+    Ok(out)
+}
+
+/// Adds the commits of other branches that the peer lacks, parents first: all
+/// that do not lead to a state of its hello.
+fn branches(
+    states: &mut States<'_>,
+    anchor: StateId,
+    peer: DeviceId,
+    has: &BTreeSet<StateId>,
+    out: &mut Answer,
+) -> Result<(), EngineError> {
+    let lines = lines(states.read, &states.gid, anchor)?;
+    let mut had: BTreeSet<StateId> = BTreeSet::new();
+    for head in has {
+        let mut at = Some(*head);
+        while let Some(id) = at.filter(|id| lines.contains_key(id) && had.insert(*id)) {
+            at = lines.get(&id).and_then(|line| line.parent);
+        }
+    }
+    let mut lacks: Vec<(u64, StateId, CommitId)> = Vec::new();
+    for (_, line) in lines.iter().filter(|(id, _)| !had.contains(id)) {
+        if let (Some(parent), Some(commit)) = (line.parent, line.commit) {
+            lacks.push((line.epoch, parent, commit));
+        }
+    }
+    lacks.sort_unstable();
+    for (_, parent, commit) in lacks {
+        if !states.get(&parent)?.is_some_and(|s| s.device(&peer).is_some()) {
+            continue;
+        }
+        if let Some(row) = rows::commit(states.read, &commit)?
+            && !out.add(row.envelope)
+        {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn mark_is_for(states: &mut States<'_>, mark: &[u8], account: &AccountId) -> Result<bool, EngineError> {

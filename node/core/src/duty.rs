@@ -86,6 +86,10 @@ pub(crate) fn act(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<
     }
     let duties = kith_mls::view::duties(&ctx.tx, group)?;
     let now = ctx.now;
+    if duties.behind || duties.tainted {
+        // The others may have gone on already.
+        live.at(now.mono_ms, Timer::Sync(group));
+    }
     if duties.behind {
         return find_back(ctx, live, group);
     }

@@ -147,7 +147,7 @@ impl Run {
                 self.fault("diverged", format!("node {n} believes to be a member"));
             }
         }
-        let back: Vec<usize> = self.gone.iter().filter(|(_, back)| **back == 0).map(|(n, _)| *n).collect();
+        let out: Vec<usize> = self.ordered_out.iter().copied().collect();
         let tainted = views.iter().any(|(n, _)| {
             self.world
                 .store(self.nodes[*n])
@@ -157,7 +157,7 @@ impl Run {
         if tainted {
             self.fault("removed_still_in", "orders are open at the end".into());
         }
-        for n in back {
+        for n in out {
             if members.contains(&n) && !tainted {
                 self.fault("removed_still_in", format!("node {n} was removed and is a member"));
             }

@@ -107,6 +107,7 @@ impl Run {
                 if who != 0 && self.gone.len() * 3 < self.nodes.len() && !self.members(who).is_empty() {
                     let left = self.world.ask(self.nodes[who], Command::LeaveGroup { group: self.group });
                     if left.is_ok() {
+                        self.ordered_out.insert(who);
                         self.gone.entry(who).or_default();
                     }
                 }
@@ -117,6 +118,7 @@ impl Run {
                 if let Some(guest) = guests.first().copied() {
                     let host = self.pick();
                     if self.invite(host, guest).is_ok() {
+                        self.ordered_out.remove(&guest);
                         *self.gone.entry(guest).or_default() += 1;
                     }
                 }
@@ -199,6 +201,10 @@ impl Run {
         if self.world.ask(self.nodes[by], command).is_ok() {
             self.report.removals += 1;
             self.gone.entry(of).or_default();
+            // Another's order may be void: somebody above took the right away.
+            if by == 0 {
+                self.ordered_out.insert(of);
+            }
         }
     }
 
