@@ -140,7 +140,7 @@ impl Ctx<'_, '_> {
         }
         let (removes, mut ordered) = removals(parent, myself, change)?;
         plan.removes = removes;
-        self.carry_out(parent, myself, &mut plan, &mut ordered)?;
+        self.carry_out(parent, myself, &mut plan, &mut ordered, !change.readds.is_empty())?;
         for readd in &change.readds {
             let request = PackedReadd::from_bytes(&readd.request)?;
             let asked = valid::readd(&self.gid, parent, &request.raw).map_err(EngineError::Refused)?;
@@ -175,6 +175,7 @@ impl Ctx<'_, '_> {
         myself: &Member,
         plan: &mut Plan,
         ordered: &mut BTreeSet<AccountId>,
+        lets_in: bool,
     ) -> Result<(), EngineError> {
         let (open, resign) = (self.row().open.clone(), self.row().resign.clone());
         for id in open.iter().take(OPEN_MAX) {
@@ -187,6 +188,10 @@ impl Ctx<'_, '_> {
             let Some(account) = devices.first().map(|m| m.account) else { continue };
             let demotes = order.order == OrderKind::Demote;
             if !demotes && devices.iter().any(|m| m.device == myself.device) {
+                if order.order == OrderKind::Leave && lets_in {
+                    // Who is about to leave may be the last who can.
+                    continue;
+                }
                 return Err(EngineError::Refused("this device is being removed from the conversation"));
             }
             if resign.contains(id) {
