@@ -141,13 +141,13 @@ impl Image {
         }
         rows.dirty.insert(place);
     }
-    fn put(&self, kind: Kind, key: Vec<u8>, value: &impl Serialize) -> Result<(), ImageError> {
+    pub(crate) fn put(&self, kind: Kind, key: Vec<u8>, value: &impl Serialize) -> Result<(), ImageError> {
         let mut bytes = Vec::new();
         ciborium::into_writer(value, &mut bytes).map_err(|e| ImageError(e.to_string()))?;
         self.put_raw(kind as u8, key, bytes.into());
         Ok(())
     }
-    fn get<T: DeserializeOwned>(&self, kind: Kind, key: Vec<u8>) -> Result<Option<T>, ImageError> {
+    pub(crate) fn get<T: DeserializeOwned>(&self, kind: Kind, key: Vec<u8>) -> Result<Option<T>, ImageError> {
         let value = self.0.borrow().map.get(&(kind as u8, key)).map(|s| s.value.clone());
         value.map(|v| ciborium::from_reader(&*v).map_err(|e| ImageError(e.to_string()))).transpose()
     }
@@ -166,7 +166,7 @@ fn order(kind: u8, number: u16) -> [u8; 3] {
     [kind, a, b]
 }
 
-fn key_of(key: &impl Serialize) -> Result<Vec<u8>, ImageError> {
+pub(crate) fn key_of(key: &impl Serialize) -> Result<Vec<u8>, ImageError> {
     let mut bytes = Vec::new();
     ciborium::into_writer(key, &mut bytes).map_err(|e| ImageError(e.to_string()))?;
     Ok(bytes)
