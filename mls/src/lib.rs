@@ -15,6 +15,7 @@ mod engine;
 pub mod fork;
 mod image;
 pub mod inbox;
+mod news;
 mod rows;
 #[cfg(feature = "test-trace")]
 pub mod trace;

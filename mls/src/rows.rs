@@ -1,7 +1,5 @@
 //! What the engine stores, row by row. Local shapes: never sent.
 
-use std::collections::BTreeMap;
-
 use kith_store::{Key, Range, Read, Table, Tx};
 use kith_wire::cbor;
 use kith_wire::group::{BadCommit, ConversationKind, GroupExt, Role};
@@ -9,6 +7,7 @@ use kith_wire::ids::{AccountId, CommitId, DeviceId, EventId, GroupId, StateId};
 use minicbor::{Decode, Encode};
 
 use crate::EngineError;
+use crate::news::News;
 
 /// A group's head: everything that changes with most inputs.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -29,9 +28,10 @@ pub(crate) struct GroupRow {
     pub(crate) seq: u64,
     #[n(5)]
     pub(crate) last_event: Option<EventId>,
-    /// Others' progress since the last own event.
-    #[n(6)]
-    pub(crate) deps: BTreeMap<DeviceId, u64>,
+    /// Others' progress since the last own event. In rows of their own, as is
+    /// `unmarked`: see [`crate::news`].
+    #[cbor(skip)]
+    pub(crate) deps: News<u64>,
     /// Own chain of marks and orders.
     #[n(7)]
     pub(crate) mark_n: u64,
@@ -40,8 +40,8 @@ pub(crate) struct GroupRow {
     #[n(9)]
     pub(crate) mark_at: Option<StateId>,
     /// Others' progress since the last own mark.
-    #[n(10)]
-    pub(crate) unmarked: BTreeMap<DeviceId, (u64, u64)>,
+    #[cbor(skip)]
+    pub(crate) unmarked: News<(u64, u64)>,
     /// Some of it is worth a mark of its own.
     #[n(11)]
     pub(crate) mark_due: bool,

@@ -23,6 +23,7 @@ use crate::EngineError;
 use crate::api::{DeviceKeys, Joined, Joiner, WelcomeInfo};
 use crate::crypto::{Crypto, Rand, SUITE};
 use crate::image::{Image, Kind};
+use crate::news;
 use crate::rows::{self, DeviceRow, GroupRow, Member, SeqSet, StateRow};
 use crate::valid;
 
@@ -212,6 +213,7 @@ pub(super) fn join(
             orphan_bytes: before.orphan_bytes,
             ..row
         };
+        news::clear(tx, &env.gid)?;
         for (state, _) in &before.held {
             tx.shred(Table::Images, &state.0);
         }
