@@ -17,6 +17,7 @@ mod image;
 pub mod inbox;
 mod news;
 mod rows;
+mod runs;
 #[cfg(feature = "test-trace")]
 pub mod trace;
 mod valid;
