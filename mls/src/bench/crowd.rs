@@ -7,7 +7,7 @@ use ciborium::Value;
 use kith_store::{MemoryStore, Table};
 use kith_wire::crypto::Secret;
 use kith_wire::group::{
-    CommitEnvelope, CommitMeta, CommitReason, Event, EventEnvelope, Mark, SignedEvent, kinds,
+    CommitEnvelope, CommitMeta, CommitReason, Event, EventEnvelope, Mark, SignedEvent, kinds, mark_id,
 };
 use kith_wire::ids::{GroupId, StateId};
 use kith_wire::object::Versioned as _;
@@ -28,6 +28,8 @@ pub(super) struct Member {
     pub(super) package: Vec<u8>,
     /// Key pair of its leaf, as OpenMLS stores it.
     pair: Value,
+    /// Number and id of its last mark.
+    marked: Option<(u64, [u8; 32])>,
 }
 
 impl Member {
@@ -44,7 +46,7 @@ impl Member {
         let public = Value::serialized(package.leaf_node().encryption_key()).unwrap();
         let private = field(stored, "private_encryption_key");
         let pair = Value::Map(vec![("public_key".into(), public), ("private_key".into(), private)]);
-        Self { keys, package: bytes, pair }
+        Self { keys, package: bytes, pair, marked: None }
     }
 
     /// Its image of the state in which `store` holds a group's tip.
@@ -96,21 +98,24 @@ impl Member {
         signed::sign(&envelope, &self.keys.signing, &[]).to_bytes()
     }
 
-    /// Its first mark: that it stands at this state.
-    pub(super) fn mark(&self, gid: GroupId, at: StateId) -> Vec<u8> {
+    /// Its next mark: that it stands at this state.
+    pub(super) fn mark(&mut self, gid: GroupId, at: StateId) -> Vec<u8> {
         let device = self.keys.device();
+        let (n, prev) = self.marked.map_or((1, None), |(n, id)| (n + 1, Some(id)));
         let mark = Mark {
             kind: kinds::MARK,
             version: 1,
             gid,
             device,
-            n: 1,
-            prev: None,
+            n,
+            prev,
             at,
-            changed: [(device, (0, 1))].into(),
+            changed: [(device, (0, n))].into(),
             bad: Vec::new(),
         };
-        signed::sign(&mark, &self.keys.signing, &[]).to_bytes()
+        let raw = signed::sign(&mark, &self.keys.signing, &[]);
+        self.marked = Some((n, mark_id(&raw).0));
+        raw.to_bytes()
     }
 
     /// Its first message, in the state in which `store` holds the tip.

@@ -71,11 +71,12 @@ pub fn measure(devices: u32, effort: Effort, cpu: &dyn Fn() -> Duration) -> Vec<
     let before = devices.min(DEVICES_MAX - 1);
     let mut group = Group::new(before, cpu);
     group.fill(effort);
+    group.hear_marks("first_mark");
     group.commits(effort);
     if before < devices {
         group.grow();
     }
-    group.hear_marks();
+    group.hear_marks("mark");
     group.messages(effort, "");
     if group.hear_speakers() {
         group.messages(effort, "_spoken");
@@ -333,7 +334,7 @@ impl<'c> Group<'c> {
 
     /// Everybody says that they stand at the tip, after the sender and the
     /// receiver did: more news of others a device cannot hold.
-    fn hear_marks(&mut self) {
+    fn hear_marks(&mut self, name: &str) {
         let (cpu, gid, now) = (self.cpu, self.gid, self.later());
         if let Some(mark) = self.sender.run(|engine, tx| engine.mark(tx, now, gid)) {
             self.receiver.take(now, gid, &mark);
@@ -344,15 +345,15 @@ impl<'c> Group<'c> {
         let tip = crate::view::group(&self.sender.store, gid).unwrap().tip;
         let mut times = Vec::new();
         let written = self.sender.written;
-        for member in &self.crowd {
+        for member in &mut self.crowd {
             let mark = member.mark(gid, tip);
             timed(cpu, &mut times, || self.sender.take(now, gid, &mark));
             self.receiver.take(now, gid, &mark);
         }
         if !times.is_empty() {
             let bytes = (self.sender.written - written) as f64 / times.len() as f64;
-            self.figure("mark_recv_ms", median(times), "ms");
-            self.figure("bytes_per_mark", bytes, "B");
+            self.figure(format!("{name}_recv_ms"), median(times), "ms");
+            self.figure(format!("bytes_per_{name}"), bytes, "B");
         }
     }
 
