@@ -1,6 +1,11 @@
 //! The work of `examples/ceiling.rs` and of the message bench: the same
-//! messages through bare OpenMLS and through the engine. The caller measures
-//! the time. Only with the feature `bench`.
+//! messages through bare OpenMLS and through the engine; [`group`] does it for
+//! groups of any size. The caller measures the time. Only with the feature
+//! `bench`.
+
+mod bare;
+mod crowd;
+pub mod group;
 
 use ed25519_dalek::SigningKey;
 use kith_store::{MemoryStore, Overlay, Store, Tx};
@@ -23,11 +28,19 @@ use crate::{Add, Change, DeviceKeys, Engine, Outcome, valid};
 const TEXT: [u8; 200] = [b'x'; 200];
 const NOW: u64 = 1_800_000_000_000;
 
-fn keys(n: u8) -> DeviceKeys {
-    let recovery = SigningKey::from_bytes(&[n; 32]);
-    let account = SigningKey::from_bytes(&[n + 1; 32]);
-    let signing = SigningKey::from_bytes(&[n + 2; 32]);
-    let box_secret = x25519_dalek::StaticSecret::from([n + 3; 32]);
+/// A seed of its own for each purpose and number.
+fn seed(purpose: u8, n: u32) -> [u8; 32] {
+    let mut out = [purpose; 32];
+    out[..4].copy_from_slice(&n.to_be_bytes());
+    out
+}
+
+/// The keys of device number `n`, the only one of its account.
+fn keys(n: u32) -> DeviceKeys {
+    let recovery = SigningKey::from_bytes(&seed(1, n));
+    let account = SigningKey::from_bytes(&seed(2, n));
+    let signing = SigningKey::from_bytes(&seed(3, n));
+    let box_secret = x25519_dalek::StaticSecret::from(seed(4, n));
     let rotation = Rotation::issue(&recovery, 0, account.verifying_key().to_bytes());
     let box_pub = x25519_dalek::PublicKey::from(&box_secret).to_bytes();
     let device = DeviceId(signing.verifying_key().to_bytes());
@@ -41,7 +54,7 @@ fn keys(n: u8) -> DeviceKeys {
 /// # Panics
 /// If OpenMLS fails, which would be a fault of the bench.
 pub fn bare(messages: u32) {
-    let (alice, bob) = (keys(1), keys(10));
+    let (alice, bob) = (keys(1), keys(2));
     let crypto = Crypto::new(Secret::new([1; 32]));
     let rand = Rand::new([2; 32]);
     let (image_a, image_b) = (Image::default(), Image::default());
@@ -114,7 +127,7 @@ fn run<T>(store: &MemoryStore, f: impl FnOnce(&mut Tx<'_>) -> T) -> T {
 /// If the engine fails, which would be a fault of the bench.
 pub fn engine(messages: u32) {
     let (store_a, store_b) = (MemoryStore::new(), MemoryStore::new());
-    let (mut a, mut b) = (Engine::new(keys(1), [1; 32]), Engine::new(keys(10), [2; 32]));
+    let (mut a, mut b) = (Engine::new(keys(1), [1; 32]), Engine::new(keys(2), [2; 32]));
     let gid = run(&store_a, |tx| a.create(tx, NOW, &GroupExt::direct(Vec::new()))).unwrap();
     let package = run(&store_b, |tx| b.key_package(tx, false)).unwrap();
     let change = Change { adds: vec![Add { package, inbox: TopicId([0; 32]) }], ..Change::default() };

@@ -37,8 +37,7 @@ use crate::api::{
     WelcomeInfo,
 };
 use crate::crypto::{Crypto, Rand};
-use crate::rows;
-use crate::{EngineError, inbox};
+use crate::{EngineError, inbox, news, rows};
 use ctx::{Ctx, Session};
 
 /// Groups whose sessions are kept loaded.
@@ -299,14 +298,20 @@ impl Engine {
         gid: GroupId,
         f: impl FnOnce(&mut Ctx<'_, '_>) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
-        let row = rows::group(tx, &gid)?.ok_or(EngineError::UnknownGroup)?;
+        let mut row = rows::group(tx, &gid)?.ok_or(EngineError::UnknownGroup)?;
         if row.me != self.keys.device() {
             return Err(EngineError::NotMember);
         }
         // A cached session whose counter differs was loaded in a transaction
         // that never became durable.
         let cached = self.sessions.remove(&gid).filter(|s| s.row.writes == row.writes);
-        let session = cached.unwrap_or_else(|| Session::new(row));
+        let session = match cached {
+            Some(session) => session,
+            None => {
+                news::load(tx, &gid, &mut row)?;
+                Session::new(row)
+            }
+        };
         let mut ctx = Ctx::new(&self.keys, &self.crypto, &self.rand, tx, gid, now_ms, session);
         let result = f(&mut ctx)?;
         let mut session = ctx.finish();

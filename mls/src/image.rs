@@ -14,6 +14,7 @@ use openmls_traits::storage::{CURRENT_VERSION, StorageProvider, traits};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::crypto::{Crypto, Rand};
+use crate::runs;
 
 /// What a row is. The number is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +68,8 @@ pub(crate) struct Image(RefCell<Rows>);
 
 /// Rows that one image may have, when it is read: far above what OpenMLS writes.
 const ROWS_MAX: usize = 4096;
+/// Set in the length of a row's key if its value is packed.
+const PACKED: u16 = 1 << 15;
 
 impl Image {
     /// A copy with shared values and nothing marked as changed but everything
@@ -95,9 +98,13 @@ impl Image {
             let (&kind, number) = order.split_first().ok_or_else(corrupt)?;
             let number = u16::from_be_bytes(number.try_into().map_err(|_| corrupt())?);
             let (len, rest) = value.split_at_checked(2).ok_or_else(corrupt)?;
-            let len = usize::from(u16::from_be_bytes(len.try_into().map_err(|_| corrupt())?));
-            let (key, value) = rest.split_at_checked(len).ok_or_else(corrupt)?;
-            rows.map.insert((kind, key.to_vec()), Slot { number, value: value.into() });
+            let len = u16::from_be_bytes(len.try_into().map_err(|_| corrupt())?);
+            let (key, value) = rest.split_at_checked(usize::from(len & !PACKED)).ok_or_else(corrupt)?;
+            let value = match len & PACKED {
+                0 => value.into(),
+                _ => runs::unpack(value).ok_or_else(corrupt)?.into(),
+            };
+            rows.map.insert((kind, key.to_vec()), Slot { number, value });
         }
         Ok((!rows.map.is_empty()).then_some(Self(RefCell::new(rows))))
     }
@@ -110,11 +117,14 @@ impl Image {
         }
         for place in core::mem::take(&mut rows.dirty) {
             let Some(slot) = rows.map.get(&place) else { continue };
-            let key_len = u16::try_from(place.1.len()).unwrap_or(u16::MAX);
-            let mut value = Vec::with_capacity(2 + place.1.len() + slot.value.len());
-            value.extend_from_slice(&key_len.to_be_bytes());
+            let len = u16::try_from(place.1.len()).unwrap_or(u16::MAX);
+            let packed = (place.0 == Kind::MessageSecrets as u8).then(|| runs::pack(&slot.value));
+            let len = if packed.is_some() { len | PACKED } else { len };
+            let bytes = packed.as_deref().unwrap_or(&slot.value);
+            let mut value = Vec::with_capacity(2 + place.1.len() + bytes.len());
+            value.extend_from_slice(&len.to_be_bytes());
             value.extend_from_slice(&place.1);
-            value.extend_from_slice(&slot.value);
+            value.extend_from_slice(bytes);
             tx.put(Key::at(table, name, &order(place.0, slot.number)), value);
         }
     }
@@ -155,13 +165,13 @@ impl Image {
         }
         rows.dirty.insert(place);
     }
-    fn put(&self, kind: Kind, key: Vec<u8>, value: &impl Serialize) -> Result<(), ImageError> {
+    pub(crate) fn put(&self, kind: Kind, key: Vec<u8>, value: &impl Serialize) -> Result<(), ImageError> {
         let mut bytes = Vec::new();
         ciborium::into_writer(value, &mut bytes).map_err(|e| ImageError(e.to_string()))?;
         self.put_raw(kind as u8, key, bytes.into());
         Ok(())
     }
-    fn get<T: DeserializeOwned>(&self, kind: Kind, key: Vec<u8>) -> Result<Option<T>, ImageError> {
+    pub(crate) fn get<T: DeserializeOwned>(&self, kind: Kind, key: Vec<u8>) -> Result<Option<T>, ImageError> {
         let value = self.0.borrow().map.get(&(kind as u8, key)).map(|s| s.value.clone());
         value.map(|v| ciborium::from_reader(&*v).map_err(|e| ImageError(e.to_string()))).transpose()
     }
@@ -180,7 +190,7 @@ fn order(kind: u8, number: u16) -> [u8; 3] {
     [kind, a, b]
 }
 
-fn key_of(key: &impl Serialize) -> Result<Vec<u8>, ImageError> {
+pub(crate) fn key_of(key: &impl Serialize) -> Result<Vec<u8>, ImageError> {
     let mut bytes = Vec::new();
     ciborium::into_writer(key, &mut bytes).map_err(|e| ImageError(e.to_string()))?;
     Ok(bytes)

@@ -14,7 +14,9 @@ mod crypto;
 mod engine;
 mod image;
 pub mod inbox;
+mod news;
 mod rows;
+mod runs;
 #[cfg(feature = "test-trace")]
 pub mod trace;
 mod valid;

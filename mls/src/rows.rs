@@ -11,6 +11,7 @@ use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
 
 use crate::EngineError;
+use crate::news::News;
 
 /// A group's head: everything that changes with most inputs.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -31,9 +32,10 @@ pub(crate) struct GroupRow {
     pub(crate) seq: u64,
     #[n(5)]
     pub(crate) last_event: Option<EventId>,
-    /// Others' progress since the last own event.
-    #[n(6)]
-    pub(crate) deps: BTreeMap<DeviceId, u64>,
+    /// Others' progress since the last own event. In rows of their own, as is
+    /// `unmarked`: see [`crate::news`].
+    #[cbor(skip)]
+    pub(crate) deps: News<u64>,
     /// Own chain of marks and orders.
     #[n(7)]
     pub(crate) mark_n: u64,
@@ -42,8 +44,8 @@ pub(crate) struct GroupRow {
     #[n(9)]
     pub(crate) mark_at: Option<StateId>,
     /// Others' progress since the last own mark.
-    #[n(10)]
-    pub(crate) unmarked: BTreeMap<DeviceId, (u64, u64)>,
+    #[cbor(skip)]
+    pub(crate) unmarked: News<(u64, u64)>,
     /// Some of it is worth a mark of its own.
     #[n(11)]
     pub(crate) mark_due: bool,

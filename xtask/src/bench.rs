@@ -1,5 +1,8 @@
 //! `cargo xtask bench dm`: two durable nodes on loopback, release build.
 //! Figures are medians over the runs; ratios inside one run are what counts.
+//! `cargo xtask bench group` is in `bench/group.rs`.
+
+mod group;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -27,18 +30,23 @@ const FSYNCS: usize = 300;
 /// Rest before the idle memory is read.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// Runs the bench.
+/// Runs a bench.
 pub(crate) fn run(env: &Env, args: &[String]) -> Result<bool> {
-    let Some(("dm", rest)) = args.split_first().map(|(name, rest)| (name.as_str(), rest)) else {
-        bail!("`cargo xtask bench dm` is the one there is");
-    };
+    match args.split_first().map(|(name, rest)| (name.as_str(), rest)) {
+        Some(("dm", rest)) => dm(env, rest),
+        Some(("group", rest)) => group::run(env, rest),
+        _ => bail!("there are `cargo xtask bench dm` and `cargo xtask bench group`"),
+    }
+}
+
+fn dm(env: &Env, rest: &[String]) -> Result<bool> {
     only_flags(rest, &["--runs"], &["--dev"])?;
     let runs = number(rest, "--runs", 3)?.clamp(1, 20);
     let profile = if rest.iter().any(|a| a == "--dev") { Profile::Dev } else { Profile::Release };
     tools::ensure(env, &[tools::CLANG, tools::NPM])?;
     ui::build(env, false)?;
     let kith = env.binaries(&[], profile)?.kith;
-    let ceiling = build_ceiling(env, profile)?;
+    let ceiling = build_example(env, profile, "ceiling")?;
     let mut all: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();
     for round in 1..=runs {
         println!("run {round} of {runs}");
@@ -156,14 +164,14 @@ fn rss_mib(node: &Node) -> Result<f64> {
     Ok(kib / 1024.0)
 }
 
-/// Builds the engine's measure of bare openmls.
-fn build_ceiling(env: &Env, profile: Profile) -> Result<PathBuf> {
-    let mut command = env.cargo(&["build", "--quiet", "--package", "kith-mls", "--example", "ceiling"]);
+/// Builds one of the engine's measuring programs.
+fn build_example(env: &Env, profile: Profile, name: &str) -> Result<PathBuf> {
+    let mut command = env.cargo(&["build", "--quiet", "--package", "kith-mls", "--example", name]);
     if profile == Profile::Release {
         command.arg("--release");
     }
     succeed(&mut command)?;
-    Ok(env.target.join(profile.folder()).join("examples/ceiling"))
+    Ok(env.target.join(profile.folder()).join("examples").join(name))
 }
 
 /// Messages per second that one thread creates and processes with Kith's

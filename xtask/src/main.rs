@@ -36,6 +36,7 @@ cargo xtask COMMAND
   gen [--check]              write web-ui/openapi.json and the app's types
   soak crash [--rounds N] [--seed S] [--messages N] [--control]
   bench dm [--runs N]        latency, throughput, start and memory of two nodes
+  bench group                processor time and bytes of groups of up to 1,000
   canary [--control]         look for planted words wherever they must not be";
 
 fn main() -> ExitCode {

@@ -18,6 +18,7 @@ use crate::EngineError;
 use crate::api::{DeviceKeys, Outcome};
 use crate::crypto::{Crypto, Rand, SUITE};
 use crate::image::{Image, Provider};
+use crate::news;
 use crate::rows::{self, DeviceRow, GroupRow, State};
 
 /// OpenMLS groups that a session keeps loaded.
@@ -111,6 +112,7 @@ impl<'e, 'tx> Ctx<'e, 'tx> {
         if self.dirty {
             self.session.row.writes += 1;
             rows::put(self.tx, Key::of(Table::Groups, &self.gid.0), &self.session.row);
+            news::save(self.tx, &self.gid, &mut self.session.row);
         }
         self.session
     }

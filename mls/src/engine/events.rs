@@ -58,7 +58,7 @@ impl Ctx<'_, '_> {
             device: me,
             seq: row.seq,
             prev: row.last_event,
-            deps: core::mem::take(&mut row.deps),
+            deps: row.deps.take(),
             hlc,
             event_type,
             content: content.to_vec(),

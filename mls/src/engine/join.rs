@@ -28,6 +28,7 @@ use crate::EngineError;
 use crate::api::{DeviceKeys, Joined, Joiner, WelcomeInfo};
 use crate::crypto::{Crypto, Rand, SUITE};
 use crate::image::{Image, Kind};
+use crate::news;
 use crate::rows::{self, DeviceRow, GroupRow, Member, SeqSet, State, StateRow};
 use crate::valid;
 use crate::view::UPDATE_MS;
@@ -389,6 +390,7 @@ fn replacing(
     before: &GroupRow,
     row: GroupRow,
 ) -> Result<GroupRow, EngineError> {
+    news::clear(tx, gid)?;
     for (state, _) in &before.held {
         tx.shred(Table::Images, &state.0);
     }

@@ -29,7 +29,7 @@ impl Ctx<'_, '_> {
         let me = self.me();
         let gid = self.gid;
         let row = self.row_mut();
-        let mut changed = core::mem::take(&mut row.unmarked);
+        let mut changed = row.unmarked.take();
         while changed.len() >= limits::DEVICES_PER_GROUP_MAX {
             if let Some((device, progress)) = changed.pop_last() {
                 row.unmarked.insert(device, progress);
