@@ -53,7 +53,8 @@ impl Layout {
         padded(self.plain_len(index), self.is_last(index)) + TAG_BYTES
     }
     fn is_last(&self, index: u64) -> bool {
-        index + 1 == self.chunks
+        // There is at least one chunk.
+        index == self.chunks - 1
     }
     fn nonce(&self, index: u64) -> [u8; 24] {
         let mut nonce = [0; 24];
@@ -127,6 +128,7 @@ mod tests {
                 assert_eq!(open(&key, layout, index, &id, &sealed).unwrap(), plain);
             }
         }
+        assert_eq!(Layout::of(1).unwrap().sealed_len(u64::MAX), limits::BLOB_CHUNK_BYTES + TAG_BYTES);
         assert!(Layout::of(CHUNKS_MAX * CHUNK + 1).is_err());
         assert!(Layout::of(u64::MAX).is_err());
     }

@@ -60,12 +60,13 @@ pub fn encode<T: Encode<()>>(value: &T) -> Vec<u8> {
     out
 }
 
-/// Decodes a value that must fill `bytes` exactly and be canonical.
+/// Decodes a value that must fill `bytes` exactly and be canonical: the value
+/// has no other encoding, except for map keys from 128 on.
 ///
 /// `fields` are the keys that the outermost map may have (empty when the
 /// object is no map). An unknown key below 128 is refused, one from 128 on
 /// passes and is ignored.
-pub fn decode<'b, T: Decode<'b, ()>>(bytes: &'b [u8], fields: &[u64]) -> Result<T, WireError> {
+pub fn decode<'b, T: Decode<'b, ()> + Encode<()>>(bytes: &'b [u8], fields: &[u64]) -> Result<T, WireError> {
     check_canonical(bytes)?;
     if !fields.is_empty() {
         check_fields(bytes, fields)?;
@@ -75,7 +76,49 @@ pub fn decode<'b, T: Decode<'b, ()>>(bytes: &'b [u8], fields: &[u64]) -> Result<
     if d.position() != bytes.len() {
         return Err(WireError::Malformed("bytes behind the object".into()));
     }
-    Ok(value)
+    // The decoder passes over what it does not know inside of the object, and
+    // takes a null for a field that is left out.
+    let ours = encode(&value);
+    if bytes == ours || known_part(bytes, &ours) == Some((&[], &[])) {
+        Ok(value)
+    } else {
+        Err(WireError::NotCanonical("a part of it has more than belongs there"))
+    }
+}
+
+/// Walks over one item in the form received and in ours; answers what is left
+/// of both, or `None` where they differ. Map entries with a key from 128 on
+/// may be missing in ours: they come last in their map.
+fn known_part<'a>(theirs: &'a [u8], ours: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let (major, n, mut theirs_left) = head(theirs).ok()?;
+    let (our_major, m, mut ours_left) = head(ours).ok()?;
+    if major != our_major || (major != 5 && n != m) {
+        return None;
+    }
+    match major {
+        2 | 3 => {
+            let n = usize::try_from(n).ok()?;
+            let (one, theirs_left) = theirs_left.split_at_checked(n)?;
+            let (other, ours_left) = ours_left.split_at_checked(n)?;
+            (one == other).then_some((theirs_left, ours_left))
+        }
+        4 => (0..n).try_fold((theirs_left, ours_left), |(t, o), _| known_part(t, o)),
+        5 => {
+            for _ in 0..m {
+                (theirs_left, ours_left) = known_part(theirs_left, ours_left)?;
+                (theirs_left, ours_left) = known_part(theirs_left, ours_left)?;
+            }
+            for _ in 0..n.checked_sub(m)? {
+                let (major, key, rest) = head(theirs_left).ok()?;
+                if major != 0 || key < 128 {
+                    return None;
+                }
+                theirs_left = item(rest, 0).ok()?;
+            }
+            Some((theirs_left, ours_left))
+        }
+        _ => Some((theirs_left, ours_left)),
+    }
 }
 
 /// Accepts only RFC 8949 4.2.1 input: definite lengths, shortest heads, map
@@ -203,7 +246,7 @@ mod tests {
 
     #[test]
     fn unknown_fields_below_128_are_refused_and_above_ignored() {
-        #[derive(Decode, Debug, PartialEq)]
+        #[derive(Encode, Decode, Debug, PartialEq)]
         #[cbor(map)]
         struct T {
             #[n(0)]
@@ -212,5 +255,56 @@ mod tests {
         assert_eq!(decode::<T>(&[0xa1, 0, 5], &[0]), Ok(T { a: 5 }));
         assert_eq!(decode::<T>(&[0xa2, 0, 5, 9, 0], &[0]), Err(WireError::UnknownField(9)));
         assert_eq!(decode::<T>(&[0xa2, 0, 5, 0x18, 128, 0], &[0]), Ok(T { a: 5 }));
+    }
+    #[test]
+    fn what_the_decoder_would_pass_over_inside_is_refused() {
+        #[derive(Encode, Decode, Debug, PartialEq)]
+        #[cbor(array)]
+        struct Pair {
+            #[n(0)]
+            a: u8,
+            #[n(1)]
+            b: Option<u8>,
+        }
+        #[derive(Encode, Decode, Debug, PartialEq)]
+        #[cbor(map)]
+        struct Inner {
+            #[n(0)]
+            a: u8,
+        }
+        #[derive(Encode, Decode, Debug, PartialEq)]
+        #[cbor(map)]
+        struct Outer {
+            #[n(0)]
+            inner: Inner,
+            #[n(1)]
+            pair: Option<Pair>,
+        }
+        #[derive(Encode, Decode, Debug, PartialEq)]
+        enum Choice {
+            #[n(0)]
+            None {},
+            #[n(1)]
+            One(#[n(0)] u8),
+        }
+        let outer = |bytes: &[u8]| decode::<Outer>(bytes, &[0, 1]);
+        let it = |pair| Outer { inner: Inner { a: 5 }, pair };
+        assert_eq!(outer(&[0xa1, 0, 0xa1, 0, 5]), Ok(it(None)));
+        assert_eq!(outer(&[0xa2, 0, 0xa1, 0, 5, 1, 0x82, 1, 2]), Ok(it(Some(Pair { a: 1, b: Some(2) }))));
+        for (bytes, why) in [
+            (&[0xa2, 0, 0xa1, 0, 5, 1, 0xf6][..], "null for a field left out"),
+            (&[0xa1, 0, 0xa2, 0, 5, 9, 0], "unknown field in an inner map"),
+            (&[0xa2, 0, 0xa1, 0, 5, 1, 0x83, 1, 2, 3], "array too long"),
+        ] {
+            assert!(matches!(outer(bytes), Err(WireError::NotCanonical(_))), "{why}");
+        }
+        // Fields of a later version, inside as outside.
+        assert_eq!(outer(&[0xa1, 0, 0xa2, 0, 5, 0x18, 128, 0]), Ok(it(None)));
+        assert_eq!(outer(&[0xa2, 0, 0xa2, 0, 5, 0x18, 128, 0, 0x18, 200, 0x81, 0]), Ok(it(None)));
+        assert_eq!(decode(&[0x82, 1, 0x81, 7], &[]), Ok(Choice::One(7)));
+        assert_eq!(decode(&[0x82, 0, 0x80], &[]), Ok(Choice::None {}));
+        for bytes in [&[0x82, 1, 0x82, 7, 7][..], &[0x82, 0, 0x81, 7], &[0x83, 0, 0x80, 7]] {
+            assert!(decode::<Choice>(bytes, &[]).is_err());
+        }
     }
 }

@@ -134,6 +134,25 @@ fn another_form_of_the_same_is_refused() {
     more.extend(cbor::encode(&9u8));
     more.extend(cbor::encode(&0u8));
     assert_eq!(EventEnvelope::from_bytes(&more), Err(WireError::UnknownField(9)));
+    // A part behind body and signature, which no signature covers.
+    let mut long = signed::sign(&event(1, Vec::new()), &key(), &[]).to_bytes();
+    assert!(Raw::from_bytes(&long).is_ok());
+    long[0] = 0x83;
+    long.push(0);
+    assert!(matches!(Raw::from_bytes(&long), Err(WireError::NotCanonical(_))));
+    // Null for a predecessor that is not there.
+    let body = event(1, Vec::new()).to_bytes();
+    let at = body.windows(2).position(|w| w == [6, 0xa1]).unwrap();
+    let mut null = body;
+    null[0] += 1;
+    null.splice(at..at, [5, 0xf6]);
+    assert!(matches!(Event::from_bytes(&null), Err(WireError::NotCanonical(_))));
+    // The envelope's state, said again in the payload.
+    let (gid, at) = (GroupId([1; 32]), StateId([2; 32]));
+    let signed = SignedEvent::sign(&event(1, Vec::new()), gid, at, &key());
+    let elsewhere = signed.to_payload(StateId([9; 32]));
+    assert!(SignedEvent::from_payload(&elsewhere, gid, StateId([9; 32])).is_ok());
+    assert!(matches!(SignedEvent::from_payload(&elsewhere, gid, at), Err(WireError::NotCanonical(_))));
 }
 
 #[test]

@@ -122,7 +122,13 @@ impl SignedEvent {
         let raw = Raw { body: d.bytes()?.to_vec(), sig: cbor::fixed(&mut d)? };
         let at = match n {
             Some(2) => envelope,
-            Some(3) => StateId(cbor::fixed(&mut d)?),
+            // Left out where it is the envelope's: an event has one form here.
+            Some(3) => match StateId(cbor::fixed(&mut d)?) {
+                at if at == envelope => {
+                    return Err(WireError::NotCanonical("the envelope's state is said again"));
+                }
+                at => at,
+            },
             _ => return Err(WireError::Malformed("an event has two or three parts here".into())),
         };
         Ok(Self { raw, gid, at })
