@@ -12,6 +12,7 @@ mod lab;
 mod layers;
 mod random;
 mod run;
+mod sim;
 mod soak;
 mod steps;
 mod tally;
@@ -37,6 +38,9 @@ cargo xtask COMMAND
   soak crash [--rounds N] [--seed S] [--messages N] [--control]
   bench dm [--runs N]        latency, throughput, start and memory of two nodes
   bench group                processor time and bytes of groups of up to 1,000
+  sim --seeds N [--from SEED] [--floors]
+                             groups of whole nodes in virtual time, faults and all
+  sim --seed SEED            one seed, twice, with everything that it found
   canary [--control]         look for planted words wherever they must not be";
 
 fn main() -> ExitCode {
@@ -75,6 +79,7 @@ fn dispatch(args: &[String]) -> Result<bool> {
             env::no_more(rest, &["--check"])?;
             generate::run(&env, rest.iter().any(|a| a == "--check"))
         }
+        "sim" => sim::run(&env, rest),
         "soak" => soak::run(&env, rest),
         "bench" => bench::run(&env, rest),
         "canary" => canary::run(&env, rest),

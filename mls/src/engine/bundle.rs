@@ -123,7 +123,7 @@ impl Ctx<'_, '_> {
                 let mark: Mark = Raw::from_bytes(&bytes)?.body()?;
                 let counts = at != Some(mark.at)
                     || !mark.bad.is_empty()
-                    || ordered.contains(&(device, n + 1))
+                    || ordered.contains(&(device, n.saturating_add(1)))
                     || last == Some(n);
                 at = Some(mark.at);
                 if counts && states.contains(&mark.at) {

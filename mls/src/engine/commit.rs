@@ -141,6 +141,12 @@ impl Ctx<'_, '_> {
         let (removes, mut ordered) = removals(parent, myself, change)?;
         plan.removes = removes;
         self.carry_out(parent, myself, &mut plan, &mut ordered, !change.readds.is_empty())?;
+        for (i, (_, added)) in plan.packages.iter().enumerate() {
+            let stays = parent.device(&added.device).is_some_and(|m| !plan.removes.contains(m));
+            if stays || plan.packages.iter().take(i).any(|(_, m)| m.device == added.device) {
+                return Err(EngineError::Refused("the device is in the conversation already"));
+            }
+        }
         for readd in &change.readds {
             let request = PackedReadd::from_bytes(&readd.request)?;
             let asked = valid::readd(&self.gid, parent, &request.raw).map_err(EngineError::Refused)?;

@@ -153,7 +153,7 @@ pub(super) fn answer(
                 return Ok(out.objects);
             }
         }
-        let from = hello.marks.get(device).map_or(0, |n| n + 1);
+        let from = hello.marks.get(device).map_or(0, |n| n.saturating_add(1));
         for (_, mark) in rows::numbered(read, Table::Marks, &rows::pair(&gid, &device.0), from, SCAN_MAX)? {
             let wanted = stranded.is_some() || mark_is_for(&mut states, &mark, &account)?;
             if wanted && !out.add(mark) {
@@ -294,7 +294,7 @@ fn branches(
     }
     lacks.sort_unstable();
     for (_, parent, commit) in lacks {
-        if !states.get(&parent)?.is_some_and(|s| s.device(&peer).is_some()) {
+        if states.get(&parent)?.is_none_or(|s| s.device(&peer).is_none()) {
             continue;
         }
         if let Some(row) = rows::commit(states.read, &commit)?
