@@ -204,6 +204,11 @@ impl OpenMlsCrypto for Crypto {
             return Err(CryptoError::UnsupportedCiphersuite);
         }
         let ephemeral = self.ephemeral(pk_r, info, aad, ptxt)?;
+        #[cfg(feature = "mutants")]
+        if crate::rogue::garbles() {
+            let garbage = vec![0x5a; ptxt.len()];
+            return self.hpke_seal_with(config.2, &ephemeral, pk_r, info, b"garbage", &garbage);
+        }
         self.hpke_seal_with(config.2, &ephemeral, pk_r, info, aad, ptxt)
     }
     fn hpke_open(

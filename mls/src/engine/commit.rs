@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use kith_rule::mutant::{self, Mutant};
 use kith_store::{Key, Read, Table};
 use kith_wire::crypto::Secret;
 use kith_wire::group::{
@@ -163,6 +164,9 @@ impl Ctx<'_, '_> {
                 return Err(EngineError::Refused("the group's settings are too large"));
             }
         }
+        if mutant::on(Mutant::Unchecked) {
+            return Ok(plan);
+        }
         for target in ordered {
             self.sign_order(parent, OrderKind::Remove, Target::Account(target), Vec::new(), &mut plan)?;
         }
@@ -300,14 +304,23 @@ impl Ctx<'_, '_> {
         if let Some(ext) = &plan.ext {
             builder = builder.propose_group_context_extensions(extensions(ext)?).map_err(broken)?;
         }
-        let bundle = builder
-            .load_psks(&image)
-            .map_err(broken)?
-            .create_group_info(false)
-            .build(self.rand, self.crypto, &signer, |_| true)
-            .map_err(broken)?
-            .stage_commit(&provider)
-            .map_err(broken)?;
+        let builder = builder.load_psks(&image).map_err(broken)?.create_group_info(false);
+        #[cfg(feature = "mutants")]
+        let seat = crate::rogue::seat();
+        #[cfg(feature = "mutants")]
+        let built = match &seat {
+            Some(keys) => {
+                let new = openmls::prelude::NewSignerBundle {
+                    signer: &DeviceSigner(keys),
+                    credential_with_key: super::ctx::own_credential(keys),
+                };
+                builder.build_with_new_signer(self.rand, self.crypto, &signer, new, |_| true)
+            }
+            None => builder.build(self.rand, self.crypto, &signer, |_| true),
+        };
+        #[cfg(not(feature = "mutants"))]
+        let built = builder.build(self.rand, self.crypto, &signer, |_| true);
+        let bundle = built.map_err(broken)?.stage_commit(&provider).map_err(broken)?;
         let (message, welcome, _) = bundle.into_messages();
         let staged = group.pending_commit().ok_or_else(|| broken("the commit is not staged"))?;
         let facts = valid::facts(parent, staged).map_err(EngineError::Refused)?;
