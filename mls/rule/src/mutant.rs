@@ -33,6 +33,8 @@ pub enum Mutant {
     TargetsNeverVote,
     /// Removals: an order counts even if its issuer had been removed before.
     OrdersBeyondCut,
+    /// Removals: an order holds only on the branch that carries it out.
+    OrdersLapse,
     /// Removals: anybody may order anybody out.
     AnybodyOrders,
     /// Removals: an order may refer to a state that its device has left.
@@ -106,6 +108,7 @@ mod switch {
             Self::VotesBeyondCut,
             Self::TargetsNeverVote,
             Self::OrdersBeyondCut,
+            Self::OrdersLapse,
             Self::AnybodyOrders,
             Self::Backdated,
             Self::NeverReject,

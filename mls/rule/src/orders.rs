@@ -109,7 +109,7 @@ impl<'h> Orders<'h> {
                 self.void.insert(c.order.id, Void::Cut);
                 continue;
             }
-            if c.order.kind == OrderKind::Add {
+            if c.order.kind == OrderKind::Add || mutant::on(Mutant::OrdersLapse) {
                 continue;
             }
             let lifted = lifters

@@ -17,7 +17,7 @@ use kith_wire::object::Versioned as _;
 use kith_wire::signed;
 use openmls::prelude::tls_codec::{Deserialize as _, Serialize as _};
 use openmls::prelude::{
-    KeyPackage, LeafNodeIndex, MlsMessageBodyIn, MlsMessageIn, MlsMessageOut, ProtocolVersion,
+    KeyPackage, LeafNodeIndex, MlsGroup, MlsMessageBodyIn, MlsMessageIn, MlsMessageOut, ProtocolVersion,
 };
 
 use super::bundle::cut_welcome;
@@ -26,6 +26,7 @@ use super::public::Effect;
 use crate::EngineError;
 use crate::api::{Change, Committed, ExtBytes, Intent, Joiner};
 use crate::crypto::Crypto;
+use crate::image::Image;
 use crate::rows::{CommitRow, Member, State};
 use crate::valid;
 
@@ -38,6 +39,14 @@ struct Built {
     row: CommitRow,
     effect: Effect,
     welcome: Option<Vec<u8>>,
+}
+
+/// An own commit before it is merged.
+struct Draft {
+    group: MlsGroup,
+    image: Image,
+    message: MlsMessageOut,
+    welcome: Option<MlsMessageOut>,
 }
 
 /// What a commit is made of, beside its keys.
@@ -282,14 +291,24 @@ impl Ctx<'_, '_> {
         Ok(())
     }
 
-    /// Builds, stages and merges on a copy; checks the result by the rules.
-    fn build(
-        &mut self,
-        parent: &State,
-        myself: &Member,
-        meta: CommitMeta,
-        plan: &Plan,
-    ) -> Result<Built, EngineError> {
+    /// A staged commit on a copy of its parent.
+    fn draft(&mut self, parent: &State, meta: &CommitMeta, plan: &Plan) -> Result<Draft, EngineError> {
+        // OpenMLS lists removals in the order of a hash map, which differs from
+        // run to run; the simulator wants the same commit every time.
+        #[cfg(feature = "mutants")]
+        for _ in 0..1_000 {
+            let before = self.rand.state();
+            let draft = self.draft_once(parent, meta, plan)?;
+            let staged = draft.group.pending_commit().ok_or_else(|| broken("the commit is not staged"))?;
+            if staged.remove_proposals().map(|r| r.remove_proposal().removed()).is_sorted() {
+                return Ok(draft);
+            }
+            self.rand.restore(before);
+        }
+        self.draft_once(parent, meta, plan)
+    }
+
+    fn draft_once(&mut self, parent: &State, meta: &CommitMeta, plan: &Plan) -> Result<Draft, EngineError> {
         let (mut group, image) =
             self.branch(parent.id)?.ok_or_else(|| broken("the tip's keys are missing"))?;
         group.set_aad(meta.to_bytes());
@@ -322,6 +341,19 @@ impl Ctx<'_, '_> {
         let built = builder.build(self.rand, self.crypto, &signer, |_| true);
         let bundle = built.map_err(broken)?.stage_commit(&provider).map_err(broken)?;
         let (message, welcome, _) = bundle.into_messages();
+        Ok(Draft { group, image, message, welcome })
+    }
+
+    /// Builds, stages and merges on a copy; checks the result by the rules.
+    fn build(
+        &mut self,
+        parent: &State,
+        myself: &Member,
+        meta: CommitMeta,
+        plan: &Plan,
+    ) -> Result<Built, EngineError> {
+        let Draft { mut group, image, message, welcome } = self.draft(parent, &meta, plan)?;
+        let provider = provider(self.crypto, self.rand, &image);
         let staged = group.pending_commit().ok_or_else(|| broken("the commit is not staged"))?;
         let facts = valid::facts(parent, staged).map_err(EngineError::Refused)?;
         let (left, used) =

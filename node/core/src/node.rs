@@ -258,6 +258,11 @@ impl Node {
         &mut self.live
     }
 
+    #[cfg(feature = "mutants")]
+    pub(crate) fn me(&self) -> &Identity {
+        &self.me
+    }
+
     pub(crate) fn nonce(&mut self) -> [u8; 32] {
         seed(&mut self.rng)
     }
