@@ -285,7 +285,7 @@ impl Run {
                     let who = if self.evil.contains(&n) { "the attacker" } else { "who was out" };
                     faults.push((
                         "read_after_removal",
-                        format!("node {n}, {who}, reads {:?}, meant for {:?}", said.text, said.audience),
+                        format!("node {n} of {:?}, {who}, in its view {:?}, in the founder's {:?}, reads {:?}, meant for {:?}", self.siblings(n), self.members(n), self.members(0), said.text, said.audience),
                     ));
                 }
             }
