@@ -3,6 +3,7 @@
 //! checkers look at what is there.
 
 mod check;
+mod oracle;
 mod plot;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,6 +38,8 @@ pub struct Report {
     pub ciphertexts: u64,
     /// Virtual time from the end of faults to rest, in rounds of 30 s.
     pub heal_rounds: u64,
+    /// Forks that the oracle judged, by the step that decided.
+    pub oracle_forks: BTreeMap<&'static str, u64>,
     /// Kinds of fault in it.
     pub faults: BTreeSet<&'static str>,
     /// Hash over everything that was sent.

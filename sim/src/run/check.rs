@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kith_mls::view;
 
-use super::Run;
+use super::{Run, oracle};
 
 /// Virtual time of one round of healing, ms.
 const ROUND_MS: u64 = 30_000;
@@ -90,6 +90,7 @@ impl Run {
     pub(super) fn check(&mut self) {
         self.count();
         self.check_one_group();
+        self.check_rule();
         self.check_texts();
         if self.world.reused > 0 {
             let n = self.world.reused;
@@ -161,6 +162,47 @@ impl Run {
             if members.contains(&n) && !tainted {
                 self.fault("removed_still_in", format!("node {n} was removed and is a member"));
             }
+        }
+    }
+
+    /// The fork rule as the oracle reads it: every member stands where its facts
+    /// say; no order that holds is open there; what most voted for stands.
+    fn check_rule(&mut self) {
+        let mut forks = BTreeMap::new();
+        for n in 0..self.nodes.len() {
+            let Some(store) = self.world.store(self.nodes[n]) else { continue };
+            let Ok(group) = view::group(&*store, self.group) else { continue };
+            if !group.me_in || group.behind {
+                continue;
+            }
+            let judged = view::facts(&*store, self.group)
+                .map_err(|e| e.to_string())
+                .and_then(|facts| oracle::judge(&facts).map(|verdict| (facts, verdict)));
+            let (facts, verdict) = match judged {
+                Ok(both) => both,
+                Err(why) => {
+                    self.fault("oracle", format!("node {n}: {why}"));
+                    continue;
+                }
+            };
+            if verdict.tip != group.tip {
+                let (stands, should) = (group.tip.hex(), verdict.tip.hex());
+                let contested = facts.contested;
+                self.fault(
+                    "oracle",
+                    format!("node {n} stands in {stands}, should in {should} (contested: {contested})"),
+                );
+            }
+            for order in verdict.open {
+                self.fault("order_open", format!("node {n}: order {} holds and is open", order.hex()));
+            }
+            for at in verdict.undone {
+                self.fault("finality", format!("node {n}: most left {} by another child", at.hex()));
+            }
+            forks.extend(verdict.forks);
+        }
+        for step in forks.into_values() {
+            *self.report.oracle_forks.entry(step.name()).or_default() += 1;
         }
     }
 
