@@ -497,6 +497,10 @@ pub struct Facts {
     pub anchor: StateId,
     /// Where this device stands.
     pub tip: StateId,
+    /// Where it should stand, if it cannot enter that state.
+    pub goal: Option<StateId>,
+    /// Until then it may keep its tip for a new order, Unix ms.
+    pub hold_until: u64,
     /// The fork rule decides; else the history is one line.
     pub contested: bool,
     /// States, the anchor among them.

@@ -173,6 +173,8 @@ pub fn facts(read: &dyn Read, gid: GroupId) -> Result<Facts, EngineError> {
         gid,
         anchor: row.anchor,
         tip: row.tip,
+        goal: row.goal,
+        hold_until: row.hold_until,
         contested: row.contested,
         states: Vec::new(),
         commits: Vec::new(),

@@ -9,7 +9,7 @@ mod plot;
 use std::collections::{BTreeMap, BTreeSet};
 
 use kith_core::api::{Command, Reply};
-use kith_wire::ids::{AccountId, GroupId};
+use kith_wire::ids::{AccountId, GroupId, StateId};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 
@@ -71,6 +71,8 @@ struct Run {
     /// Of these, those whose removal has to hold: by the founder, or their own
     /// wish; and nobody let them in again.
     ordered_out: BTreeSet<usize>,
+    /// Forks that the oracle judged, with the step that decided then.
+    judged: BTreeSet<(StateId, oracle::Step)>,
     report: Report,
 }
 
@@ -141,6 +143,7 @@ impl Run {
             said: Vec::new(),
             gone: BTreeMap::new(),
             ordered_out: BTreeSet::new(),
+            judged: BTreeSet::new(),
             report: Report { seed, ..Report::default() },
         };
         for n in 1..run.nodes.len() {

@@ -13,6 +13,8 @@ const ROUND_MS: u64 = 30_000;
 const ROUNDS_MAX: u64 = 1_200;
 /// Rounds in which nothing may change.
 const STILL: u64 = 3;
+/// Time after a hold in which a node may not have looked again yet, ms.
+const HOLD_SLACK_MS: u64 = 120_000;
 
 impl Run {
     /// The second phase: no more faults, until nothing changes any more.
@@ -168,42 +170,57 @@ impl Run {
     /// The fork rule as the oracle reads it: every member stands where its facts
     /// say; no order that holds is open there; what most voted for stands.
     fn check_rule(&mut self) {
-        let mut forks = BTreeMap::new();
         for n in 0..self.nodes.len() {
             let Some(store) = self.world.store(self.nodes[n]) else { continue };
             let Ok(group) = view::group(&*store, self.group) else { continue };
             if !group.me_in || group.behind {
                 continue;
             }
-            let judged = view::facts(&*store, self.group)
-                .map_err(|e| e.to_string())
-                .and_then(|facts| oracle::judge(&facts).map(|verdict| (facts, verdict)));
-            let (facts, verdict) = match judged {
-                Ok(both) => both,
-                Err(why) => {
-                    self.fault("oracle", format!("node {n}: {why}"));
-                    continue;
-                }
-            };
-            if verdict.tip != group.tip {
-                let (stands, should) = (group.tip.hex(), verdict.tip.hex());
-                let contested = facts.contested;
-                self.fault(
-                    "oracle",
-                    format!("node {n} stands in {stands}, should in {should} (contested: {contested})"),
-                );
-            }
+            let Some(verdict) = self.ask_oracle(n, u64::MAX) else { continue };
             for order in verdict.open {
                 self.fault("order_open", format!("node {n}: order {} holds and is open", order.hex()));
             }
             for at in verdict.undone {
                 self.fault("finality", format!("node {n}: most left {} by another child", at.hex()));
             }
-            forks.extend(verdict.forks);
         }
-        for step in forks.into_values() {
+        for (_, step) in &self.judged {
             *self.report.oracle_forks.entry(step.name()).or_default() += 1;
         }
+    }
+
+    /// Whether a node stands, or knows that it should stand, where the oracle
+    /// says, at any time; unless it may be keeping its tip for a new order.
+    pub(super) fn ask_oracle(&mut self, n: usize, now_ms: u64) -> Option<oracle::Verdict> {
+        let store = self.world.store(self.nodes[n])?;
+        let facts = match view::facts(&*store, self.group) {
+            Ok(facts) => facts,
+            Err(kith_mls::EngineError::UnknownGroup) => return None,
+            Err(e) => {
+                self.fault("oracle", format!("node {n}: {e}"));
+                return None;
+            }
+        };
+        if facts.hold_until.saturating_add(HOLD_SLACK_MS) > now_ms {
+            return None;
+        }
+        let verdict = match oracle::judge(&facts) {
+            Ok(verdict) => verdict,
+            Err(why) => {
+                self.fault("oracle", format!("node {n}: {why}"));
+                return None;
+            }
+        };
+        let stands = facts.goal.unwrap_or(facts.tip);
+        if verdict.tip != stands {
+            let (stands, should, contested) = (stands.hex(), verdict.tip.hex(), facts.contested);
+            self.fault(
+                "oracle",
+                format!("node {n} stands in {stands}, should in {should} (contested: {contested})"),
+            );
+        }
+        self.judged.extend(verdict.forks.clone());
+        Some(verdict)
     }
 
     /// INV-2, INV-9: who stayed a member all the time has every text of
