@@ -287,10 +287,9 @@ impl<'a> Oracle<'a> {
             let Some(before) = n.checked_sub(1) else { return false };
             let found = chain.get(&before).zip(prev).and_then(|(links, id)| links.get(&id));
             match found {
-                None => return false,
                 Some(Link::Order(o)) => (n, prev) = (before, o.prev),
                 Some(Link::Mark(m)) if m.at == order.at => break,
-                Some(Link::Mark(_)) => return false,
+                None | Some(Link::Mark(_)) => return false,
             }
         }
         self.marks(&order.device).iter().all(|m| m.n > order.n || !self.is_below(m.at, order.at))
