@@ -23,6 +23,8 @@ const ALL_VOTE: usize = 64;
 const PER_DEVICE: usize = 4;
 /// Commits on one state that are kept.
 const PER_STATE: usize = 64;
+/// Epoch of a role that no commit gave.
+const NOT_GIVEN: u64 = u64::MAX;
 
 /// What chose one child among several.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,7 +80,7 @@ pub(super) fn judge(facts: &Facts) -> Result<Verdict, String> {
     let mut forks = BTreeMap::new();
     let tip = oracle.best(facts.anchor, &mut forks);
     let tip_state = oracle.states.get(&tip).copied().ok_or("the tip is no state")?;
-    let open = oracle.held().filter(|(_, o)| oracle.is_open(o, tip_state)).map(|(id, _)| id).collect();
+    let open = oracle.held().filter(|(_, o)| Oracle::is_open(o, tip_state)).map(|(id, _)| id).collect();
     let effective = oracle.held().map(|(id, _)| id).collect();
     let undone = oracle.undone(tip);
     Ok(Verdict { tip, effective, open, forks, undone })
@@ -205,16 +207,19 @@ impl<'a> Oracle<'a> {
         state.members.iter().find(|(_, d, _)| d == device).map(|(.., account)| *account)
     }
 
-    /// Role of an account and the epoch in which it was given. Where nobody is
-    /// above `member`, one of them is the owner.
+    /// Role of an account and the epoch in which it was given, if a commit gave
+    /// it. Where nobody is above `member`, one of them is the owner.
     fn role(&self, state: &StateFact, account: &AccountId) -> (Role, u64) {
-        let entry = |a: &AccountId| state.ext.roles.get(a).map_or((Role::Member, 0), |r| (r.role, r.epoch));
+        let entry = |a: &AccountId| match state.ext.roles.get(a) {
+            Some(r) if r.role > Role::Member => (r.role, r.epoch),
+            _ => (Role::Member, NOT_GIVEN),
+        };
         let accounts = Self::accounts(state);
         let flat = accounts.iter().all(|a| entry(a).0 == Role::Member);
         if flat && state.ext.kind == ConversationKind::Group {
             let first = accounts.iter().min_by_key(|a| rank(&self.facts.gid, 0, a));
             if first == Some(account) {
-                return (Role::Owner, 0);
+                return (Role::Owner, NOT_GIVEN);
             }
         }
         entry(account)
@@ -242,10 +247,6 @@ impl<'a> Oracle<'a> {
             })
             .filter(|m| self.states.get(&m.at).is_some_and(|s| Self::account_at(s, device).is_some()))
             .collect()
-    }
-
-    fn all_marks(&self) -> Vec<&Mark> {
-        self.chains.keys().flat_map(|d| self.marks(d)).collect()
     }
 
     // Orders.
@@ -297,11 +298,13 @@ impl<'a> Oracle<'a> {
 
     fn is_allowed(&self, order: &Order, at: &StateFact) -> bool {
         let (role, _) = self.role(at, &order.issuer);
-        match order.order {
-            OrderKind::Add => role >= at.ext.policy.add,
-            OrderKind::Leave => self.is_free(order),
-            OrderKind::Remove | OrderKind::Demote => {
-                let Some(target) = Self::target_account(at, &order.target) else { return false };
+        match (order.order, order.target) {
+            (OrderKind::Add, _) => role >= at.ext.policy.add,
+            (OrderKind::Leave, target) => target == Target::Account(order.issuer),
+            // Roles are of accounts.
+            (OrderKind::Demote, Target::Device(_)) => false,
+            (OrderKind::Remove | OrderKind::Demote, target) => {
+                let Some(target) = Self::target_account(at, &target) else { return false };
                 target == order.issuer
                     || (role >= at.ext.policy.remove
                         && self.standing(at, &order.issuer) < self.standing(at, &target))
@@ -310,12 +313,16 @@ impl<'a> Oracle<'a> {
     }
 
     /// The last number of a device's chain that an order leaves standing, for
-    /// orders: never below what its issuer's device had acknowledged before.
+    /// orders: never below what its issuer's device had acknowledged before. An
+    /// empty cut voids nothing; of a device that another does not name, all.
     fn cut_for_orders(&self, order: &Order, device: &DeviceId) -> Option<u64> {
-        let (_, stated) = order.cut.get(device)?;
+        if order.cut.is_empty() {
+            return None;
+        }
+        let stated = order.cut.get(device).map_or(0, |(_, n)| *n);
         let own = self.marks(&order.device);
         let had = own.iter().filter(|m| m.n < order.n).filter_map(|m| m.changed.get(device));
-        had.map(|(_, n)| *n).max().max(Some(*stated))
+        had.map(|(_, n)| *n).max().max(Some(stated))
     }
 
     /// The same for votes: also not below what most accounts of the state that
@@ -326,8 +333,9 @@ impl<'a> Oracle<'a> {
         let accounts = Self::accounts(at);
         let mut had: Vec<u64> = Vec::new();
         for account in &accounts {
-            let devices = at.members.iter().filter(|(.., a)| a == account).map(|(_, d, _)| d);
-            let marks = devices.flat_map(|d| self.marks(d));
+            let everywhere = self.facts.states.iter().flat_map(|s| &s.members);
+            let devices: BTreeSet<_> = everywhere.filter(|(.., a)| a == account).map(|(_, d, _)| d).collect();
+            let marks = devices.into_iter().flat_map(|d| self.marks(d));
             had.push(marks.filter_map(|m| m.changed.get(device)).map(|(_, n)| *n).max().unwrap_or(0));
         }
         had.sort_unstable();
@@ -418,15 +426,12 @@ impl<'a> Oracle<'a> {
     }
 
     /// Whether a state has not carried an order out: the target is in the tree,
-    /// or still in its role.
-    fn is_open(&self, order: &Order, state: &StateFact) -> bool {
-        let target = Self::target_account(state, &order.target);
-        if order.order != OrderKind::Demote {
-            return target.is_some();
-        }
-        let given = target.and_then(|a| state.ext.roles.get(&a));
-        let at = self.states.get(&order.at).map_or(0, |s| s.epoch);
-        given.is_some_and(|r| r.role > Role::Member && r.epoch <= at)
+    /// or still has a role. Who lets it in or appoints it again has to lift the
+    /// order.
+    fn is_open(order: &Order, state: &StateFact) -> bool {
+        let Some(target) = Self::target_account(state, &order.target) else { return false };
+        let role = state.ext.roles.get(&target).map_or(Role::Member, |r| r.role);
+        order.order != OrderKind::Demote || role > Role::Member
     }
 
     // Votes.
@@ -436,12 +441,17 @@ impl<'a> Oracle<'a> {
         state.members.iter().filter(|(.., a)| a == account).min().map(|(_, device, _)| *device)
     }
 
-    /// Marks of an account's voter at a state that no cut voids.
+    /// Marks of a device of an account that no cut voids.
+    fn uncut(&self, account: &AccountId, device: &DeviceId) -> Vec<&Mark> {
+        let cuts = self.removals().filter(|o| Self::is_about(o, account, device));
+        let cut = cuts.filter_map(|o| self.cut_for_votes(o, device)).min().unwrap_or(u64::MAX);
+        self.marks(device).into_iter().filter(|m| m.n <= cut).collect()
+    }
+
+    /// Those of an account's voter at a state.
     fn votes(&self, state: &StateFact, account: &AccountId) -> Vec<&Mark> {
-        let Some(voter) = Self::voter(state, account) else { return Vec::new() };
-        let cuts = self.removals().filter(|o| Self::is_about(o, account, &voter));
-        let cut = cuts.filter_map(|o| self.cut_for_votes(o, &voter)).min().unwrap_or(u64::MAX);
-        self.marks(&voter).into_iter().filter(|m| m.n <= cut).collect()
+        let voter = Self::voter(state, account);
+        voter.map(|voter| self.uncut(account, &voter)).unwrap_or_default()
     }
 
     /// The child of a state that an account voted for first.
@@ -476,12 +486,10 @@ impl<'a> Oracle<'a> {
         let (mut bad, mut good) = (0, 0);
         for account in self.electorate(state).iter().filter(|a| **a != commit.account) {
             let votes = self.votes(state, account);
-            let calls = votes.iter().flat_map(|m| &m.bad);
+            let mut calls = votes.iter().flat_map(|m| &m.bad);
             if self.first(state, account) == Some(commit.child) {
                 good += 1;
-            } else if votes.iter().any(|m| self.is_at_or_below(m.at, commit.child)) {
-                // Who has stood there cannot call it bad.
-            } else if calls.into_iter().any(|b| self.child_of.get(&b.commit) == Some(&commit.child)) {
+            } else if calls.any(|b| self.child_of.get(&b.commit) == Some(&commit.child)) {
                 bad += 1;
             }
         }
@@ -491,9 +499,14 @@ impl<'a> Oracle<'a> {
     /// Marks of other accounts, on a commit or below it, protect it from the
     /// caps.
     fn is_protected(&self, commit: &CommitFact) -> bool {
-        self.all_marks().iter().any(|m| {
-            self.is_at_or_below(m.at, commit.child)
-                && Self::account_at(self.states[&m.at], &m.device) != Some(commit.account)
+        let under = |m: &&&Mark| self.is_at_or_below(m.at, commit.child);
+        self.chains.keys().any(|device| {
+            let marks = self.marks(device);
+            let others = marks.iter().filter(under).filter_map(|m| {
+                let account = Self::account_at(self.states[&m.at], device)?;
+                (account != commit.account).then_some((m.n, account))
+            });
+            others.into_iter().any(|(n, account)| self.uncut(&account, device).iter().any(|m| m.n == n))
         })
     }
 
@@ -550,7 +563,7 @@ impl<'a> Oracle<'a> {
         let electorate = self.electorate(state).len();
         let open = |k: &CommitFact| {
             let end = self.states[&ends[&k.child]];
-            self.held().filter(|(_, o)| self.is_open(o, end)).count()
+            self.held().filter(|(_, o)| Self::is_open(o, end)).count()
         };
         let mut step = Step::Live;
         if kids.len() > 1 {
