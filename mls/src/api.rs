@@ -486,3 +486,63 @@ pub struct Topics {
     /// Older ones, to poll hourly.
     pub old: Vec<TopicSecret>,
 }
+
+/// All that this device has stored of a group and that bears on the choice
+/// between branches, from its anchor on: for whoever wants to judge anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// Group.
+    pub gid: GroupId,
+    /// Where the known history begins.
+    pub anchor: StateId,
+    /// Where this device stands.
+    pub tip: StateId,
+    /// Where it should stand, if it cannot enter that state.
+    pub goal: Option<StateId>,
+    /// Until then it may keep its tip for a new order, Unix ms.
+    pub hold_until: u64,
+    /// The fork rule decides; else the history is one line.
+    pub contested: bool,
+    /// States, the anchor among them.
+    pub states: Vec<StateFact>,
+    /// Commits between these states.
+    pub commits: Vec<CommitFact>,
+    /// Marks as they were signed; the own ones too.
+    pub marks: Vec<Vec<u8>>,
+    /// Orders as they were signed.
+    pub orders: Vec<Vec<u8>>,
+    /// Second objects under one number: the proof of it.
+    pub rivals: Vec<Vec<u8>>,
+    /// For devices that signed two objects under one number: that number.
+    pub mutes: BTreeMap<DeviceId, u64>,
+}
+
+/// A known state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateFact {
+    /// Its id.
+    pub id: StateId,
+    /// Its epoch.
+    pub epoch: u64,
+    /// Settings.
+    pub ext: GroupExt,
+    /// Leaf, device and account of each member.
+    pub members: Vec<(u32, DeviceId, AccountId)>,
+}
+
+/// A known valid commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommitFact {
+    /// Its id.
+    pub id: CommitId,
+    /// State that it leaves.
+    pub parent: StateId,
+    /// State that it leads to.
+    pub child: StateId,
+    /// Author.
+    pub account: AccountId,
+    /// The author's device.
+    pub device: DeviceId,
+    /// Orders that it carries.
+    pub orders: Vec<OrderId>,
+}

@@ -25,9 +25,9 @@ mod valid;
 pub mod view;
 
 pub use api::{
-    Add, Bundle, Change, Committed, DeviceKeys, Duties, EngineError, ExtBytes, GroupView, Intent, Joined,
-    Joiner, MemberView, Outcome, Readd, ReceivedEvent, Resealed, SentEvent, TipChange, TopicSecret, Topics,
-    WelcomeInfo,
+    Add, Bundle, Change, CommitFact, Committed, DeviceKeys, Duties, EngineError, ExtBytes, Facts, GroupView,
+    Intent, Joined, Joiner, MemberView, Outcome, Readd, ReceivedEvent, Resealed, SentEvent, StateFact,
+    TipChange, TopicSecret, Topics, WelcomeInfo,
 };
 pub use engine::{Engine, ORPHAN_BYTES_MAX, ORPHANS_MAX, PACKAGES_MAX, packages_left};
 pub use kith_rule::mutant;

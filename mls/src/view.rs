@@ -1,13 +1,15 @@
 //! Reading a group without an engine: for the API's snapshots and for the
 //! core. Nothing here changes anything.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use kith_store::{Key, Read, Table};
 use kith_wire::crypto::Secret;
 use kith_wire::group::{OrderKind, Target};
 use kith_wire::ids::{AccountId, CommitId, DeviceId, EventId, GroupId, OrderId, StateId};
 
 use crate::EngineError;
-use crate::api::{Duties, GroupView, MemberView, TopicSecret, Topics};
+use crate::api::{CommitFact, Duties, Facts, GroupView, MemberView, StateFact, TopicSecret, Topics};
 use crate::rows;
 
 /// The group at its tip.
@@ -182,6 +184,61 @@ pub fn commits(read: &dyn Read, gid: GroupId) -> Result<(Vec<CommitView>, u64), 
         }
     }
     Ok((out, row.switches))
+}
+
+/// All facts that bear on the choice between branches, as they are stored,
+/// from the anchor on.
+pub fn facts(read: &dyn Read, gid: GroupId) -> Result<Facts, EngineError> {
+    let row = rows::group(read, &gid)?.ok_or(EngineError::UnknownGroup)?;
+    let mut facts = Facts {
+        gid,
+        anchor: row.anchor,
+        tip: row.tip,
+        goal: row.goal,
+        hold_until: row.hold_until,
+        contested: row.contested,
+        states: Vec::new(),
+        commits: Vec::new(),
+        marks: Vec::new(),
+        orders: rows::orders(read, &gid)?,
+        rivals: Vec::new(),
+        mutes: BTreeMap::new(),
+    };
+    let missing = |what: &str| EngineError::Broken(format!("a {what} is missing"));
+    let mut open = vec![row.anchor];
+    let mut seen = BTreeSet::new();
+    while let Some(id) = open.pop() {
+        if !seen.insert(id) {
+            continue;
+        }
+        let state = rows::state(read, &gid, &id)?.ok_or_else(|| missing("state"))?;
+        for id in &state.row.children {
+            let c = rows::commit(read, id)?.ok_or_else(|| missing("commit"))?;
+            open.push(c.child);
+            facts.commits.push(CommitFact {
+                id: *id,
+                parent: c.parent,
+                child: c.child,
+                account: c.account,
+                device: c.device,
+                orders: c.orders,
+            });
+        }
+        let members = state.members.iter().map(|m| (m.leaf, m.device, m.account)).collect();
+        facts.states.push(StateFact { id, epoch: state.row.epoch, ext: state.ext, members });
+    }
+    let mut devices: BTreeSet<DeviceId> = rows::devices(read, &gid)?.into_iter().collect();
+    devices.insert(row.me);
+    for device in devices {
+        let name = rows::pair(&gid, &device.0);
+        let marks = rows::numbered(read, Table::Marks, &name, 0, usize::MAX)?;
+        facts.marks.extend(marks.into_iter().map(|(_, bytes)| bytes));
+        facts.rivals.extend(read.get(Key::of(Table::Marks, &rows::rival(&gid, &device)))?);
+        if let Some(n) = rows::device(read, &gid, &device)?.and_then(|d| d.mute) {
+            facts.mutes.insert(device, n);
+        }
+    }
+    Ok(facts)
 }
 
 fn topic(read: &dyn Read, state: StateId) -> Result<Option<TopicSecret>, EngineError> {

@@ -60,7 +60,7 @@ fn invariant(counter: &str) -> &'static str {
         "diverged" | "at_rest" | "put_out" => "INV-1",
         "lost" => "INV-2",
         "oracle" => "INV-3",
-        "removed_still_in" => "INV-5",
+        "removed_still_in" | "order_open" => "INV-5",
         "nonce_reuse" => "INV-6",
         "duplicated" => "INV-9",
         "unbounded" => "INV-10",

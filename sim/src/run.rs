@@ -4,6 +4,7 @@
 
 pub mod attack;
 mod check;
+mod oracle;
 mod plot;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kith_core::api::{Command, Reply};
 use kith_store::MemoryStore;
 use kith_wire::group::Target;
-use kith_wire::ids::{AccountId, CommitId, DeviceId, GroupId};
+use kith_wire::ids::{AccountId, CommitId, DeviceId, GroupId, StateId};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 
@@ -41,6 +42,8 @@ pub struct Report {
     pub ciphertexts: u64,
     /// Virtual time from the end of faults to rest, in rounds of 30 s.
     pub heal_rounds: u64,
+    /// Forks that the oracle judged, by the step that decided.
+    pub oracle_forks: BTreeMap<&'static str, u64>,
     /// Kinds of fault in it.
     pub faults: BTreeSet<&'static str>,
     /// What people did, in their order: for who looks into one seed.
@@ -98,6 +101,8 @@ struct Run {
     old_disk: Option<(usize, MemoryStore)>,
     /// Commits that the others make while an old one is kept back.
     commits_before: u32,
+    /// Forks that the oracle judged, with the step that decided then.
+    judged: BTreeSet<(StateId, oracle::Step)>,
     report: Report,
 }
 
@@ -210,6 +215,7 @@ impl Run {
             strict: false,
             old_disk: None,
             commits_before: 12,
+            judged: BTreeSet::new(),
             report: Report { seed, ..Report::default() },
         };
         for n in 1..run.nodes.len() {

@@ -50,6 +50,9 @@ const ZEROS: &[&str] = &[
     "nonce_reuse",
     "removed_still_in",
     "read_after_removal",
+    "oracle",
+    "order_open",
+    "finality",
     "put_out",
     "authority",
     "forged",
@@ -138,6 +141,14 @@ fn sum(reports: &[Report], seeds: u64, floors: bool) -> bool {
             held = false;
             println!("  below its floor of {floor}");
         }
+    }
+    let mut steps: BTreeMap<&str, u64> = BTreeMap::new();
+    for (step, n) in reports.iter().flat_map(|r| &r.oracle_forks) {
+        *steps.entry(step).or_default() += n;
+    }
+    println!("sim.oracle_forks: {}", steps.values().sum::<u64>());
+    for (step, n) in steps {
+        println!("sim.oracle_forks.{step}: {n}");
     }
     println!("sim.heal_rounds_max: {}", reports.iter().map(|r| r.heal_rounds).max().unwrap_or(0));
     let mut kinds: BTreeMap<(&str, &str), u64> = BTreeMap::new();

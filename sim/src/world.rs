@@ -169,6 +169,12 @@ impl World {
         Now { wall_ms: now.wall_ms.saturating_add_signed(skew), ..now }
     }
 
+    /// A node's wall clock, Unix ms.
+    #[must_use]
+    pub fn wall_at(&self, node: NodeIndex) -> u64 {
+        self.now_at(node.0).wall_ms
+    }
+
     /// Sets a node's wall clock off.
     pub fn skew(&mut self, node: NodeIndex, ms: i64) {
         if let Some(p) = self.parties.get_mut(node.0) {

@@ -8,7 +8,7 @@ use kith_store::{Range, Read as _, Table};
 use kith_wire::group::{CommitEnvelope, Role};
 use kith_wire::signed::Raw;
 
-use super::Run;
+use super::{Run, oracle};
 
 /// Virtual time of one round of healing, ms.
 const ROUND_MS: u64 = 30_000;
@@ -16,6 +16,8 @@ const ROUND_MS: u64 = 30_000;
 const ROUNDS_MAX: u64 = 1_200;
 /// Rounds in which nothing may change.
 const STILL: u64 = 3;
+/// Time after a hold in which a node may not have looked again yet, ms.
+const HOLD_SLACK_MS: u64 = 120_000;
 
 impl Run {
     /// The second phase: no more faults, until nothing changes any more.
@@ -96,6 +98,7 @@ impl Run {
         self.check_one_group();
         self.check_commits();
         self.check_bounds();
+        self.check_rule();
         self.check_texts();
         if self.world.reused > 0 {
             let n = self.world.reused;
@@ -256,6 +259,62 @@ impl Run {
         }
     }
 
+    /// The fork rule as the oracle reads it: every member stands where its facts
+    /// say; no order that holds is open there; what most voted for stands.
+    fn check_rule(&mut self) {
+        for n in self.honest() {
+            let Some(store) = self.world.store(self.nodes[n]) else { continue };
+            let Ok(group) = view::group(&*store, self.group) else { continue };
+            if !group.me_in || group.behind {
+                continue;
+            }
+            let Some(verdict) = self.ask_oracle(n, u64::MAX) else { continue };
+            for order in verdict.open {
+                self.fault("order_open", format!("node {n}: order {} holds and is open", order.hex()));
+            }
+            for at in verdict.undone {
+                self.fault("finality", format!("node {n}: most left {} by another child", at.hex()));
+            }
+        }
+        for (_, step) in &self.judged {
+            *self.report.oracle_forks.entry(step.name()).or_default() += 1;
+        }
+    }
+
+    /// Whether a node stands, or knows that it should stand, where the oracle
+    /// says, at any time; unless it may be keeping its tip for a new order.
+    pub(super) fn ask_oracle(&mut self, n: usize, now_ms: u64) -> Option<oracle::Verdict> {
+        let store = self.world.store(self.nodes[n])?;
+        let facts = match view::facts(&*store, self.group) {
+            Ok(facts) => facts,
+            Err(kith_mls::EngineError::UnknownGroup) => return None,
+            Err(e) => {
+                self.fault("oracle", format!("node {n}: {e}"));
+                return None;
+            }
+        };
+        if facts.hold_until.saturating_add(HOLD_SLACK_MS) > now_ms {
+            return None;
+        }
+        let verdict = match oracle::judge(&facts) {
+            Ok(verdict) => verdict,
+            Err(why) => {
+                self.fault("oracle", format!("node {n}: {why}"));
+                return None;
+            }
+        };
+        let stands = facts.goal.unwrap_or(facts.tip);
+        if verdict.tip != stands {
+            let (stands, should, contested) = (stands.hex(), verdict.tip.hex(), facts.contested);
+            self.fault(
+                "oracle",
+                format!("node {n} stands in {stands}, should in {should} (contested: {contested})"),
+            );
+        }
+        self.judged.extend(verdict.forks.clone());
+        Some(verdict)
+    }
+
     /// INV-2, INV-9: who stayed a member all the time has every text of
     /// everybody who did, once; nobody reads what was said without them.
     fn check_texts(&mut self) {
@@ -277,15 +336,18 @@ impl Run {
                 if stayed && said.audience.contains(&n) && !has {
                     faults.push(("lost", format!("node {n} lacks {:?}", said.text)));
                 }
-                let outside =
-                    self.gone.contains_key(&n) && !said.audience.contains(&n) && !said.audience.is_empty();
+                // What an account may read, all its devices may.
+                let own = self.siblings(n);
+                let outside = self.gone.contains_key(&n)
+                    && !said.audience.iter().any(|a| own.contains(a))
+                    && !said.audience.is_empty();
                 let barred = self.ordered_out.contains(&n)
                     && said.barred.iter().any(|(b, times)| *b == n && self.gone.get(b) == Some(times));
                 if has && (outside || barred) {
                     let who = if self.evil.contains(&n) { "the attacker" } else { "who was out" };
                     faults.push((
                         "read_after_removal",
-                        format!("node {n} of {:?}, {who}, in its view {:?}, in the founder's {:?}, reads {:?}, meant for {:?}", self.siblings(n), self.members(n), self.members(0), said.text, said.audience),
+                        format!("node {n}, {who}, reads {:?}, meant for {:?}", said.text, said.audience),
                     ));
                 }
             }

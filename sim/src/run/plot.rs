@@ -94,6 +94,11 @@ impl Run {
             self.deed(n, chosen);
             let pause = u64::from(self.below(4_000));
             self.world.run(pause);
+            let one = n as usize % self.nodes.len();
+            let now = self.world.wall_at(self.nodes[one]);
+            if !self.evil.contains(&one) {
+                let _verdict = self.ask_oracle(one, now);
+            }
         }
     }
 
