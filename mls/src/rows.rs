@@ -482,6 +482,18 @@ pub(crate) fn numbered_down(
     numbers(read.scan(Range { table, name, from: &[], to: None, reverse: true, limit })?)
 }
 
+/// The highest numbered row of one (table, name) up to a number.
+pub(crate) fn numbered_up_to(
+    read: &dyn Read,
+    table: Table,
+    name: &[u8],
+    to: u64,
+) -> Result<Option<(u64, Vec<u8>)>, EngineError> {
+    let end = to.checked_add(1).map(u64::to_be_bytes);
+    let to = end.as_ref().map(<[u8; 8]>::as_slice);
+    Ok(numbers(read.scan(Range { table, name, from: &[], to, reverse: true, limit: 1 })?)?.pop())
+}
+
 /// An event by its id: device, number, row.
 pub(crate) fn event(
     read: &dyn Read,

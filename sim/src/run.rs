@@ -299,6 +299,10 @@ impl Run {
         let command = Command::SetRole { group: self.group, account: self.accounts[of], role };
         // A refusal is an answer like any other.
         let answer = self.world.ask(self.nodes[by], command).is_ok();
+        if answer && role == kith_core::view::Role::Admin {
+            let all = self.siblings(of);
+            self.appointed.extend(all);
+        }
         self.tell(format!("{by} makes {of} {role:?}: {answer}"));
     }
 

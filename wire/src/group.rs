@@ -19,7 +19,7 @@ pub use objects::{
     BadCommit, CommitEnvelope, CommitMeta, CommitReason, Mark, Order, OrderKind, PackedReadd, ReaddReq,
     Target,
 };
-pub use sync::Hello;
+pub use sync::{ChainEnd, Hello};
 
 use crate::cbor::WireError;
 use crate::ids::{self, AccountId, CommitId, GroupId, MarkId, OrderId, StateId};

@@ -276,6 +276,17 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
+    /// How far this device has another's chain, as its marks say: those that
+    /// count.
+    pub(crate) fn acked_of(&self, device: &DeviceId) -> Option<u64> {
+        let Some(mute) = self.mute else { return self.acked.get(device).map(|had| had.1) };
+        let marks = self.entries.range(..mute).flat_map(|(_, rivals)| rivals.values());
+        let said = marks.filter_map(|e| match e {
+            Entry::Mark(m) => m.acks.get(device).map(|had| had.1),
+            Entry::Order(..) => None,
+        });
+        said.chain(self.floor.get(device).map(|had| had.1)).max()
+    }
     fn mute_from(&mut self, n: u64) {
         self.mute = Some(self.mute.map_or(n, |m| m.min(n)));
     }

@@ -296,7 +296,7 @@ fn acknowledged_by_most(
         .filter(|a| Some(**a) != target)
         .filter_map(|a| {
             let devices = history.devices.get(a)?;
-            let of = |d: &DeviceId| history.chains.get(d).and_then(|c| c.acked.get(device)).map(|had| had.1);
+            let of = |d: &DeviceId| history.chains.get(d).and_then(|c| c.acked_of(device));
             devices.iter().filter_map(of).max()
         })
         .collect();

@@ -24,6 +24,8 @@ use crate::rows::{self, State};
 
 /// Commits of the past that a bundle tries to bring, in this order.
 const PASTS: [usize; 7] = [64, 32, 16, 8, 4, 2, 1];
+/// Commits of other branches that a bundle brings at most.
+const ASIDE_MAX: usize = 64;
 /// A bundle with a past is at most this large: it has to fit an inbox entry
 /// beside the Welcome.
 const PAST_BYTES_MAX: usize = limits::ENTRY_BYTES_MAX - (24 << 10);
@@ -70,10 +72,12 @@ impl Ctx<'_, '_> {
             };
             shortest = past.commits.len();
             let Some(checkpoint) = self.checkpoint_of(past.from)? else { continue };
-            let states: BTreeSet<StateId> =
+            let mut states: BTreeSet<StateId> =
                 past.commits.iter().map(|(_, state)| *state).chain([past.from]).collect();
             let mut envelopes = Vec::new();
-            for (commit, _) in &past.commits {
+            let aside = self.branches_of_orders(&states)?;
+            states.extend(aside.iter().map(|(_, state)| *state));
+            for (commit, _) in past.commits.iter().chain(&aside) {
                 let row = rows::commit(self.tx, commit)?.ok_or_else(|| broken("a commit is missing"))?;
                 envelopes.push(ByteVec::from(row.envelope));
             }
@@ -100,6 +104,32 @@ impl Ctx<'_, '_> {
         }
         past.commits.reverse();
         Ok((!past.commits.is_empty()).then_some(past))
+    }
+
+    /// Commits of other branches that lead from these states to those in which
+    /// orders were given: an order counts for nobody who does not know where.
+    fn branches_of_orders(
+        &mut self,
+        known: &BTreeSet<StateId>,
+    ) -> Result<Vec<(CommitId, StateId)>, EngineError> {
+        let mut known = known.clone();
+        let mut out = Vec::new();
+        for bytes in self.stored_orders()? {
+            let order: kith_wire::group::Order = Raw::from_bytes(&bytes)?.body()?;
+            let mut branch = Vec::new();
+            let mut at = order.at;
+            while !known.contains(&at) && branch.len() + out.len() < ASIDE_MAX {
+                let Some(state) = self.state(&at)? else { break };
+                let (Some(parent), Some(commit)) = (state.row.parent, state.row.commit) else { break };
+                branch.push((commit, at));
+                at = parent;
+            }
+            if known.contains(&at) {
+                known.extend(branch.iter().map(|(_, state)| *state));
+                out.extend(branch.into_iter().rev());
+            }
+        }
+        Ok(out)
     }
 
     /// Signed marks that count as votes in any of these states, oldest first:

@@ -264,7 +264,7 @@ impl Ctx<'_, '_> {
         let added: Vec<(AccountId, DeviceId)> =
             plan.packages.iter().take(change.adds.len()).map(|(_, m)| (m.account, m.device)).collect();
         for (account, device) in added {
-            let against = self.orders_against(&account, &device)?;
+            let against = self.orders_to_lift(&account, &device)?;
             if !against.is_empty() {
                 lifted.entry(account).or_default().extend(against);
             }

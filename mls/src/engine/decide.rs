@@ -288,6 +288,38 @@ impl Ctx<'_, '_> {
         self.orders_that_hold(|o| o.kind != OrderKind::Demote && who.contains(&o.target))
     }
 
+    /// Orders on the way to the tip that took somebody out and that no order
+    /// on this way lifts: one on another branch is not known to everybody who
+    /// will read the commit that lets them in.
+    pub(super) fn orders_to_lift(
+        &mut self,
+        account: &AccountId,
+        device: &DeviceId,
+    ) -> Result<Vec<OrderId>, EngineError> {
+        if !self.row().contested {
+            return Ok(Vec::new());
+        }
+        let who = [Target::Account(*account), Target::Device(*device)];
+        let (mut against, mut lifts) = (Vec::new(), Vec::new());
+        for order in self.history()?.orders() {
+            match order.kind {
+                OrderKind::Add if !order.lifts.is_empty() => lifts.push((order.at, order.lifts.clone())),
+                OrderKind::Remove | OrderKind::Leave if who.contains(&order.target) => against.push(order.id),
+                _ => {}
+            }
+        }
+        let tip = self.row().tip;
+        for (at, lifted) in lifts {
+            if !against.is_empty() && self.is_ancestor(&at, &tip)? {
+                against.retain(|o| !lifted.contains(o));
+            }
+        }
+        let held = self.orders_against(account, device)?;
+        against.retain(|o| !held.contains(o));
+        against.extend(held);
+        Ok(against)
+    }
+
     /// Orders that hold and make an account a plain member.
     pub(super) fn demotions_of(&mut self, account: &AccountId) -> Result<Vec<OrderId>, EngineError> {
         let who = Target::Account(*account);

@@ -244,7 +244,7 @@ impl Ctx<'_, '_> {
     }
 
     /// Whether `above` is `below` or one of its ancestors, as far as is looked.
-    fn is_ancestor(&mut self, above: &StateId, below: &StateId) -> Result<bool, EngineError> {
+    pub(super) fn is_ancestor(&mut self, above: &StateId, below: &StateId) -> Result<bool, EngineError> {
         let mut at = Some(*below);
         for _ in 0..BACK_MAX {
             match at {

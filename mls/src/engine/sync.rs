@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kith_store::{Key, Read, Table};
-use kith_wire::group::{Hello, kinds, order_id};
+use kith_wire::group::{ChainEnd, Hello, kinds, mark_id, order_id};
 use kith_wire::ids::{AccountId, CommitId, DeviceId, GroupId, StateId};
 use kith_wire::object::Versioned as _;
 use kith_wire::signed::Raw;
@@ -19,6 +19,8 @@ const HEADS_MAX: usize = 64;
 const BACK_MAX: usize = 1024;
 /// Commits that somebody is told of who is out, so as to see it.
 const STRANDED_MAX: usize = 64;
+/// Marks that are given again to somebody who has others of the same device.
+const REVIEW_MARKS: u64 = 64;
 /// Rows looked at per device in one answer.
 const SCAN_MAX: usize = 1024;
 
@@ -68,14 +70,14 @@ pub(super) fn hello(read: &dyn Read, gid: GroupId) -> Result<Vec<u8>, EngineErro
     }
     let (mut vv, mut marks) = (BTreeMap::new(), BTreeMap::new());
     vv.insert(row.me, row.seq);
-    marks.insert(row.me, row.mark_n);
+    marks.insert(row.me, chain_end(read, &gid, &row.me, row.mark_n)?);
     for device in rows::devices(read, &gid)?.into_iter().take(kith_wire::limits::DEVICES_PER_GROUP_MAX - 1) {
         let Some(known) = rows::device(read, &gid, &device)? else { continue };
         if let Some(seq) = known.events.contiguous() {
             vv.insert(device, seq);
         }
         if let Some(n) = known.chain.contiguous() {
-            marks.insert(device, n);
+            marks.insert(device, chain_end(read, &gid, &device, n)?);
         }
     }
     let hello = Hello {
@@ -90,6 +92,17 @@ pub(super) fn hello(read: &dyn Read, gid: GroupId) -> Result<Vec<u8>, EngineErro
         marks,
     };
     Ok(hello.to_bytes())
+}
+
+/// A device's chain up to a number, as it is known here.
+fn chain_end(read: &dyn Read, gid: &GroupId, device: &DeviceId, n: u64) -> Result<ChainEnd, EngineError> {
+    let name = rows::pair(gid, &device.0);
+    let mut tag = [0; 16];
+    if let Some((_, mark)) = rows::numbered_up_to(read, Table::Marks, &name, n)? {
+        let id = mark_id(&Raw::from_bytes(&mark)?);
+        tag.copy_from_slice(&id.0[..16]);
+    }
+    Ok(ChainEnd { n, tag })
 }
 
 /// Objects for one answer, until the budget is used up.
@@ -153,7 +166,13 @@ pub(super) fn answer(
                 return Ok(out.objects);
             }
         }
-        let from = hello.marks.get(device).map_or(0, |n| n.saturating_add(1));
+        let from = match hello.marks.get(device) {
+            Some(end) if chain_end(read, &gid, device, end.n)?.tag == end.tag => end.n.saturating_add(1),
+            // It has other marks of that device than we: somewhere before, it
+            // signed two under one number.
+            Some(end) => end.n.saturating_sub(REVIEW_MARKS),
+            None => 0,
+        };
         for (_, mark) in rows::numbered(read, Table::Marks, &rows::pair(&gid, &device.0), from, SCAN_MAX)? {
             let wanted = stranded.is_some() || mark_is_for(&mut states, &mark, &account)?;
             if wanted && !out.add(mark) {

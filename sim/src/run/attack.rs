@@ -138,6 +138,12 @@ impl Run {
         self.gone.entry(who).or_default();
     }
 
+    /// Another admin, if there is one.
+    fn peer_admin(&self) -> usize {
+        let fit = |n: &usize| self.appointed.contains(n) && self.members(*n).contains(n);
+        self.honest().into_iter().find(fit).unwrap_or(0)
+    }
+
     fn wall(&self) -> u64 {
         self.world.now().wall_ms
     }
@@ -173,9 +179,11 @@ impl Run {
     }
 
     /// Changes by others while the attacker looks on.
+    /// The one who changes it is no higher than the attacker.
     fn others_go_on(&mut self, times: u32) {
+        let by = self.peer_admin();
         for n in 0..times {
-            self.rename(0, &format!("on {n}"));
+            self.rename(by, &format!("on {n}"));
             self.world.run(4_000);
         }
     }
@@ -188,7 +196,11 @@ impl Run {
             return self.rewind();
         }
         let Some(who) = self.traitor() else { return false };
-        if matches!(attack, Attack::StaleAdmin | Attack::BackdatedOrder) {
+        let as_admin = matches!(
+            attack,
+            Attack::StaleAdmin | Attack::BackdatedOrder | Attack::WithheldBranch | Attack::CommitDrip
+        );
+        if as_admin {
             self.set_role(0, who, Role::Admin);
             self.world.run(5_000);
         }
@@ -232,8 +244,11 @@ impl Run {
         Some(())
     }
 
+    /// The founder is alone when it removes the attacker, whose commits all
+    /// others have by then.
     fn race_removal(&mut self, who: usize) -> Option<()> {
         let mut puppet = self.puppet(who)?;
+        self.alone(0, true);
         let command = Command::RemoveMember { group: self.group, account: self.accounts[who] };
         if self.world.ask(self.nodes[0], command).is_ok() {
             self.report.removals += 1;
@@ -246,7 +261,19 @@ impl Run {
             race.extend(objects(&done));
         }
         self.show_all(who, &race);
+        self.world.run(8_000);
+        self.alone(0, false);
         Some(())
+    }
+
+    /// Cuts one off from all others, or ends that.
+    fn alone(&mut self, who: usize, yes: bool) {
+        for n in self.honest().into_iter().filter(|n| *n != who) {
+            self.world.reachable(self.nodes[who], self.nodes[n], !yes);
+        }
+        for relay in self.relays.clone() {
+            self.world.relay_reachable(self.nodes[who], relay, !yes);
+        }
     }
 
     fn equivocation(&mut self, who: usize) -> Option<()> {
@@ -329,14 +356,13 @@ impl Run {
             return None;
         }
         let mut puppet = self.puppet(who)?;
-        let mut helper = self.puppet(friend)?;
-        let at = self.below(3) as u8;
-        puppet.engine.garble().set(at, 3, true);
+        let helper = self.puppet(friend)?;
+        // All of it: the colluder's voice says that it could be opened.
+        puppet.engine.garble().set(0, 1, false);
         let now = self.wall();
         let done = puppet.commit(now, &Change::default());
         let Ok(done) = done else { return Some(()) };
         self.note_rogue(done.commit);
-        helper.ingest(now, &done.envelope);
         let (n, prev) = helper.chain_end();
         let (vote, _) = helper.mark(n + 1, prev, done.state);
         self.show_all(who, &objects(&done));
@@ -356,7 +382,8 @@ impl Run {
             }
             // On the state before the one that the others are about to make.
             let mut drop = self.twin(&puppet);
-            self.rename(0, &format!("drip {n}"));
+            let by = self.peer_admin();
+            self.rename(by, &format!("drip {n}"));
             self.world.run(3_000);
             let now = self.wall();
             if let Ok(done) = drop.commit(now, &Change::default()) {

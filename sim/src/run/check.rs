@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kith_mls::view;
 use kith_store::{Range, Read as _, Table};
-use kith_wire::group::{CommitEnvelope, Role};
+use kith_wire::group::{CommitEnvelope, Role, Target};
 use kith_wire::signed::Raw;
 
 use super::{Run, oracle};
@@ -95,6 +95,7 @@ impl Run {
     /// All checkers.
     pub(super) fn check(&mut self) {
         self.count();
+        self.show_facts();
         self.check_one_group();
         self.check_commits();
         self.check_bounds();
@@ -184,6 +185,64 @@ impl Run {
                 self.fault("removed_still_in", format!("node {n} was removed and is a member"));
             }
         }
+    }
+
+    fn show_facts(&self) {
+        if std::env::var_os("KITH_SIM_FACTS").is_some() {
+            for of in self.honest() {
+                println!("{}", self.facts_of(of));
+            }
+        }
+    }
+
+    fn facts_of(&self, n: usize) -> String {
+        let Some(facts) = self.world.store(self.nodes[n]).and_then(|s| view::facts(&*s, self.group).ok())
+        else {
+            return String::new();
+        };
+        let mut out = format!(
+            "node {n}: anchor {} tip {} states {}\n",
+            facts.anchor.hex(),
+            facts.tip.hex(),
+            facts.states.len()
+        );
+        let mut at = facts.tip;
+        while let Some(c) = facts.commits.iter().find(|c| c.child == at) {
+            let by = self.devices.iter().position(|d| *d == c.device);
+            let epoch = facts.states.iter().find(|s| s.id == c.child).map(|s| s.epoch);
+            out += &format!(
+                "{epoch:?}:{}<-{by:?}{:?} ",
+                c.child.hex().get(..4).unwrap_or_default(),
+                c.orders.iter().map(|o| o.hex().get(..8).unwrap_or_default().to_string()).collect::<Vec<_>>()
+            );
+            at = c.parent;
+        }
+        out += "\n";
+        for bytes in &facts.orders {
+            let Ok(raw) = Raw::from_bytes(bytes) else { continue };
+            let Ok(o) = raw.body::<kith_wire::group::Order>() else { continue };
+            let at = facts.states.iter().find(|s| s.id == o.at).map(|s| s.epoch);
+            let mut before = Vec::new();
+            for m in facts.marks.iter().filter_map(|m| Raw::from_bytes(m).ok()) {
+                if let Ok(mark) = m.body::<kith_wire::group::Mark>()
+                    && mark.device == o.device
+                    && mark.n < o.n
+                    && mark.n + 4 > o.n
+                {
+                    before.push((mark.n, facts.states.iter().find(|s| s.id == mark.at).map(|s| s.epoch)));
+                }
+            }
+            let by = self.devices.iter().position(|d| *d == o.device);
+            out += &format!(
+                "   order {} {:?} by {by:?} n {} at epoch {at:?} lifts {:?} marks before {before:?} target {:?}\n",
+                kith_wire::group::order_id(&raw).hex().get(..8).unwrap_or_default(),
+                o.order,
+                o.n,
+                o.lifts.len(),
+                self.accounts.iter().position(|a| Target::Account(*a) == o.target)
+            );
+        }
+        out
     }
 
     fn open_orders(&self) -> String {

@@ -131,6 +131,10 @@ impl Run {
     /// A calm world with one attack in it.
     pub(super) fn play(&mut self, script: &Script) {
         self.commits_before = script.commits_before;
+        for n in [1, 2] {
+            self.set_role(0, n, Role::Admin);
+            self.world.run(3_000);
+        }
         for n in 0..4 {
             let who = self.pick();
             self.say_as(who, n);

@@ -41,9 +41,23 @@ pub struct Hello {
     /// Hash over its order ids, ascending.
     #[cbor(n(7), with = "minicbor::bytes")]
     pub orders: [u8; 32],
-    /// Highest mark number per device.
+    /// How far it has each device's chain of marks and orders.
     #[n(8)]
-    pub marks: BTreeMap<DeviceId, u64>,
+    pub marks: BTreeMap<DeviceId, ChainEnd>,
+}
+
+/// How far somebody has a device's chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct ChainEnd {
+    /// Highest number without a gap.
+    #[n(0)]
+    pub n: u64,
+    /// The first bytes of the id of the last mark up to there; zeros if there
+    /// is none. A device that showed different marks to different members is
+    /// found out by it.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub tag: [u8; 16],
 }
 
 object! { Hello: kinds::SYNC_HELLO, fields [0, 1, 2, 3, 4, 5, 6, 7, 8], check Self::bounds }
