@@ -227,7 +227,6 @@ impl Run {
         }
         run.together("the members did not find together without any fault")?;
         run.more_devices()?;
-        run.appoint();
         Ok(run)
     }
 

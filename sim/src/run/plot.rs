@@ -52,6 +52,7 @@ enum Deed {
 impl Run {
     /// The first phase: deeds and faults, one after the other.
     pub(super) fn trouble(&mut self) {
+        self.appoint();
         let rough = self.below(3);
         self.world.faults = Faults {
             delay_ms: (1, [50, 400, 4_000][rough as usize]),
@@ -141,10 +142,9 @@ impl Run {
             self.rename(0, &format!("calm {n}"));
             self.world.run(4_000);
             if n == 1 {
-                let who = self.nodes.len() - 1;
-                if self.siblings(who).len() == 1 {
-                    self.old_disk = self.world.store(self.nodes[who]).map(|s| (who, s.fork()));
-                }
+                let alone = |who: &usize| self.siblings(*who).len() == 1;
+                let who = (3..self.nodes.len()).rev().find(alone).unwrap_or(3);
+                self.old_disk = self.world.store(self.nodes[who]).map(|s| (who, s.fork()));
             }
         }
         if !self.attack(script.attack, true) {
