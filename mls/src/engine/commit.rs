@@ -104,7 +104,7 @@ impl Ctx<'_, '_> {
         self.choose()?;
         let mut outcomes = self.out.split_off(before);
         let mut marks = plan.marks;
-        if self.row().tip == child.id {
+        if self.row().tip == child.id && child.row.me_in {
             // The author knows that it moved.
             outcomes.retain(|o| !matches!(o, crate::Outcome::Tip(_)));
             marks.push(self.make_mark()?);

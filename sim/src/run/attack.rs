@@ -528,9 +528,6 @@ impl Run {
         let mut puppet = self.puppet(who)?;
         let now = self.wall();
         let done = rogue::seated(identity, || puppet.forbidden(now, &Change::default()));
-        if let Err(e) = &done {
-            println!("seat {e}");
-        }
         if let Ok(done) = done {
             self.note_rogue(done.commit);
             self.show_all(who, &objects(&done));
