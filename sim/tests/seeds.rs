@@ -1,7 +1,9 @@
-//! Seeds: some of the first ones, and each that ever failed (`seeds.txt`).
+//! Seeds: the first sixty, and each that ever failed (`seeds.txt`).
 //! `cargo xtask sim --seeds N` runs as many as wanted.
 
-use kith_sim::run::seed;
+use kith_sim::run::attack::SCRIPTS;
+use kith_sim::run::{Report, scenario, seed};
+use kith_sim::{Mutant, mutant};
 
 fn hold(seeds: impl IntoIterator<Item = u64>) {
     for one in seeds {
@@ -10,14 +12,22 @@ fn hold(seeds: impl IntoIterator<Item = u64>) {
     }
 }
 
-#[test]
-fn the_first_seeds_hold() {
-    hold(1..=6);
+macro_rules! first_seeds {
+    ($($name:ident: $from:expr;)*) => {
+        $(#[test]
+        fn $name() {
+            hold($from..$from + 10);
+        })*
+    };
 }
 
-#[test]
-fn some_more_seeds_hold() {
-    hold(7..=12);
+first_seeds! {
+    seeds_from_1_hold: 1;
+    seeds_from_11_hold: 11;
+    seeds_from_21_hold: 21;
+    seeds_from_31_hold: 31;
+    seeds_from_41_hold: 41;
+    seeds_from_51_hold: 51;
 }
 
 /// Every seed of the list, one in `parts` of them.
@@ -43,4 +53,36 @@ fn one_seed_gives_one_trace() {
     let (one, again, other) = (seed(41), seed(41), seed(42));
     assert_eq!(one.trace, again.trace);
     assert_ne!(one.trace, other.trace);
+}
+
+/// Every attack once in a calm world; the long ones have a command of their
+/// own.
+#[test]
+fn attacks_do_not_succeed() {
+    for script in SCRIPTS.iter().filter(|s| s.commits_before < 100) {
+        let report = scenario(script, 1);
+        assert!(!report.skipped, "{}: nobody could play it", script.name);
+        assert!(report.faulty.is_empty(), "{}: {:?}", script.name, report.faulty);
+    }
+}
+
+/// Controls: with a defence missing, the checks find something.
+#[test]
+fn missing_defences_are_noticed() {
+    let notices = |missing: Mutant, run: &dyn Fn() -> Report| {
+        mutant::set(&[missing]);
+        let report = run();
+        mutant::set(&[]);
+        assert!(!report.faulty.is_empty(), "nobody noticed that {missing:?}");
+    };
+    notices(Mutant::ImageRewound, &|| seed(2));
+    for (name, missing) in [
+        ("forged-tags", Mutant::UnsignedEnvelope),
+        ("self-promotion", Mutant::AnyWelcome),
+        ("seat-swap", Mutant::SeatChanges),
+        ("race-removal", Mutant::OrdersLapse),
+    ] {
+        let script = SCRIPTS.iter().find(|s| s.name == name).expect("it is a script");
+        notices(missing, &|| scenario(script, 1));
+    }
 }
