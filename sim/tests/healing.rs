@@ -77,6 +77,8 @@ fn a_device_that_was_left_behind_says_so_until_it_is_back() {
         world.ask(a, Command::RenameGroup { group, title: format!("Alone {i}") }).unwrap();
         world.run(1_000);
     }
+    let text = Command::SendText { group, text: "Alone".into(), reply_to: None, key: "alone".into() };
+    world.ask(a, text).unwrap();
     assert!(told(&mut world, a, &group).iter().all(Option::is_none));
     for other in [b, c] {
         world.reachable(a, other, true);
@@ -86,6 +88,9 @@ fn a_device_that_was_left_behind_says_so_until_it_is_back() {
     let asked: Vec<Option<u32>> = said.iter().map(|c| c.as_ref().map(|c| c.asked)).collect();
     assert_eq!(asked, [Some(0), Some(2), None], "{said:?}");
     assert!(said.iter().flatten().all(|c| c.next_at.is_some() == (c.asked > 0)), "{said:?}");
+    for at in [b, c] {
+        assert_eq!(world.texts(at, &group), ["Alone"], "what was written meanwhile arrives");
+    }
     let lines = lines(&world, a, &group);
     let back = lines.iter().position(|l| l == "back: ").unwrap_or_else(|| panic!("{lines:?}"));
     assert!(lines[back..].contains(&"renamed: , Quartet".to_owned()), "{lines:?}");

@@ -222,10 +222,10 @@ export const en = {
     joined: (a: readonly string[]) => `${arg(a, 0)} added you to this group`,
     not_applied: (a: readonly string[]) =>
       a.length > 0 ? `Not applied, because somebody changed the group at the same moment: ${a.join(", ")}. Try again.` : "A change was not applied, because somebody changed the group at the same moment. Try again.",
-    again: "Your change lost against another one that somebody made at the same moment. It is being made again",
+    again: "Your change lost against another one made at the same moment, and is being made again",
     role: (a: readonly string[]) => roleSentence(arg(a, 0), arg(a, 1), a[2]),
     heir: (a: readonly string[]) => `${arg(a, 0)} is the owner now, because nobody else has a role`,
-    back: "This device had fallen behind. It has caught up with the group",
+    back: "This device had fallen behind, and has caught up with the group",
     withdrawn_added: (a: readonly string[]) => `Adding ${arg(a, 0)} was taken back, because somebody changed the group at the same moment`,
     withdrawn_removed: (a: readonly string[]) =>
       `${arg(a, 0)} is in the group again until the removal is carried out anew, because somebody changed the group at the same moment`,
@@ -251,7 +251,7 @@ export const en = {
     show: "Show message",
     remove: (author: string) => `Remove ${author}…`,
     dismiss: "Dismiss",
-    settled: (reporter: string, author: string) => `${reporter} reported a message of ${author}. You have settled it`,
+    settled: (reporter: string, author: string) => `${reporter} reported a message of ${author}, and you settled it`,
     unit: (head: string, quote: string, reason: string) => `${head}: “${quote}”.${reason === "" ? "" : ` Reason: ${reason}`}`,
     news: (author: string) => `Reported a message of ${author} to you.`,
   },
