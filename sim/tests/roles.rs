@@ -100,6 +100,40 @@ fn who_made_whom_what_stands_in_every_timeline() {
     assert!(member(&world, a, &group, c).is_none());
 }
 
+/// With nobody above `member` left, one of the members is the owner, is told
+/// so everywhere, and keeps that when giving others a role.
+#[test]
+fn a_group_without_roles_gets_an_owner() {
+    let mut world = World::new(9);
+    let all = ["Alice", "Bob", "Carol"].map(|n| world.node(n).unwrap());
+    let [a, b, c] = all;
+    let group = group(&mut world, &all);
+    world.ask(a, Command::LeaveGroup { group }).unwrap();
+    world.run(60_000);
+    for (at, times) in [(a, 1), (b, 1), (c, 1)] {
+        assert_eq!(count(&world, at, &group, "left: Alice, Alice"), times, "{:?}", lines(&world, at, &group));
+    }
+    let (heir, other, names) = match member(&world, b, &group, b).unwrap().role {
+        Role::Owner => (b, c, ["Bob", "Carol"]),
+        _ => (c, b, ["Carol", "Bob"]),
+    };
+    for at in [b, c] {
+        assert_eq!(
+            count(&world, at, &group, &format!("heir: {}", names[0])),
+            1,
+            "{:?}",
+            lines(&world, at, &group)
+        );
+    }
+    assert!(!member(&world, heir, &group, heir).unwrap().may_make_member, "there is nothing to lay down");
+    set(&mut world, heir, group, other, Role::Admin);
+    for at in [b, c] {
+        let role = |who| member(&world, at, &group, who).unwrap().role;
+        assert_eq!((role(heir), role(other)), (Role::Owner, Role::Admin));
+        assert_eq!(count(&world, at, &group, &format!("role: {}, {}, admin", names[0], names[1])), 1);
+    }
+}
+
 /// Whatever a person is not offered is refused, whatever is offered is done.
 #[test]
 fn what_is_offered_is_what_the_group_takes() {

@@ -78,6 +78,11 @@ pub(crate) fn say(
     let (were, are) = (roles(before), roles(&after));
     let mut said = Said { ctx, live, group };
 
+    if !view.me_in {
+        // What else changed is no concern of somebody who is out.
+        out(&mut said, &ordered, by, how)?;
+        return Ok(Vec::new());
+    }
     let mut came = Vec::new();
     for account in are.keys().filter(|a| !were.contains_key(a)) {
         people::learn_account(said.ctx, account)?;
@@ -119,6 +124,20 @@ pub(crate) fn say(
         Ordered::save_all(&mut said.ctx.tx, &group, ordered);
     }
     Ok(came)
+}
+
+/// This account is out. That it left by itself it was told as it asked to.
+fn out(
+    said: &mut Said<'_, '_>,
+    ordered: &[Ordered],
+    by: Option<AccountId>,
+    how: How<'_>,
+) -> Result<(), StoreError> {
+    let me = said.ctx.me.account();
+    if how.left.contains(&me) {
+        return Ok(());
+    }
+    said.of(issuer_of(ordered, &me, false, how.by).or(by), me, "removed", Vec::new())
 }
 
 /// Somebody's role is another one: 0 owner, 1 admin, 2 member.

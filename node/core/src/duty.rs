@@ -93,9 +93,7 @@ pub(crate) fn act(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<
     if duties.behind {
         return find_back(ctx, live, group);
     }
-    if live.duties.asked.remove(&group).is_some() {
-        Asking::delete(&mut ctx.tx, &group);
-    }
+    live.duties.asked.remove(&group);
     let readds = to_let_in(ctx, live, group)?;
     let alone = ctx.engine.view(&ctx.tx, group)?.members.len() < 2;
     let refresh = now.wall_ms >= duties.update_at && !alone;

@@ -14,7 +14,7 @@ use crate::changes::{self, How};
 use crate::ctx::Ctx;
 use crate::live::{Live, Timer};
 use crate::rights::Rights;
-use crate::rows::{self, Conversation, Early, Entry, GroupInfo, MemberInfo, Ordered, Sent};
+use crate::rows::{self, Asking, Conversation, Early, Entry, GroupInfo, MemberInfo, Ordered, Sent};
 use crate::timeline::{self, NewEntry};
 use crate::{delivery, people};
 
@@ -499,7 +499,11 @@ fn refresh_info(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<Gr
     if rows::admins(&ctx.tx, &group)? != admins {
         rows::set_admins(&mut ctx.tx, &group, &admins);
     }
-    if GroupInfo::load(&ctx.tx, &group)?.as_ref() != Some(&info) {
+    let held = GroupInfo::load(&ctx.tx, &group)?;
+    if held.as_ref().is_some_and(|held| held.behind && !info.behind) {
+        Asking::delete(&mut ctx.tx, &group);
+    }
+    if held.as_ref() != Some(&info) {
         info.save(&mut ctx.tx, &group);
         crate::report::look_again(ctx, live, &group)?;
         if let Some(home) = rows::home(&ctx.tx, &group)? {
