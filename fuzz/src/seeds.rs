@@ -5,7 +5,7 @@ use ed25519_dalek::SigningKey;
 use kith_wire::contact::{ContactAnswer, ContactRequest, ContactUpdate, Introduction, Verdict};
 use kith_wire::content::{ReadUpTo, Text};
 use kith_wire::crypto::Secret;
-use kith_wire::group::{CommitEnvelope, CommitMeta, CommitReason, GroupExt, Object, ReaddReq, kinds};
+use kith_wire::group::{CommitEnvelope, CommitMeta, CommitReason, GroupExt, Object, ReaddReq, Report, kinds};
 use kith_wire::identity::{
     Credential, Device, DeviceCard, Profile, RelayHint, RevokeByAccount, RevokeByRecovery, Rotate, Rotation,
 };
@@ -339,12 +339,26 @@ fn groups() -> Vec<Vec<u8>> {
         parent: StateId([2; 32]),
         message: vec![7; 40],
     };
+    let report = Report {
+        kind: kinds::REPORT,
+        version: 1,
+        gid,
+        to: DeviceId([2; 32]),
+        to_inbox: TopicId([3; 32]),
+        device: DeviceId([4; 32]),
+        event: EventId([5; 32]),
+        author: AccountId([6; 32]),
+        quote: "Buy now".into(),
+        reason: "Spam".into(),
+        at: 7,
+    };
     let text = Text { text: "héllo".into(), reply_to: Some(EventId([1; 32])) };
     let read = ReadUpTo { devices: vec![(DeviceId([1; 32]), 7)] };
     let mut out = vec![
         meta.to_bytes(),
         readd.to_bytes(),
         commit.to_bytes(),
+        report.to_bytes(),
         GroupExt::group(AccountId([5; 32]), "tea", vec![hint()]).to_bytes(),
         GroupExt::direct(Vec::new()).to_bytes(),
         text.to_bytes(),

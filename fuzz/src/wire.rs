@@ -138,6 +138,7 @@ fn groups(bytes: &[u8]) {
     body::<group::Order>(bytes);
     body::<group::ReaddReq>(bytes);
     body::<group::WelcomeEnv>(bytes);
+    body::<group::Report>(bytes);
     object::<group::CommitMeta>(bytes);
     object::<group::EventEnvelope>(bytes);
     object::<group::JoinBundle>(bytes);

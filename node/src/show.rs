@@ -60,6 +60,14 @@ pub(crate) fn message(message: &Message) -> String {
             let args: Vec<String> = args.iter().map(|a| line(a)).collect();
             format!("{at}  * {author} {} {}", line(code), args.join(", "))
         }
+        Content::Report { author_name, quote, reason, open, .. } => {
+            let of = line(author_name);
+            let (quote, reason) = (line(quote), line(reason));
+            let state = if *open { "" } else { " (settled)" };
+            format!("{at}  ! {author} reported a message of {of}{state}: {quote}\n    {reason}")
+                .trim_end()
+                .to_owned()
+        }
         Content::Newer => format!("{at}  {author}: (this needs a newer Kith)"),
     }
 }

@@ -85,10 +85,13 @@ fn unlocked() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(conversations::details, conversations::rename, conversations::delete))
         .routes(routes!(conversations::add_members))
         .routes(routes!(conversations::remove_member))
+        .routes(routes!(conversations::set_role))
         .routes(routes!(conversations::leave))
         .routes(routes!(conversations::messages, conversations::send))
         .routes(routes!(conversations::delivery))
         .routes(routes!(conversations::retry))
+        .routes(routes!(conversations::report))
+        .routes(routes!(conversations::settle_report))
         .routes(routes!(conversations::read))
         .routes(routes!(conversations::typing))
 }

@@ -10,6 +10,7 @@ mod event;
 mod ext;
 mod join;
 mod objects;
+mod report;
 mod sync;
 
 pub use event::{Event, EventEnvelope, SignedEvent};
@@ -19,6 +20,7 @@ pub use objects::{
     BadCommit, CommitEnvelope, CommitMeta, CommitReason, Mark, Order, OrderKind, PackedReadd, ReaddReq,
     Target,
 };
+pub use report::Report;
 pub use sync::{ChainEnd, Hello};
 
 use crate::cbor::WireError;
@@ -49,6 +51,8 @@ pub mod kinds {
     pub const JOIN_BUNDLE: u16 = 9;
     /// [`super::Hello`].
     pub const SYNC_HELLO: u16 = 11;
+    /// [`super::Report`].
+    pub const REPORT: u16 = 12;
 }
 
 /// A body of any signed object or event envelope, told apart by its form.

@@ -38,6 +38,8 @@ labels! {
     INVITE_PROOF = "kith/invite/proof/v1";
     /// Seed of an invite's delivery token key.
     INVITE_TOKEN = "kith/invite/token/v1";
+    /// Report of a message, as its row is named.
+    ID_REPORT = "kith/id/report/v1";
     /// Proof of work of a contact request without a token.
     ID_WORK = "kith/id/work/v1";
     /// Checksum of a community link.
@@ -124,6 +126,8 @@ labels! {
     SIG_READD = "kith/sig/readd/v1";
     /// Device card by its device.
     SIG_DEVICE_CARD = "kith/sig/device-card/v1";
+    /// Report of a message by a member's device.
+    SIG_REPORT = "kith/sig/report/v1";
     /// Welcome envelope by the inviting device.
     SIG_WELCOME = "kith/sig/welcome/v1";
     /// Key package record by its device.

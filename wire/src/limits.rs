@@ -26,6 +26,10 @@ pub const ADDR_BYTES_MAX: usize = 256;
 pub const NAME_BYTES_MAX: usize = 128;
 /// Bytes (UTF-8) of "about" texts and request greetings.
 pub const ABOUT_BYTES_MAX: usize = 1024;
+/// Bytes (UTF-8) that a report quotes of the message.
+pub const REPORT_QUOTE_BYTES_MAX: usize = 1024;
+/// Bytes (UTF-8) of a report's reason.
+pub const REPORT_REASON_BYTES_MAX: usize = 1024;
 /// Devices of one account in one group.
 pub const DEVICES_PER_ACCOUNT_MAX: usize = 10;
 /// Devices in one group.

@@ -190,6 +190,22 @@ pub enum Command {
         /// The message.
         event: EventId,
     },
+    /// Report a message to the group's admins.
+    Report {
+        /// The conversation.
+        group: GroupId,
+        /// The message.
+        event: EventId,
+        /// What there is to say to it; may be empty.
+        reason: String,
+    },
+    /// Put a report of a member aside, on this device.
+    SettleReport {
+        /// The conversation.
+        group: GroupId,
+        /// The report's row.
+        report: EventId,
+    },
     /// The person has seen everything up to a place.
     MarkRead {
         /// The conversation.

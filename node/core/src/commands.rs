@@ -15,7 +15,7 @@ use crate::groups::{self, Reject};
 use crate::live::{Live, Timer};
 use crate::outbox::ROWS_MAX;
 use crate::rows::{self, Conversation, Entry, Sent};
-use crate::{membership, network, people, text, timeline, view};
+use crate::{membership, network, people, report, text, timeline, view};
 
 /// Relays that a person may name.
 const OWN_RELAYS_MAX: usize = 8;
@@ -100,6 +100,8 @@ pub(crate) fn run(ctx: &mut Ctx<'_>, live: &mut Live, command: Command) -> Resul
             return send_text(ctx, live, &group, text, reply_to, &key);
         }
         Command::Retry { group, event } => return retry(ctx, live, &group, &event),
+        Command::Report { group, event, reason } => report::send(ctx, live, &group, event, &reason)?,
+        Command::SettleReport { group, report } => report::settle(ctx, live, &group, &report)?,
         Command::MarkRead { group, position } => mark_read(ctx, live, &group, position)?,
         Command::Typing { group } => typing(ctx, live, &group)?,
     }
@@ -119,7 +121,7 @@ fn find(ctx: &Ctx<'_>, id: &GroupId) -> Result<Conversation, Refusal> {
 }
 
 /// A conversation in which something can still be done.
-fn active(ctx: &Ctx<'_>, id: &GroupId) -> Result<Conversation, Refusal> {
+pub(crate) fn active(ctx: &Ctx<'_>, id: &GroupId) -> Result<Conversation, Refusal> {
     let c = find(ctx, id)?;
     match c.standing {
         rows::STANDING_ACTIVE => Ok(c),
@@ -279,6 +281,11 @@ fn set_role(
         ));
     }
     let mut ext = view.ext;
+    let me = ctx.me.account();
+    if view.role == Role::Owner && !ext.roles.contains_key(&me) && account != me {
+        // Who is owner because nobody else had a role stays it.
+        ext.roles.insert(me, RoleEntry { role: Role::Owner, epoch: view.epoch + 1 });
+    }
     if role == Role::Member {
         ext.roles.remove(&account);
     } else {

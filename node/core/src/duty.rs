@@ -17,6 +17,7 @@ use crate::api::Event;
 use crate::ctx::Ctx;
 use crate::groups::{self, Reject};
 use crate::live::{Live, Timer};
+use crate::rows::Asking;
 use crate::{membership, people, rows, timeline};
 
 /// How much later each device acts than one before it in line that is linked
@@ -82,9 +83,8 @@ pub(crate) fn asked(
 
 /// Does what is due in a group.
 pub(crate) fn act(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<(), Reject> {
-    for outcome in ctx.engine.look(&mut ctx.tx, ctx.now.wall_ms, group)? {
-        groups::apply(ctx, live, group, outcome)?;
-    }
+    let outcomes = ctx.engine.look(&mut ctx.tx, ctx.now.wall_ms, group)?;
+    groups::apply_all(ctx, live, group, outcomes)?;
     let duties = kith_mls::view::duties(&ctx.tx, group)?;
     let now = ctx.now;
     if duties.behind || duties.tainted {
@@ -159,12 +159,17 @@ fn find_back(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<(), R
         members.into_iter().partition(|(_, d)| live.links.of_device(d).is_some());
     let from = (times as usize * ASKED_AT_ONCE) % far.len().max(1);
     near.extend(far.iter().cycle().skip(from).take(far.len().min(ASKED_AT_ONCE)));
+    let mut asking = Asking::load(&ctx.tx, &group)?;
     for (account, device) in near.into_iter().take(ASKED_AT_ONCE * 2) {
         if people::reach(&ctx.tx, &device)?.is_some() {
             crate::inbox::send(ctx, live, account, device, &request)?;
+            asking.note(account);
         }
     }
     let wait = ASK_MS.0.saturating_mul(1 << times.min(8)).min(ASK_MS.1);
+    asking.next_at = ctx.now.wall_ms + wait;
+    asking.save(&mut ctx.tx, &group);
+    live.changed.extend(rows::home(&ctx.tx, &group)?);
     live.duties.asked.insert(group, (times + 1, now + wait));
     live.at(now + wait, Timer::Duty(group));
     Ok(())
@@ -230,7 +235,12 @@ pub(crate) fn again(
         membership::want(ctx, live, group, &gone);
     }
     // Removals are orders: they hold on every branch.
-    let (Some(before), Some(after)) = (&intent.ext_before, &intent.ext_after) else { return Ok(()) };
+    let (Some(before), Some(after)) = (&intent.ext_before, &intent.ext_after) else {
+        if !gone.is_empty() {
+            timeline::notice(ctx, live, &group, me, "again", Vec::new())?;
+        }
+        return Ok(());
+    };
     let (before, after) = (GroupExt::from_bytes(&before.0)?, GroupExt::from_bytes(&after.0)?);
     let now = &view.ext;
     let mut wanted = now.clone();
@@ -249,10 +259,14 @@ pub(crate) fn again(
     }
     let changed = before.policy != after.policy || before.relays != after.relays;
     let done = wanted != *now || (!changed && before.roles == after.roles);
-    let made = if wanted == *now {
-        Ok(())
-    } else {
+    let remade = wanted != *now;
+    if remade || !gone.is_empty() {
+        timeline::notice(ctx, live, &group, me, "again", Vec::new())?;
+    }
+    let made = if remade {
         membership::commit(ctx, live, group, Change { ext: Some(wanted), ..Change::default() })
+    } else {
+        Ok(())
     };
     match made {
         Ok(()) if done => Ok(()),

@@ -3,16 +3,18 @@
 
 use std::collections::BTreeMap;
 
-use kith_mls::{EngineError, Outcome, Resealed};
+use kith_mls::{EngineError, Outcome, Resealed, TipChange};
 use kith_store::StoreError;
 use kith_wire::content::{self, ReadUpTo, Text};
 use kith_wire::group::{ConversationKind, Role};
 use kith_wire::ids::{AccountId, DeviceId, EventId, GroupId};
 
 use crate::api::{Event, Refusal};
+use crate::changes::{self, How};
 use crate::ctx::Ctx;
 use crate::live::{Live, Timer};
-use crate::rows::{self, Conversation, Early, Entry, GroupInfo, MemberInfo, Sent};
+use crate::rights::Rights;
+use crate::rows::{self, Asking, Conversation, Early, Entry, GroupInfo, MemberInfo, Ordered, Sent};
 use crate::timeline::{self, NewEntry};
 use crate::{delivery, people};
 
@@ -206,19 +208,45 @@ pub(crate) fn ingest(
         Some(device) => ctx.engine.ingest_from(&mut ctx.tx, now, group, device, object)?,
         None => ctx.engine.ingest(&mut ctx.tx, now, group, object)?,
     };
+    apply_all(ctx, live, group, outcomes)
+}
+
+/// Shows what outcomes mean. However often the group moved, it is looked at
+/// where it stands now.
+pub(crate) fn apply_all(
+    ctx: &mut Ctx<'_>,
+    live: &mut Live,
+    group: GroupId,
+    mut outcomes: Vec<Outcome>,
+) -> Result<(), Reject> {
+    merge_moves(&mut outcomes);
     for outcome in outcomes {
         apply(ctx, live, group, outcome)?;
     }
     Ok(())
 }
 
+/// Makes one move of several, in the place of the first.
+fn merge_moves(outcomes: &mut Vec<Outcome>) {
+    let mut whole: Option<TipChange> = None;
+    for outcome in outcomes.iter() {
+        if let Outcome::Tip(next) = outcome {
+            let mut next = next.clone();
+            if let Some(before) = whole {
+                next.switched |= before.switched;
+                next.left.extend(before.left);
+            }
+            whole = Some(next);
+        }
+    }
+    outcomes.retain_mut(|outcome| match outcome {
+        Outcome::Tip(tip) => whole.take().map(|all| *tip = all).is_some(),
+        _ => true,
+    });
+}
+
 /// Shows what an outcome means.
-pub(crate) fn apply(
-    ctx: &mut Ctx<'_>,
-    live: &mut Live,
-    group: GroupId,
-    outcome: Outcome,
-) -> Result<(), Reject> {
+fn apply(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, outcome: Outcome) -> Result<(), Reject> {
     match outcome {
         Outcome::Event(e) => {
             on_event(ctx, live, group, &e)?;
@@ -233,25 +261,29 @@ pub(crate) fn apply(
         }
         Outcome::Acked { device, up_to_seq } => {
             delivery::acked(ctx, live, group, device, up_to_seq)?;
-            refresh_info(ctx, live, group)?;
+            look_again(ctx, live, group)?;
         }
         Outcome::Resend(events) => {
             crate::duty::send_again(ctx, live, group, &events)?;
         }
         Outcome::OwnCommitLost { intent, .. } => crate::duty::again(ctx, live, group, &intent)?,
-        Outcome::Duties => crate::duty::schedule(ctx, live, group)?,
+        Outcome::Duties => {
+            // It may have fallen behind, or found its way back.
+            look_again(ctx, live, group)?;
+            crate::duty::schedule(ctx, live, group)?;
+        }
         Outcome::Readd { account, device, request } => {
             crate::duty::asked(ctx, live, group, (account, device), request)?;
         }
-        Outcome::Seen { .. } => {
-            refresh_info(ctx, live, group)?;
-        }
+        Outcome::Seen { .. } => look_again(ctx, live, group)?,
         Outcome::Buffered | Outcome::NeedCommits | Outcome::Unreadable => {
             live.at(ctx.now.mono_ms + SYNC_MS, Timer::Sync(group));
         }
-        // Orders make duties; two objects under one number are the engine's
-        // to judge.
-        Outcome::Known | Outcome::Order { .. } | Outcome::Equivocation { .. } => {}
+        Outcome::Order { kind, issuer, target, .. } => {
+            changes::ordered(ctx, &group, kind, issuer, target)?;
+        }
+        // Two objects under one number are the engine's to judge.
+        Outcome::Known | Outcome::Equivocation { .. } => {}
         Outcome::Rejected(why) => return Err(Reject::Invalid(why.to_string())),
     }
     Ok(())
@@ -376,29 +408,11 @@ pub(crate) fn resend(
     }
 }
 
-fn on_tip(
-    ctx: &mut Ctx<'_>,
-    live: &mut Live,
-    group: GroupId,
-    tip: &kith_mls::TipChange,
-) -> Result<(), Reject> {
-    let old = Conversation::load(&ctx.tx, &rows::home(&ctx.tx, &group)?.unwrap_or(group))?;
+fn on_tip(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, tip: &TipChange) -> Result<(), Reject> {
+    let before = GroupInfo::load(&ctx.tx, &group)?;
     refresh(ctx, live, group)?;
-    let by = tip.by;
-    for account in &tip.added {
-        people::learn_account(ctx, account)?;
-        timeline::notice(ctx, live, &group, by, "added", vec![by.to_text(), account.to_text()])?;
-    }
-    for account in &tip.removed {
-        let code = if *account == by || tip.left.contains(account) { "left" } else { "removed" };
-        timeline::notice(ctx, live, &group, by, code, vec![by.to_text(), account.to_text()])?;
-    }
-    if let (Some(old), Some(new)) =
-        (old, Conversation::load(&ctx.tx, &rows::home(&ctx.tx, &group)?.unwrap_or(group))?)
-        && old.title != new.title
-    {
-        timeline::notice(ctx, live, &group, by, "renamed", vec![by.to_text(), new.title])?;
-    }
+    let how = How { by: Some(tip.by), left: &tip.left, switched: tip.switched };
+    changes::say(ctx, live, group, before.as_ref(), how)?;
     Ok(())
 }
 
@@ -437,12 +451,24 @@ pub(crate) fn refresh(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Res
     Ok(())
 }
 
+/// Something beside the tip is different. A tip that moved is told of by an
+/// outcome of its own, with what changed by it.
+fn look_again(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<(), StoreError> {
+    let tip = kith_mls::view::group(&ctx.tx, group).map(|view| view.tip).ok();
+    if GroupInfo::load(&ctx.tx, &group)?.map(|info| info.tip) == tip {
+        refresh_info(ctx, live, group)?;
+    }
+    Ok(())
+}
+
 fn refresh_info(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<GroupInfo, StoreError> {
     let view = match ctx.engine.view(&ctx.tx, group) {
         Ok(view) => view,
         Err(EngineError::Store(e)) => return Err(e),
         Err(e) => return Err(StoreError::Corrupt(e.to_string())),
     };
+    let ordered = Ordered::all(&ctx.tx, &group)?;
+    let mut rights = Rights::new(group, ctx.me.account(), &view);
     let info = GroupInfo {
         epoch: view.epoch,
         tip: view.tip,
@@ -458,12 +484,28 @@ fn refresh_info(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<Gr
                     Role::Moderator | Role::Member => 2,
                 },
                 seen: m.seen,
+                may: rights.with(&m.account, &ordered),
             })
             .collect(),
         relays: view.ext.relays.iter().map(|r| r.name.clone()).collect(),
+        may: rights.group(),
+        behind: view.behind,
+        title: view.ext.policy.title.clone(),
     };
-    if GroupInfo::load(&ctx.tx, &group)?.as_ref() != Some(&info) {
+    let mut admins: Vec<AccountId> =
+        info.members.iter().filter(|m| m.role() != crate::view::Role::Member).map(|m| m.account).collect();
+    admins.sort_unstable();
+    admins.dedup();
+    if rows::admins(&ctx.tx, &group)? != admins {
+        rows::set_admins(&mut ctx.tx, &group, &admins);
+    }
+    let held = GroupInfo::load(&ctx.tx, &group)?;
+    if held.as_ref().is_some_and(|held| held.behind && !info.behind) {
+        Asking::delete(&mut ctx.tx, &group);
+    }
+    if held.as_ref() != Some(&info) {
         info.save(&mut ctx.tx, &group);
+        crate::report::look_again(ctx, live, &group)?;
         if let Some(home) = rows::home(&ctx.tx, &group)? {
             live.changed.insert(home);
         }

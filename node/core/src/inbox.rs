@@ -6,6 +6,7 @@ use kith_wire::group::{BundleRef, kinds as group_kinds};
 use kith_wire::ids::{AccountId, DeviceId, GroupId};
 use kith_wire::signed::Raw;
 
+use crate::changes::{self, How};
 use crate::ctx::Ctx;
 use crate::groups::{self, Reject};
 use crate::live::{Live, Timer};
@@ -42,6 +43,7 @@ pub(crate) fn receive(ctx: &mut Ctx<'_>, live: &mut Live, sealed: &[u8]) -> Resu
         kind if kith_wire::contact::is_contact_kind(kind) => {
             people::on_contact_object(ctx, &object).map_err(|e| Reject::Invalid(e.to_string()))
         }
+        group_kinds::REPORT => crate::report::received(ctx, live, &raw),
         // A commit of a group that rotated its topic: the way to the new one.
         group_kinds::COMMIT => {
             let envelope: kith_wire::group::CommitEnvelope = raw.body()?;
@@ -98,9 +100,7 @@ fn join(ctx: &mut Ctx<'_>, live: &mut Live, welcome: &[u8]) -> Result<(), Reject
         people::learn_account(ctx, account)?;
     }
     groups::publish(ctx, live, group, joined.mark)?;
-    for outcome in joined.outcomes {
-        groups::apply(ctx, live, group, outcome)?;
-    }
+    groups::apply_all(ctx, live, group, joined.outcomes)?;
     introduce(ctx, live, group)?;
     live.at(ctx.now.mono_ms + 300, Timer::Sync(group));
     crate::duty::schedule(ctx, live, group)
@@ -109,11 +109,15 @@ fn join(ctx: &mut Ctx<'_>, live: &mut Live, welcome: &[u8]) -> Result<(), Reject
 /// Goes on in a group that this device had fallen behind in.
 fn back(ctx: &mut Ctx<'_>, live: &mut Live, joined: kith_mls::Joined) -> Result<(), Reject> {
     let group = joined.gid;
+    let before = rows::GroupInfo::load(&ctx.tx, &group)?;
     groups::refresh(ctx, live, group)?;
+    let me = ctx.me.account();
+    timeline::notice(ctx, live, &group, me, "back", Vec::new())?;
+    // Who changed what meanwhile is not known here.
+    let how = How { by: None, left: &[], switched: false };
+    changes::say(ctx, live, group, before.as_ref(), how)?;
     groups::publish(ctx, live, group, joined.mark)?;
-    for outcome in joined.outcomes {
-        groups::apply(ctx, live, group, outcome)?;
-    }
+    groups::apply_all(ctx, live, group, joined.outcomes)?;
     live.at(ctx.now.mono_ms + 300, Timer::Sync(group));
     crate::duty::schedule(ctx, live, group)
 }

@@ -7,6 +7,7 @@
 //! person sees, on any thread, from stored rows alone.
 
 pub mod api;
+mod changes;
 mod commands;
 mod ctx;
 mod delivery;
@@ -24,6 +25,8 @@ mod outbox;
 mod people;
 pub mod read;
 mod relays;
+mod report;
+mod rights;
 #[cfg(feature = "mutants")]
 mod rogue;
 mod rows;

@@ -9,10 +9,12 @@ use kith_wire::group::BundleRef;
 use kith_wire::ids::{AccountId, DeviceId, GroupId};
 use kith_wire::peer::Frame;
 
+use crate::changes::{self, How};
 use crate::ctx::Ctx;
 use crate::groups::{self, Reject};
 use crate::live::{Live, Timer};
-use crate::{delivery, people, rows, timeline};
+use crate::rows::GroupInfo;
+use crate::{delivery, people, rows};
 
 /// How long the first package of a group waits for others to join its commit.
 const GATHER_MS: u64 = 400;
@@ -183,12 +185,11 @@ pub(crate) fn commit(
     mut change: Change,
 ) -> Result<(), Reject> {
     let parent_topic = live.relays.current_topic(&group);
-    let title_before = ctx.engine.view(&ctx.tx, group)?.ext.policy.title;
+    let before = GroupInfo::load(&ctx.tx, &group)?;
     if !change.adds.is_empty() {
         change.cards = people::introductions(ctx, group)?;
     }
     let done = ctx.engine.commit(&mut ctx.tx, ctx.now.wall_ms, group, &change)?;
-    let before = audience_of(ctx, &group, &done.parent)?;
     let alone = rows::audience(&ctx.tx, &group, &done.parent)?.is_empty();
     let at_parent = (group, done.parent, parent_topic);
     let (own_mark, marks_before) = done.marks.split_last().map_or((None, &[][..]), |(l, r)| (Some(l), r));
@@ -205,22 +206,8 @@ pub(crate) fn commit(
         hand_on(ctx, live, group, &done.envelope)?;
     }
     let me = ctx.me.account();
-    // Devices that come back, or leave one by one, change nobody's membership.
-    let now: BTreeSet<AccountId> = audience_of(ctx, &group, &done.state)?;
-    let added: Vec<AccountId> = now.difference(&before).copied().collect();
-    for account in &added {
-        people::learn_account(ctx, account)?;
-        timeline::notice(ctx, live, &group, me, "added", vec![me.to_text(), account.to_text()])?;
-    }
-    for account in before.difference(&now) {
-        let code = if done.left.contains(account) { "left" } else { "removed" };
-        timeline::notice(ctx, live, &group, me, code, vec![me.to_text(), account.to_text()])?;
-    }
-    let title = ctx.engine.view(&ctx.tx, group)?.ext.policy.title;
-    if title != title_before {
-        timeline::notice(ctx, live, &group, me, "renamed", vec![me.to_text(), title])?;
-    }
-    if !added.is_empty() {
+    let how = How { by: Some(me), left: &done.left, switched: false };
+    if !changes::say(ctx, live, group, before.as_ref(), how)?.is_empty() {
         groups::send_early(ctx, live, group)?;
     }
     let parked = done
@@ -242,20 +229,8 @@ pub(crate) fn commit(
         }
     }
     live.at(ctx.now.mono_ms + 200, Timer::Mark(group));
-    for outcome in done.outcomes {
-        groups::apply(ctx, live, group, outcome)?;
-    }
+    groups::apply_all(ctx, live, group, done.outcomes)?;
     crate::duty::schedule(ctx, live, group)
-}
-
-/// Accounts in a state, as the engine knows it.
-fn audience_of(
-    ctx: &Ctx<'_>,
-    group: &GroupId,
-    state: &kith_wire::ids::StateId,
-) -> Result<BTreeSet<AccountId>, Reject> {
-    let all = kith_mls::view::audience(&ctx.tx, *group, *state)?;
-    Ok(all.into_iter().map(|(account, _)| account).collect())
 }
 
 /// A commit that begins a new topic also goes to the members' inboxes: who

@@ -5,7 +5,8 @@ use kith_store::{Read, StoreError};
 use kith_wire::ids::{AccountId, DeviceId, EventId, GroupId};
 
 use crate::people;
-use crate::rows::{self, Conversation, Early, Entry, GroupInfo, Progress, Sent};
+use crate::rights;
+use crate::rows::{self, Asking, Conversation, Early, Entry, GroupInfo, Progress, Sent};
 use crate::view::{self, Content, ConversationKind, DeliveryState, Message, Quote, Standing};
 
 /// Rows of a page at most.
@@ -42,6 +43,16 @@ pub(crate) fn conversation_view(
         info.iter().flat_map(|i| i.members.iter().map(|m| m.account)).collect();
     accounts.sort();
     accounts.dedup();
+    let catching_up = match &info {
+        Some(info) if info.behind && c.standing == rows::STANDING_ACTIVE => {
+            let asking = Asking::load(r, &c.write_group())?;
+            Some(view::CatchingUp {
+                asked: u32::try_from(asking.asked.len()).unwrap_or(u32::MAX),
+                next_at: (!asking.asked.is_empty()).then_some(asking.next_at),
+            })
+        }
+        _ => None,
+    };
     let title = match c.peer {
         Some(peer) => people::display_name(r, &peer)?,
         None => c.title.clone(),
@@ -77,6 +88,7 @@ pub(crate) fn conversation_view(
         active_at: c.active_at,
         read_position: c.read_position,
         member_count: u32::try_from(accounts.len()).unwrap_or(u32::MAX),
+        catching_up,
     })
 }
 
@@ -84,6 +96,7 @@ pub(crate) fn conversation_view(
 pub fn conversation(r: &dyn Read, me: &AccountId, id: &GroupId) -> Result<Option<view::ConversationDetails>> {
     let Some(c) = Conversation::load(r, id)?.filter(|c| !c.deleted) else { return Ok(None) };
     let info = GroupInfo::load(r, &c.write_group())?;
+    let active = c.standing == rows::STANDING_ACTIVE;
     let mut members: Vec<view::Member> = Vec::new();
     let mut role = view::Role::Member;
     for m in info.iter().flat_map(|i| &i.members) {
@@ -105,6 +118,10 @@ pub fn conversation(r: &dyn Read, me: &AccountId, id: &GroupId) -> Result<Option
             seen: m.seen || m.account == *me,
             me: m.account == *me,
             verified: contact.is_some_and(|c| c.verified),
+            may_make_owner: active && m.may & rights::OWNER != 0,
+            may_make_admin: active && m.may & rights::ADMIN != 0,
+            may_make_member: active && m.may & rights::MEMBER != 0,
+            may_remove: active && m.may & rights::REMOVE != 0,
         });
     }
     members.sort_by_cached_key(|m| (!m.me, m.role, m.name.to_lowercase()));
@@ -112,6 +129,8 @@ pub fn conversation(r: &dyn Read, me: &AccountId, id: &GroupId) -> Result<Option
         conversation: conversation_view(r, me, &c)?,
         members,
         role,
+        may_add: active && info.as_ref().is_some_and(|i| i.may & rights::ADD != 0),
+        may_rename: active && info.as_ref().is_some_and(|i| i.may & rights::CHANGE != 0),
         relays: info.as_ref().map(|i| i.relays.clone()).unwrap_or_default(),
         epoch: info.as_ref().map_or(0, |i| i.epoch),
         state: info.map_or_else(String::new, |i| i.tip.hex()),
@@ -172,15 +191,49 @@ pub(crate) fn message_view(r: &dyn Read, me: &AccountId, e: &Entry) -> Result<Me
                 code: e.text.clone(),
                 args: e.args.iter().map(|a| resolve_name(r, a)).collect::<Result<_>>()?,
             },
+            rows::ENTRY_REPORT => report(r, e)?,
             _ => Content::Newer,
         },
         reply_to: match &e.reply_to {
-            Some(id) => quote(r, id)?,
-            None => None,
+            Some(id) if e.kind != rows::ENTRY_REPORT => quote(r, id)?,
+            _ => None,
         },
         delivery: summary,
         stored_until: stored.and_then(|s| s.receipts.iter().map(|(_, until)| *until).max()),
         stored_at: stored.map_or(0, |s| u32::try_from(s.receipts.len()).unwrap_or(u32::MAX)),
+        may_report: e.kind == rows::ENTRY_TEXT
+            && !mine
+            && rows::admins(r, &e.group)?.iter().any(|a| a != me && *a != e.author),
+    })
+}
+
+/// A report with the message that it is about, in its own words if it is here.
+fn report(r: &dyn Read, e: &Entry) -> Result<Content> {
+    let arg = |n: usize| e.args.get(n).map(String::as_str).unwrap_or_default();
+    let author = AccountId::from_text(arg(0));
+    let message = match e.reply_to {
+        Some(id) => match Entry::place(r, &id)? {
+            Some((conversation, position)) => Entry::load(r, &conversation, position)?,
+            None => None,
+        },
+        None => None,
+    };
+    let held = message.is_some();
+    let quote = message.map_or_else(
+        || arg(1).to_owned(),
+        |m| crate::text::clean_text(&m.text, kith_wire::limits::REPORT_QUOTE_BYTES_MAX),
+    );
+    let info = GroupInfo::load(r, &e.group)?;
+    let member = info.iter().flat_map(|i| &i.members).find(|m| Some(m.account) == author);
+    Ok(Content::Report {
+        event: e.reply_to.map_or_else(String::new, |id| id.hex()),
+        author: arg(0).to_owned(),
+        author_name: resolve_name(r, arg(0))?,
+        quote,
+        held,
+        reason: e.text.clone(),
+        open: arg(2) == crate::report::OPEN,
+        may_remove: member.is_some_and(|m| m.may & rights::REMOVE != 0),
     })
 }
 

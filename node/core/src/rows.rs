@@ -149,7 +149,7 @@ pub(crate) struct Entry {
     /// Author's time, bounded by ours, Unix ms.
     #[n(6)]
     pub at: u64,
-    /// 0 text, 1 notice, 2 newer.
+    /// 0 text, 1 notice, 2 newer, 3 report.
     #[n(7)]
     pub kind: u8,
     /// The text, or the notice's code.
@@ -165,6 +165,8 @@ pub(crate) struct Entry {
 pub(crate) const ENTRY_TEXT: u8 = 0;
 pub(crate) const ENTRY_NOTICE: u8 = 1;
 pub(crate) const ENTRY_NEWER: u8 = 2;
+/// The reason is its text; its arguments: author, quote, `open` or not.
+pub(crate) const ENTRY_REPORT: u8 = 3;
 
 impl Entry {
     pub(crate) fn save(&self, tx: &mut Tx<'_>, conversation: &GroupId) {
@@ -330,6 +332,18 @@ pub(crate) struct GroupInfo {
     pub members: Vec<MemberInfo>,
     #[n(3)]
     pub relays: Vec<String>,
+    /// What this account may do in it: bits of [`crate::rights`].
+    #[n(4)]
+    #[cbor(default)]
+    pub may: u8,
+    /// The others have gone on, and this device looks for its way back.
+    #[n(5)]
+    #[cbor(default)]
+    pub behind: bool,
+    /// Its title, empty for direct groups.
+    #[n(6)]
+    #[cbor(default)]
+    pub title: String,
 }
 
 /// One device of a group.
@@ -345,6 +359,10 @@ pub(crate) struct MemberInfo {
     pub role: u8,
     #[n(3)]
     pub seen: bool,
+    /// What this account may do with it: bits of [`crate::rights`].
+    #[n(4)]
+    #[cbor(default)]
+    pub may: u8,
 }
 
 impl MemberInfo {
@@ -364,6 +382,129 @@ impl GroupInfo {
     pub(crate) fn save(&self, tx: &mut Tx<'_>, group: &GroupId) {
         tx.put(Key::of(Table::State, &state_key("info", &group.0)), encode(self));
     }
+}
+
+/// "This account is to go, or to be a plain member": an order that is known.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub(crate) struct Ordered {
+    #[n(0)]
+    pub target: AccountId,
+    #[n(1)]
+    pub issuer: AccountId,
+    /// It takes a role away, not the membership.
+    #[n(2)]
+    pub demotes: bool,
+}
+
+impl Ordered {
+    /// Orders remembered for one group; the oldest go.
+    const MAX: usize = 256;
+
+    pub(crate) fn all(r: &dyn Read, group: &GroupId) -> Result<Vec<Self>, StoreError> {
+        Ok(get(r, Key::of(Table::State, &state_key("ordered", &group.0)))?.unwrap_or_default())
+    }
+    pub(crate) fn save_all(tx: &mut Tx<'_>, group: &GroupId, mut all: Vec<Self>) {
+        all.drain(..all.len().saturating_sub(Self::MAX));
+        tx.put(Key::of(Table::State, &state_key("ordered", &group.0)), encode(&all));
+    }
+}
+
+/// How a device that has fallen behind in a group looks for its way back.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub(crate) struct Asking {
+    /// Accounts that were asked to let it in again.
+    #[n(0)]
+    pub asked: Vec<AccountId>,
+    /// When the next ones are, Unix ms.
+    #[n(1)]
+    pub next_at: u64,
+}
+
+impl Asking {
+    /// Accounts remembered; more than these need not be counted.
+    const MAX: usize = 1_000;
+
+    pub(crate) fn load(r: &dyn Read, group: &GroupId) -> Result<Self, StoreError> {
+        Ok(get(r, Key::of(Table::State, &state_key("asking", &group.0)))?.unwrap_or_default())
+    }
+    pub(crate) fn note(&mut self, account: AccountId) {
+        if self.asked.len() < Self::MAX && !self.asked.contains(&account) {
+            self.asked.push(account);
+        }
+    }
+    pub(crate) fn save(&self, tx: &mut Tx<'_>, group: &GroupId) {
+        tx.put(Key::of(Table::State, &state_key("asking", &group.0)), encode(self));
+    }
+    pub(crate) fn delete(tx: &mut Tx<'_>, group: &GroupId) {
+        tx.delete(Key::of(Table::State, &state_key("asking", &group.0)));
+    }
+}
+
+/// An own report to a group's admins.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub(crate) struct Told {
+    #[n(0)]
+    pub event: EventId,
+    #[n(1)]
+    pub at: u64,
+}
+
+impl Told {
+    /// Reports remembered for one group; the oldest go.
+    const MAX: usize = 256;
+
+    pub(crate) fn all(r: &dyn Read, group: &GroupId) -> Result<Vec<Self>, StoreError> {
+        Ok(get(r, Key::of(Table::State, &state_key("told", &group.0)))?.unwrap_or_default())
+    }
+    pub(crate) fn save_all(tx: &mut Tx<'_>, group: &GroupId, mut all: Vec<Self>) {
+        all.drain(..all.len().saturating_sub(Self::MAX));
+        tx.put(Key::of(Table::State, &state_key("told", &group.0)), encode(&all));
+    }
+}
+
+/// A report that came from a member, and where it is shown.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub(crate) struct Reported {
+    #[n(0)]
+    pub reporter: AccountId,
+    #[n(1)]
+    pub event: EventId,
+    /// When it came, Unix ms.
+    #[n(2)]
+    pub at: u64,
+    /// Its row in the conversation.
+    #[n(3)]
+    pub position: u64,
+    /// Nobody has settled it here.
+    #[n(4)]
+    pub open: bool,
+}
+
+impl Reported {
+    /// Reports remembered for one group; the oldest go.
+    const MAX: usize = 512;
+
+    pub(crate) fn all(r: &dyn Read, group: &GroupId) -> Result<Vec<Self>, StoreError> {
+        Ok(get(r, Key::of(Table::State, &state_key("reported", &group.0)))?.unwrap_or_default())
+    }
+    pub(crate) fn save_all(tx: &mut Tx<'_>, group: &GroupId, mut all: Vec<Self>) {
+        all.drain(..all.len().saturating_sub(Self::MAX));
+        tx.put(Key::of(Table::State, &state_key("reported", &group.0)), encode(&all));
+    }
+}
+
+/// The accounts that are admin or owner at a group's tip.
+pub(crate) fn admins(r: &dyn Read, group: &GroupId) -> Result<Vec<AccountId>, StoreError> {
+    Ok(get(r, Key::of(Table::State, &state_key("admins", &group.0)))?.unwrap_or_default())
+}
+
+/// Records a group's admins.
+pub(crate) fn set_admins(tx: &mut Tx<'_>, group: &GroupId, admins: &Vec<AccountId>) {
+    tx.put(Key::of(Table::State, &state_key("admins", &group.0)), encode(admins));
 }
 
 /// The first answer given to an idempotency key.

@@ -62,13 +62,16 @@ pub(crate) fn append(
             c.unread += 1;
         }
         c.deleted = false;
+    }
+    if entry.kind != rows::ENTRY_NOTICE && entry.kind != rows::ENTRY_REPORT {
         c.last = Some(Last {
             author: entry.author,
             text: read::shorten(&entry.text),
             at: entry.at,
             own: (mine && seq > 0).then_some((entry.group, seq)),
         });
-    } else if c.unread == 0 && c.read_position + 1 == c.last_position {
+    }
+    if entry.kind == rows::ENTRY_NOTICE && c.unread == 0 && c.read_position + 1 == c.last_position {
         c.read_position = c.last_position;
     }
     c.active_at = c.active_at.max(ctx.now.wall_ms);

@@ -155,6 +155,18 @@ pub struct Conversation {
     pub read_position: u64,
     /// Accounts in it.
     pub member_count: u32,
+    /// The others have gone on without this device, and it looks for its way back.
+    pub catching_up: Option<CatchingUp>,
+}
+
+/// How a device that has fallen behind comes back into its group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CatchingUp {
+    /// Members that were asked to let this device in again. 0: it still looks
+    /// for the way by itself.
+    pub asked: u32,
+    /// When further ones are asked.
+    pub next_at: Option<u64>,
 }
 
 /// The newest message of a conversation in one line.
@@ -199,6 +211,14 @@ pub struct Member {
     pub me: bool,
     /// Safety number compared.
     pub verified: bool,
+    /// We may make them an owner.
+    pub may_make_owner: bool,
+    /// We may make them an admin.
+    pub may_make_admin: bool,
+    /// We may take their role away; of ourselves: lay our own down.
+    pub may_make_member: bool,
+    /// We may remove them.
+    pub may_remove: bool,
 }
 
 /// A conversation's details.
@@ -210,6 +230,10 @@ pub struct ConversationDetails {
     pub members: Vec<Member>,
     /// Own role.
     pub role: Role,
+    /// We may add people and make invites that lead here.
+    pub may_add: bool,
+    /// We may rename it.
+    pub may_rename: bool,
     /// Names of the relays that the group uses.
     pub relays: Vec<String>,
     /// MLS epoch, for the curious.
@@ -284,10 +308,32 @@ pub enum Content {
     },
     /// Something that happened to the conversation.
     Notice {
-        /// Stable code: `created`, `added`, `removed`, `left`, `renamed`, `joined`, `not_applied`, `device_changed`.
+        /// Stable code: `created`, `added`, `removed`, `left`, `renamed`, `joined`, `role`, `heir`, `back`,
+        /// `withdrawn_added`, `withdrawn_removed`, `withdrawn_role`, `named`, `again`, `not_applied`,
+        /// `reported`, `device_changed`.
         code: String,
-        /// Names and titles to fill in, in the order of the catalogue's sentence.
+        /// Names and titles to fill in, in the order of the catalogue's sentence. An empty name: it is not
+        /// known here who did it. Roles as `owner`, `admin`, `member`.
         args: Vec<String>,
+    },
+    /// A member reported a message to us, an admin. Author of the row: the member.
+    Report {
+        /// The message's event id.
+        event: String,
+        /// Its author's account.
+        author: String,
+        /// Its author's name as shown here.
+        author_name: String,
+        /// What it says, at most 1 KiB.
+        quote: String,
+        /// The message is here, so that the quote is its own words; else they are the reporter's.
+        held: bool,
+        /// What the member said to it; may be empty.
+        reason: String,
+        /// Nobody has put it aside on this device.
+        open: bool,
+        /// We may remove the message's author from the group.
+        may_remove: bool,
     },
     /// An event type that this version does not know.
     Newer,
@@ -318,6 +364,8 @@ pub struct Message {
     pub stored_until: Option<u64>,
     /// Relays that hold it while `stored`.
     pub stored_at: u32,
+    /// We may report it: somebody is admin who neither wrote it nor is us.
+    pub may_report: bool,
 }
 
 /// A quoted message in short.

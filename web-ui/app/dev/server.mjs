@@ -41,7 +41,7 @@ const conversations = new Map();
 function conversation(title, kind, members, extra = {}) {
   const id = hex(`${title}/${kind}`);
   const c = {
-    view: { id, kind, title, peer: kind === "direct" ? members[0].account : null, standing: "active", unread: 0, last: null, active_at: start - 5 * DAY, read_position: 0, member_count: members.length + 1, ...extra },
+    view: { id, kind, title, peer: kind === "direct" ? members[0].account : null, standing: "active", unread: 0, last: null, active_at: start - 5 * DAY, read_position: 0, member_count: members.length + 1, catching_up: null, ...extra },
     members, messages: [], keys: new Map(),
   };
   if (kind === "direct") members[0].conversation = id;
@@ -54,7 +54,7 @@ function put(c, author, content, at, extra = {}) {
   const message = {
     id: hex(`${c.view.id}/${position}`), position, author: mine ? me.account : author.account, author_name: mine ? me.name : (author.nickname ?? author.name), mine, at,
     content: typeof content === "string" ? { kind: "text", text: content } : content,
-    reply_to: null, delivery: mine && typeof content === "string" ? "read" : null, stored_until: null, stored_at: 0, ...extra,
+    reply_to: null, delivery: mine && typeof content === "string" ? "read" : null, stored_until: null, stored_at: 0, may_report: c.view.kind === "group" && !mine && typeof content === "string", ...extra,
   };
   c.messages.push(message);
   summarize(c);
@@ -151,13 +151,29 @@ function seed() {
     const who = person(`Person ${i}`, "accepted");
     put(conversation(`Person ${i}`, "direct", [who]), who, `Hello number ${i}, a line long enough to be cut off somewhere`, start - i * 60 * MIN);
   }
+  const crew = conversation("Harbour crew", "group", [bob, carol, jun], { catching_up: { asked: 3, next_at: start + 12 * MIN } });
+  put(crew, null, notice("created", "Alice"), start - 8 * DAY);
+  put(crew, null, notice("role", "Alice", "Bob Marin", "admin"), start - 7 * DAY);
+  put(crew, bob, notice("role", "Bob Marin", "Carol", "admin"), start - 7 * DAY + MIN);
+  const ad = put(crew, jun, "Cheap life jackets, only today! https://jackets.example/deal", start - 2 * DAY);
+  put(crew, bob, { kind: "report", event: ad.id, author: jun.account, author_name: jun.name, quote: ad.content.text, held: true, reason: "The third advert this week. Could you have a word with them?", open: true, may_remove: true }, start - 2 * DAY + 20 * MIN);
+  put(crew, carol, { kind: "report", event: hex("gone"), author: jun.account, author_name: jun.name, quote: "Something from before you were here", held: false, reason: "", open: true, may_remove: true }, start - 2 * DAY + 30 * MIN);
+  put(crew, carol, { kind: "report", event: ad.id, author: jun.account, author_name: jun.name, quote: ad.content.text, held: true, reason: "", open: false, may_remove: true }, start - 2 * DAY + 40 * MIN);
+  put(crew, null, notice("withdrawn_added", "Fatima Zahra"), start - DAY);
+  put(crew, null, notice("again"), start - DAY + MIN);
+  put(crew, null, notice("added", "Alice", "Fatima Zahra"), start - DAY + 2 * MIN);
+  put(crew, null, notice("role", "", "Carol", "member"), start - DAY + 3 * MIN);
+  put(crew, carol, "Did everybody get the tide table?", start - 5 * 60 * MIN);
+  crew.view.read_position = crew.messages.at(-1).position;
+  summarize(crew);
+
   conversation("Old neighbours", "group", [emil], { standing: "left", active_at: start - 40 * DAY });
   conversation("Harbour watch", "group", [bob], { standing: "joining", active_at: start - 2 * DAY });
 }
 function put0(c, author, text, at) {
   const position = c.messages.length + 1;
   const mine = author === null;
-  c.messages.push({ id: hex(`${c.view.id}/${position}`), position, author: mine ? me.account : author.account, author_name: mine ? me.name : author.name, mine, at, content: { kind: "text", text }, reply_to: null, delivery: mine ? "read" : null, stored_until: null, stored_at: 0 });
+  c.messages.push({ id: hex(`${c.view.id}/${position}`), position, author: mine ? me.account : author.account, author_name: mine ? me.name : author.name, mine, at, content: { kind: "text", text }, reply_to: null, delivery: mine ? "read" : null, stored_until: null, stored_at: 0, may_report: !mine });
 }
 const invites = process.argv.includes("--empty")
   ? []
@@ -193,7 +209,13 @@ function answer(c, text) {
   }, 2500);
 }
 
-const member = (who, i) => ({ account: who.account, name: who.nickname ?? who.name, role: i === 0 ? "admin" : "member", devices: 1 + (i % 2), seen: i !== 2, me: false, verified: who.verified });
+const member = (who, i) => {
+  const role = who.role ?? (i === 0 ? "admin" : "member");
+  return {
+    account: who.account, name: who.nickname ?? who.name, role, devices: 1 + (i % 2), seen: i !== 2, me: false, verified: who.verified,
+    may_make_owner: role !== "owner", may_make_admin: role === "member", may_make_member: role !== "member", may_remove: true,
+  };
+};
 
 class Refusal extends Error {
   constructor(status, code, message, more = {}) {
@@ -302,7 +324,7 @@ function route(method, path, query, body) {
   const rest = key.replace(/^(\w+) conversations\/:id\/?/u, "$1 ");
   switch (rest) {
     case "GET ": {
-      return { conversation: c.view, members: [{ account: me.account, name: me.name, role: "owner", devices: 1, seen: true, me: true, verified: false }, ...c.members.map(member)], role: "owner", relays: relays.map((r) => r.name), epoch: 7, state: hex(c.view.id) };
+      return { conversation: c.view, members: [{ account: me.account, name: me.name, role: "owner", devices: 1, seen: true, me: true, verified: false, may_make_owner: false, may_make_admin: false, may_make_member: true, may_remove: false }, ...c.members.map(member)], role: "owner", may_add: c.view.standing === "active", may_rename: c.view.standing === "active", relays: relays.map((r) => r.name), epoch: 7, state: hex(c.view.id) };
     }
     case "PUT ":
       c.view.title = body.title;
@@ -319,9 +341,24 @@ function route(method, path, query, body) {
       c.members = c.members.filter((m) => m.account !== p[3]);
       c.view.member_count = c.members.length + 1;
       return emitConversation(c), {};
+    case "PUT members/:id/role": {
+      const who = must(c.members.find((m) => m.account === p[3]));
+      who.role = body.role;
+      emitMessage(c, put(c, null, notice("role", me.name, who.name, body.role), Date.now()));
+      return emitConversation(c), {};
+    }
     case "POST leave":
       c.view.standing = "left";
       return emitConversation(c), {};
+    case "POST messages/:id/report":
+      if (body.reason === "full") throw new Refusal(429, "slow_down", "You have sent many reports to this group within an hour. Wait a while before the next one.", { retry_after_s: 1 });
+      emitMessage(c, put(c, null, notice("reported", me.name, must(c.messages.find((m) => m.id === p[3])).author_name), Date.now()));
+      return {};
+    case "POST reports/:id/settle": {
+      const row = must(c.messages.find((m) => m.id === p[3]));
+      row.content = { ...row.content, open: false };
+      return emitMessage(c, row), {};
+    }
     case "GET messages": {
       const limit = Number(query.get("limit") ?? 50);
       const before = query.has("before") ? Number(query.get("before")) : null;

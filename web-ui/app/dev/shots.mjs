@@ -77,6 +77,36 @@ const views = [
     await page.getByRole("link", { name: "Details" }).click();
     await page.getByRole("list", { name: "Members" }).waitFor();
   }],
+  ["member-menu", [], async (page) => {
+    await views.find(([name]) => name === "details-group")[2](page);
+    await page.getByRole("button", { name: "Manage Carol" }).click();
+    await page.getByRole("menuitem", { name: "Make admin" }).waitFor();
+  }],
+  ["make-admin", [], async (page) => {
+    await views.find(([name]) => name === "member-menu")[2](page);
+    await page.getByRole("menuitem", { name: "Make admin" }).click();
+    await page.getByRole("alertdialog").waitFor();
+  }],
+  ["step-down", [], async (page) => {
+    await views.find(([name]) => name === "details-group")[2](page);
+    await page.getByRole("button", { name: "Manage yourself" }).click();
+    await page.getByRole("menuitem", { name: "Lay down your role" }).click();
+    await page.getByRole("alertdialog").waitFor();
+  }],
+  ["chat-reports", [], open(/^Harbour crew/)],
+  ["message-menu", [], async (page) => {
+    await open(/^Harbour crew/)(page);
+    await page.getByRole("article").last().focus();
+    await page.getByRole("article").last().getByRole("button", { name: "More" }).click();
+    await page.getByRole("menuitem", { name: "Report to the admins…" }).waitFor();
+  }],
+  ["report", [], async (page) => {
+    await views.find(([name]) => name === "message-menu")[2](page);
+    await page.getByRole("menuitem", { name: "Report to the admins…" }).click();
+    await page.getByRole("textbox", { name: "Reason" }).fill("full");
+    await page.getByRole("button", { name: "Send report" }).click();
+    await page.getByRole("alert").waitFor();
+  }],
   ["details-direct", [], async (page) => {
     await open(/^Bob Marin/)(page);
     await page.getByRole("link", { name: "Details" }).click();

@@ -1,4 +1,4 @@
-// axe-core on six named views, dark and light, wide and narrow: no serious or
+// axe-core on nine named views, dark and light, wide and narrow: no serious or
 // critical fault. With KITH_E2E_PICTURES=FOLDER each of them is also drawn
 // into a file there.
 
@@ -9,7 +9,7 @@ import { join } from "node:path";
 import type { Page } from "playwright-core";
 import type { Person } from "./browser.js";
 import { pointer } from "./hands.js";
-import { acquaint, type Node } from "./lab.js";
+import { acquaint, until, type Node } from "./lab.js";
 import { Scenario } from "./steps.js";
 import { App } from "./views.js";
 
@@ -117,6 +117,58 @@ scenario.step("conversation details", async () => {
   await judge(seated(), async () => {
     await page.goto(`${node.origin}/c/${conversation}/details`);
     await page.getByRole("list", { name: "Members" }).getByRole("listitem").first().waitFor();
+  });
+});
+
+scenario.step("role dialog", async () => {
+  const { node, page } = seated();
+  await judge(seated(), async () => {
+    await page.goto(`${node.origin}/c/${conversation}/details`);
+    await page.getByRole("button", { name: "Manage Bob" }).click();
+    await page.getByRole("menuitem", { name: "Make admin" }).click();
+    await page.getByRole("alertdialog", { name: "Make Bob an admin?" }).waitFor();
+  });
+});
+
+scenario.step("reported message", async () => {
+  const { node, page } = seated();
+  const [, bob, carol] = lab.nodes as [Node, Node, Node];
+  const place = `/conversations/${conversation}/messages`;
+  await until(bob, "the group", async () => {
+    const list: any[] = await bob.api("GET", "/conversations");
+    return list.find((c) => c.id === conversation) ?? null;
+  });
+  const { id } = await bob.api("POST", place, { text: "Buy my boat", key: "axe-report" });
+  await until(carol, "the message", async () => {
+    const rows: any[] = (await carol.api("GET", place).catch(() => ({ messages: [] }))).messages;
+    return rows.find((m) => m.id === id && m.may_report) ?? null;
+  });
+  await carol.api("POST", `${place}/${id}/report`, { reason: "An advert" });
+  await judge(seated(), async () => {
+    await page.goto(`${node.origin}/c/${conversation}`);
+    await page.getByRole("article", { name: /^Carol reported a message of Bob/ }).waitFor();
+  });
+});
+
+scenario.step("report dialog", async () => {
+  const { node, page } = seated();
+  const [, bob] = lab.nodes as [Node, Node];
+  const { account } = await bob.api("GET", "/me");
+  await node.api("PUT", `/conversations/${conversation}/members/${account}/role`, { role: "admin" });
+  const [, , carol] = lab.nodes as [Node, Node, Node];
+  const place = `/conversations/${conversation}/messages`;
+  const { id } = await carol.api("POST", place, { text: "And my oars", key: "axe-reportable" });
+  await until(node, "the message", async () => {
+    const rows: any[] = (await node.api("GET", place)).messages;
+    return rows.find((m) => m.id === id && m.may_report) ?? null;
+  });
+  await judge(seated(), async () => {
+    await page.goto(`${node.origin}/c/${conversation}`);
+    const row = page.getByRole("article", { name: /And my oars/ });
+    await row.focus();
+    await row.getByRole("button", { name: "More" }).click();
+    await page.getByRole("menuitem", { name: "Report to the admins…" }).click();
+    await page.getByRole("dialog", { name: "Report this message?" }).waitFor();
   });
 });
 

@@ -20,6 +20,8 @@ export interface Hands {
   fill(target: Locator, text: string): Promise<void>;
   /** An entry of the menu that is open. */
   pick(target: Locator): Promise<void>;
+  /** A button of a row of the timeline. */
+  pressIn(row: Locator, button: string): Promise<void>;
 }
 
 export const pointer: Hands = {
@@ -28,6 +30,10 @@ export const pointer: Hands = {
   tick: async (target) => target.click(),
   fill: async (target, text) => target.fill(text),
   pick: async (target) => target.click(),
+  async pressIn(row, button) {
+    await row.hover();
+    await row.getByRole("button", { name: button, exact: true }).click();
+  },
 };
 
 export const keys: Hands = {
@@ -56,7 +62,24 @@ export const keys: Hands = {
     await reach(target, "ArrowDown");
     await target.page().keyboard.press("Enter");
   },
+  async pressIn(row, button) {
+    // The timeline is one stop for Tab: into it at its newest row, up to the
+    // wanted one, and on to what can be done there.
+    await row.waitFor();
+    await reachWithin(row);
+    await keys.press(row.getByRole("button", { name: button, exact: true }));
+  },
 };
+
+/** Tab to the timeline, then arrows to a row of it. */
+async function reachWithin(row: Locator): Promise<void> {
+  const page: Page = row.page();
+  const inFeed = () =>
+    page.evaluate(() => document.activeElement?.getAttribute("role") === "article");
+  for (let i = 0; i < PRESSES_MAX && !(await inFeed()); i += 1) await page.keyboard.press("Shift+Tab");
+  await page.keyboard.press("End");
+  await reach(row, "ArrowUp");
+}
 
 /** Whether the focus is on the target or on the control inside it. */
 async function focused(target: Locator): Promise<boolean> {
@@ -69,7 +92,7 @@ async function focused(target: Locator): Promise<boolean> {
   });
 }
 
-async function reach(target: Locator, key: "Tab" | "ArrowDown"): Promise<void> {
+async function reach(target: Locator, key: "Tab" | "ArrowDown" | "ArrowUp"): Promise<void> {
   await target.waitFor({ state: "attached" });
   const page: Page = target.page();
   for (let i = 0; i < PRESSES_MAX; i += 1) {

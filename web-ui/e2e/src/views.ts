@@ -140,6 +140,51 @@ export class App {
     return this.page.getByRole("feed", { name: "Messages" }).getByRole("article").filter({ hasText: text });
   }
 
+  /** Nothing like this stands in the open conversation. */
+  async hasNo(text: string): Promise<void> {
+    assert.equal(await this.message(text).count(), 0, `${this.name} does not see "${text}"`);
+  }
+
+  /** Opens the details of the open conversation. */
+  async details(): Promise<void> {
+    await this.hands.press(this.page.getByRole("link", { name: "Details", exact: true }));
+    await this.page.getByRole("complementary", { name: "Details" }).getByRole("list", { name: "Members" }).waitFor();
+  }
+
+  /** A member in the open details. */
+  member(name: string): Locator {
+    const list = this.page.getByRole("list", { name: "Members" });
+    return list.getByRole("listitem").filter({ has: this.page.getByRole("link", { name, exact: true }) });
+  }
+
+  /** Whether something can be done with a member of the open details. */
+  async manages(name: string, yes: boolean): Promise<void> {
+    const button = this.member(name).getByRole("button", { name: `Manage ${name}` });
+    await this.member(name).waitFor();
+    await button.waitFor({ state: yes ? "visible" : "detached" });
+  }
+
+  /** Picks something to do with a member, and says yes to the question. */
+  async manage(name: string, item: string, action: string): Promise<void> {
+    const { hands, page } = this;
+    await hands.press(this.member(name).getByRole("button", { name: `Manage ${name}` }));
+    await hands.pick(page.getByRole("menuitem", { name: item, exact: true }));
+    const question = page.getByRole("alertdialog");
+    await hands.press(question.getByRole("button", { name: action, exact: true }));
+    await question.waitFor({ state: "detached" });
+  }
+
+  /** Reports a message of the open conversation to the admins. */
+  async report(text: string, reason: string): Promise<void> {
+    const { hands, page } = this;
+    await hands.pressIn(this.message(text), "More");
+    await hands.pick(page.getByRole("menuitem", { name: "Report to the admins…" }));
+    const dialog = page.getByRole("dialog", { name: "Report this message?" });
+    await hands.fill(dialog.getByRole("textbox", { name: "Reason" }), reason);
+    await hands.press(dialog.getByRole("button", { name: "Send report" }));
+    await dialog.waitFor({ state: "detached" });
+  }
+
   /** Waits until an own message says what became of it. */
   async delivered(text: string, state: string | RegExp): Promise<void> {
     const label = typeof state === "string" ? `Delivery: ${state}` : state;

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use kith_core::api::{Command, Reply};
 use kith_core::view;
 use kith_wire::ids::AccountId;
-use kith_wire::limits::NAME_BYTES_MAX;
+use kith_wire::limits::{NAME_BYTES_MAX, REPORT_REASON_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -48,6 +48,14 @@ pub(crate) struct Members {
     members: Vec<String>,
 }
 
+/// A role in a group.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewRole {
+    /// The role to give; `member` takes a higher one away.
+    role: view::Role,
+}
+
 /// A message to send.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -68,6 +76,15 @@ pub(crate) struct Accepted {
     id: String,
     /// Place in the timeline.
     position: u64,
+}
+
+/// What there is to say to a reported message.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Reason {
+    /// At most 1 KiB; may be empty.
+    #[serde(default)]
+    reason: String,
 }
 
 /// A place in the timeline.
@@ -182,6 +199,19 @@ pub(crate) async fn remove_member(
         .await
 }
 
+/// Gives a member of a group a role, or takes it away.
+#[utoipa::path(put, path = "/conversations/{id}/members/{account}/role", tag = "conversations", request_body = NewRole,
+    params(("id" = String, Path, description = "Conversation id"), ("account" = String, Path, description = "`kith1…`")),
+    responses((status = 204), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn set_role(
+    State(app): Shared,
+    Ids((id, account)): Ids<(String, String)>,
+    Body(body): Body<NewRole>,
+) -> Result<StatusCode, Problem> {
+    let (group, account) = (extract::group(&id)?, extract::account(&account)?);
+    done(&app, Command::SetRole { group, account, role: body.role }).await
+}
+
 /// Leaves a group; its history stays readable here.
 #[utoipa::path(post, path = "/conversations/{id}/leave", tag = "conversations",
     params(("id" = String, Path, description = "Conversation id")),
@@ -257,6 +287,31 @@ pub(crate) async fn retry(
     Ids((id, event)): Ids<(String, String)>,
 ) -> Result<StatusCode, Problem> {
     done(&app, Command::Retry { group: extract::group(&id)?, event: extract::event(&event)? }).await
+}
+
+/// Reports a message to the group's admins: sealed to each of their devices, the author's left out.
+#[utoipa::path(post, path = "/conversations/{id}/messages/{event}/report", tag = "conversations", request_body = Reason,
+    params(("id" = String, Path, description = "Conversation id"), ("event" = String, Path, description = "Event id")),
+    responses((status = 204), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn report(
+    State(app): Shared,
+    Ids((id, event)): Ids<(String, String)>,
+    Body(body): Body<Reason>,
+) -> Result<StatusCode, Problem> {
+    let (group, event) = (extract::group(&id)?, extract::event(&event)?);
+    let reason = bounded(body.reason, REPORT_REASON_BYTES_MAX, "The reason")?;
+    done(&app, Command::Report { group, event, reason }).await
+}
+
+/// Puts a report of a member aside, on this node only.
+#[utoipa::path(post, path = "/conversations/{id}/reports/{event}/settle", tag = "conversations",
+    params(("id" = String, Path, description = "Conversation id"), ("event" = String, Path, description = "Id of the report's row")),
+    responses((status = 204), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn settle_report(
+    State(app): Shared,
+    Ids((id, report)): Ids<(String, String)>,
+) -> Result<StatusCode, Problem> {
+    done(&app, Command::SettleReport { group: extract::group(&id)?, report: extract::event(&report)? }).await
 }
 
 /// Everything up to a position was seen by the person.

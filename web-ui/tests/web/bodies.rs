@@ -88,6 +88,39 @@ fn what_is_right_reaches_the_node_and_its_answer_comes_back() {
 }
 
 #[test]
+fn roles_and_reports_are_read_strictly() {
+    let lab = Lab::new(VaultState::Unlocked);
+    let account = kith_wire::ids::AccountId([3; 32]).to_text();
+    let role = format!("/api/v1/conversations/{GROUP}/members/{account}/role");
+    let report = format!("/api/v1/conversations/{GROUP}/messages/{GROUP}/report");
+    let long = format!("{{\"reason\":\"{}\"}}", "x".repeat(1025));
+    let nobody = format!("/api/v1/conversations/{GROUP}/members/kith1wrong/role");
+    let settle = format!("/api/v1/conversations/{GROUP}/reports/xyz/settle");
+    for (method, path, body, status, code) in [
+        ("PUT", &role, "{\"role\":\"king\"}", 400, "malformed"),
+        ("PUT", &role, "{}", 400, "malformed"),
+        ("PUT", &role, "{\"role\":\"admin\",\"epoch\":1}", 400, "malformed"),
+        ("PUT", &nobody, "{\"role\":\"admin\"}", 400, "bad_id"),
+        ("POST", &report, "{\"reason\":5}", 400, "malformed"),
+        ("POST", &report, &long, 413, "too_long"),
+        ("POST", &settle, "", 400, "bad_id"),
+    ] {
+        let answer = lab.program(method, path, body);
+        assert_eq!((answer.status, answer.code().as_str()), (status, code), "{method} {path} {body:.60}");
+    }
+    assert!(lab.notes.commands.lock().unwrap().is_empty());
+    assert_eq!(lab.program("PUT", &role, "{\"role\":\"admin\"}").status, 204);
+    assert_eq!(lab.program("POST", &report, "{}").status, 204);
+    assert_eq!(
+        lab.program("POST", &format!("/api/v1/conversations/{GROUP}/reports/{GROUP}/settle"), "").status,
+        204
+    );
+    let commands = lab.notes.commands.lock().unwrap();
+    assert!(commands[0].contains("SetRole") && commands[0].contains("Admin"));
+    assert!(commands[1].contains("reason: \"\"") && commands[2].contains("SettleReport"));
+}
+
+#[test]
 fn a_contact_changes_only_in_what_is_named() {
     let lab = Lab::new(VaultState::Unlocked);
     let account = kith_wire::ids::AccountId([3; 32]).to_text();

@@ -535,13 +535,22 @@ fn bundles_introduce_members_and_pass_over_what_is_bad() {
     let mut carol = Peer::new(3, "Carol");
     let group = GroupId([1; 32]);
     alice.ok(|ctx| {
-        let member = |account, device: DeviceId| rows::MemberInfo { account, device, role: 2, seen: true };
+        let member =
+            |account, device: DeviceId| rows::MemberInfo { account, device, role: 2, seen: true, may: 0 };
         let members = vec![
             member(ctx.me.account(), ctx.me.device()),
             member(bob.me.account(), bob.me.device()),
             member(AccountId([9; 32]), DeviceId([9; 32])),
         ];
-        let info = rows::GroupInfo { epoch: 1, tip: Default::default(), members, relays: Vec::new() };
+        let info = rows::GroupInfo {
+            epoch: 1,
+            tip: Default::default(),
+            members,
+            relays: Vec::new(),
+            may: 0,
+            behind: false,
+            title: String::new(),
+        };
         info.save(&mut ctx.tx, &group);
         Ok::<_, Reject>(())
     });

@@ -23,6 +23,7 @@ const message = (position: number, text: string, at: number, mine = true): Messa
   delivery: "queued",
   stored_until: null,
   stored_at: 0,
+  may_report: false,
 });
 const keys = (list: readonly Pending[]) => list.map((p) => p.key).join("");
 

@@ -84,6 +84,7 @@ async function deliver(item: Pending): Promise<void> {
         delivery: "queued",
         stored_until: null,
         stored_at: 0,
+        may_report: false,
       };
       showAccepted(item.conversation, message);
       change(item.conversation, (list) => list.filter((p) => p.key !== item.key));

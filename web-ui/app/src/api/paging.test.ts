@@ -16,6 +16,7 @@ const message = (position: number): Message => ({
   delivery: null,
   stored_until: null,
   stored_at: 0,
+  may_report: false,
 });
 const positions = () => client.getQueryData<Window>(keys.window("c"))?.messages.map((m) => m.position);
 const answer = (...page: number[]) => Response.json({ messages: page.map(message), more_before: true, more_after: false });

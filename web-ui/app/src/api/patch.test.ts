@@ -13,6 +13,7 @@ const conversation = (id: string, at: number, unread = 0): Conversation => ({
   active_at: at,
   read_position: 0,
   member_count: 2,
+  catching_up: null,
 });
 const ids = (list: Conversation[]) => list.map((c) => c.id).join("");
 

@@ -29,6 +29,20 @@ export interface components {
             /** @description `kith1…` */
             account: string;
         };
+        /** @description How a device that has fallen behind comes back into its group. */
+        CatchingUp: {
+            /**
+             * Format: int32
+             * @description Members that were asked to let this device in again. 0: it still looks
+             *     for the way by itself.
+             */
+            asked: number;
+            /**
+             * Format: int64
+             * @description When further ones are asked.
+             */
+            next_at?: number | null;
+        };
         /** @description Which words to repeat. */
         Challenge: {
             /** @description Three places, from 0. */
@@ -84,12 +98,38 @@ export interface components {
             /** @description The text. */
             text: string;
         } | {
-            /** @description Names and titles to fill in, in the order of the catalogue's sentence. */
+            /**
+             * @description Names and titles to fill in, in the order of the catalogue's sentence. An empty name: it is not
+             *     known here who did it. Roles as `owner`, `admin`, `member`.
+             */
             args: string[];
-            /** @description Stable code: `created`, `added`, `removed`, `left`, `renamed`, `joined`, `not_applied`, `device_changed`. */
+            /**
+             * @description Stable code: `created`, `added`, `removed`, `left`, `renamed`, `joined`, `role`, `heir`, `back`,
+             *     `withdrawn_added`, `withdrawn_removed`, `withdrawn_role`, `named`, `again`, `not_applied`,
+             *     `reported`, `device_changed`.
+             */
             code: string;
             /** @enum {string} */
             kind: "notice";
+        } | {
+            /** @description Its author's account. */
+            author: string;
+            /** @description Its author's name as shown here. */
+            author_name: string;
+            /** @description The message's event id. */
+            event: string;
+            /** @description The message is here, so that the quote is its own words; else they are the reporter's. */
+            held: boolean;
+            /** @enum {string} */
+            kind: "report";
+            /** @description We may remove the message's author from the group. */
+            may_remove: boolean;
+            /** @description Nobody has put it aside on this device. */
+            open: boolean;
+            /** @description What it says, at most 1 KiB. */
+            quote: string;
+            /** @description What the member said to it; may be empty. */
+            reason: string;
         } | {
             /** @enum {string} */
             kind: "newer";
@@ -101,6 +141,7 @@ export interface components {
              * @description Sorts the list: time of the last thing that happened.
              */
             active_at: number;
+            catching_up?: components["schemas"]["CatchingUp"] | null;
             /** @description Group id. */
             id: string;
             /** @description Direct or group. */
@@ -137,6 +178,10 @@ export interface components {
              * @description MLS epoch, for the curious.
              */
             epoch: number;
+            /** @description We may add people and make invites that lead here. */
+            may_add: boolean;
+            /** @description We may rename it. */
+            may_rename: boolean;
             /** @description Members, oneself first, then by role and name. */
             members: components["schemas"]["Member"][];
             /** @description Names of the relays that the group uses. */
@@ -329,6 +374,14 @@ export interface components {
              * @description Devices in the group.
              */
             devices: number;
+            /** @description We may make them an admin. */
+            may_make_admin: boolean;
+            /** @description We may take their role away; of ourselves: lay our own down. */
+            may_make_member: boolean;
+            /** @description We may make them an owner. */
+            may_make_owner: boolean;
+            /** @description We may remove them. */
+            may_remove: boolean;
             /** @description It is us. */
             me: boolean;
             /** @description Name as shown here. */
@@ -361,6 +414,8 @@ export interface components {
             delivery?: components["schemas"]["DeliveryState"] | null;
             /** @description Event id (for notices: of the row). */
             id: string;
+            /** @description We may report it: somebody is admin who neither wrote it nor is us. */
+            may_report: boolean;
             /** @description Written by this account. */
             mine: boolean;
             /**
@@ -424,6 +479,11 @@ export interface components {
              * @description Validity in seconds.
              */
             valid_s: number;
+        };
+        /** @description A role in a group. */
+        NewRole: {
+            /** @description The role to give; `member` takes a higher one away. */
+            role: components["schemas"]["Role"];
         };
         /** @description All settings. */
         NewSettings: {
@@ -498,6 +558,11 @@ export interface components {
              * @description Everything up to here was seen.
              */
             position: number;
+        };
+        /** @description What there is to say to a reported message. */
+        Reason: {
+            /** @description At most 1 KiB; may be empty. */
+            reason?: string;
         };
         /** @description Recovery on this machine. */
         Recover: {

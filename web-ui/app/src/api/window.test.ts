@@ -14,6 +14,7 @@ const message = (position: number, fields: Partial<Message> = {}): Message => ({
   delivery: null,
   stored_until: null,
   stored_at: 0,
+  may_report: false,
   ...fields,
 });
 const range = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => message(from + i));

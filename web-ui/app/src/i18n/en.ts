@@ -9,8 +9,21 @@ function plural(n: number, one: string, other: string): string {
 
 const list = new Intl.ListFormat("en", { type: "conjunction" });
 
+/** Where the node does not know who did it, the name is empty. */
 function arg(args: readonly string[], index: number): string {
-  return args[index] ?? "somebody";
+  const name = args[index];
+  if (name !== undefined && name !== "") return name;
+  return index === 0 ? "Somebody" : "somebody";
+}
+
+function possessive(name: string): string {
+  return name.endsWith("s") ? `${name}’` : `${name}’s`;
+}
+
+function roleSentence(by: string, whom: string, role: string | undefined): string {
+  if (role === "member" && by === whom) return `${by} laid down their role`;
+  if (role === "member") return `${by} made ${whom} a plain member`;
+  return `${by} made ${whom} an ${role === "owner" ? "owner" : "admin"}`;
 }
 
 const JUMP = { keys: "Ctrl K", mac: "⌘ K" };
@@ -186,6 +199,7 @@ export const en = {
     unitReply: (author: string, text: string) => `In reply to ${author}: ${text}. `,
     reply: "Reply",
     copy: "Copy text",
+    more: "More",
     newer: "This message needs a newer version of Kith.",
     quoteFar: "The message that this answers is further up. Scroll up to find it.",
     quoteMissing: "A message that is not here",
@@ -204,11 +218,51 @@ export const en = {
     removed: (a: readonly string[]) => `${arg(a, 0)} removed ${list.format(a.length > 1 ? a.slice(1) : ["somebody"])}`,
     left: (a: readonly string[]) => `${a[1] ?? arg(a, 0)} left`,
     renamed: (a: readonly string[]) => `${arg(a, 0)} renamed the group to “${a[1] ?? ""}”`,
+    reported: (a: readonly string[]) => `You reported a message of ${arg(a, 1)} to the admins`,
     joined: (a: readonly string[]) => `${arg(a, 0)} added you to this group`,
     not_applied: (a: readonly string[]) =>
       a.length > 0 ? `Not applied, because somebody changed the group at the same moment: ${a.join(", ")}. Try again.` : "A change was not applied, because somebody changed the group at the same moment. Try again.",
+    again: "Your change lost against another one made at the same moment, and is being made again",
+    role: (a: readonly string[]) => roleSentence(arg(a, 0), arg(a, 1), a[2]),
+    heir: (a: readonly string[]) => `${arg(a, 0)} is the owner now, because nobody else has a role`,
+    back: "This device had fallen behind, and has caught up with the group",
+    withdrawn_added: (a: readonly string[]) => `Adding ${arg(a, 0)} was taken back, because somebody changed the group at the same moment`,
+    withdrawn_removed: (a: readonly string[]) =>
+      `${arg(a, 0)} is in the group again until the removal is carried out anew, because somebody changed the group at the same moment`,
+    withdrawn_role: (a: readonly string[]) =>
+      `The change of ${possessive(arg(a, 0))} role was taken back, because somebody changed the group at the same moment`,
+    named: (a: readonly string[]) => `The group is called “${a[0] ?? ""}”: somebody changed it at the same moment, and that change counts`,
     device_changed: (a: readonly string[]) => `${arg(a, 0)} uses a new device`,
     other: "Something happened that this version of Kith cannot describe",
+  },
+
+  report: {
+    menu: "Report to the admins…",
+    title: "Report this message?",
+    body: (author: string) => `The admins of this group get the message and your name, sealed to their devices. ${author} is not told.`,
+    reason: "Reason",
+    reasonHint: "Optional. What should the admins know?",
+    reasonLong: "The reason is too long. At most 1,024 bytes fit, about 250 to 1,000 letters.",
+    send: "Send report",
+    sent: "Your report is on its way to the admins.",
+    head: (reporter: string, author: string) => `${reporter} reported a message of ${author}`,
+    claimed: (reporter: string) => `The message is not on this device. ${reporter} quotes it like this; it cannot be checked here.`,
+    because: (reporter: string) => `${reporter} says:`,
+    show: "Show message",
+    remove: (author: string) => `Remove ${author}…`,
+    dismiss: "Dismiss",
+    settled: (reporter: string, author: string) => `${reporter} reported a message of ${author}, and you settled it`,
+    unit: (head: string, quote: string, reason: string) => `${head}: “${quote}”.${reason === "" ? "" : ` Reason: ${reason}`}`,
+    news: (author: string) => `Reported a message of ${author} to you.`,
+  },
+
+  catchingUp: {
+    group: "Catching up with the group…",
+    direct: "Catching up with this conversation…",
+    looking: "The others have gone on without this device. It looks for its way back.",
+    asked: (n: number) => `Asked ${plural(n, "1 member", `${n} members`)} to let this device in again, and waits until one of them does.`,
+    next: (when: string) => `It asks again ${when}.`,
+    kept: "What you write is kept and reaches the others afterwards.",
   },
 
   delivery: {
@@ -368,16 +422,44 @@ export const en = {
     details: "Details",
     you: "You",
     role: { owner: "Owner", admin: "Admin", member: "Member" },
-    notSeen: "Added, not seen yet",
-    notSeenHint: "This person has not opened the group yet.",
+    notSeen: "Added, not seen yet.",
+    notSeenHint: " Nothing has come from them here so far.",
     devices: (n: number) => plural(n, "1 device", `${n} devices`),
     add: "Add members",
     addButton: "Add",
     allIn: "All your contacts are in this group.",
-    remove: (name: string) => `Remove ${name}`,
-    removeTitle: (name: string) => `Remove ${name} from the group?`,
-    removeBody: "They keep what was said so far and read nothing that comes after.",
-    removeAction: "Remove",
+    manage: (name: string) => `Manage ${name}`,
+    yourself: "yourself",
+    act: {
+      owner: {
+        label: "Make owner",
+        title: (name: string) => `Make ${name} an owner?`,
+        body: "Owners may do everything here, and choose admins and other owners. You can take the role away again, because you were an owner before.",
+        action: "Make owner",
+      },
+      admin: {
+        label: "Make admin",
+        title: (name: string) => `Make ${name} an admin?`,
+        body: "Admins add and remove people, rename the group, and get the reports of its members. You can take the role away again.",
+        action: "Make admin",
+      },
+      member: {
+        label: "Make member",
+        title: (name: string) => `Make ${name} a plain member?`,
+        body: "They stay in the group and can write. They no longer add or remove people, or rename the group.",
+        action: "Make member",
+      },
+      remove: {
+        label: "Remove from the group",
+        title: (name: string) => `Remove ${name} from the group?`,
+        body: "They keep what was said so far and read nothing that comes after.",
+        action: "Remove",
+      },
+    },
+    stepDown: "Lay down your role",
+    stepDownTitle: "Lay down your role?",
+    stepDownBody: (alone: boolean) =>
+      `You stay in the group and can write. You no longer add or remove people, or rename the group. Only somebody with a role can give you one again.${alone ? " Nobody else here has one: it falls to one of the members by itself." : ""}`,
     rename: "Rename",
     leave: "Leave group",
     leaveTitle: "Leave this group?",

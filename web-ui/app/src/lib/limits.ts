@@ -10,6 +10,9 @@ export const NAME_BYTES_MAX = 128;
 /** Names of groups and nicknames. */
 export const TITLE_CHARS_MAX = 128;
 
+/** What a member says to a report. */
+export const REPORT_REASON_BYTES_MAX = 1024;
+
 /** What is wrong with a new passphrase, if anything. */
 export function passphraseProblem(passphrase: string): string | null {
   return [...passphrase].length < PASSPHRASE_CHARS_MIN ? t.onboarding.needPassphrase : null;

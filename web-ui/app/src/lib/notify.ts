@@ -3,7 +3,7 @@
 
 import { client, keys } from "../api/cache";
 import { Value } from "../api/store";
-import type { Conversation, NodeEvent } from "../api/types";
+import type { Conversation, Message, NodeEvent } from "../api/types";
 import { t } from "../i18n";
 import { notifications } from "./remembered";
 import { currentRoute, navigate, paths } from "./router";
@@ -31,17 +31,26 @@ function show(title: string, body: string, tag: string, id: string) {
   });
 }
 
+/** What a message or an open report says; null for what is no news. */
+function newsOf(message: Message): string | null {
+  const { content } = message;
+  if (content.kind === "text") return content.text;
+  return content.kind === "report" && content.open ? t.report.news(clean(content.author_name)) : null;
+}
+
 export function notify(events: readonly NodeEvent[]) {
   const conversations = client.getQueryData<Conversation[]>(keys.conversations) ?? [];
   const away: { id: string; message: string; title: string; body: string }[] = [];
   for (const event of events) {
-    if (event.type !== "message" || event.message.mine || event.message.content.kind !== "text") continue;
+    if (event.type !== "message" || event.message.mine) continue;
+    const words = newsOf(event.message);
+    if (words === null) continue;
     const { conversation: id, message } = event;
     const known = conversations.find((c) => c.id === id);
     // Receipts change old messages too: only what is unread is news.
     if (known !== undefined && message.position <= known.read_position) continue;
     const author = clean(message.author_name);
-    const body = event.message.content.text.slice(0, BODY_CHARS_MAX);
+    const body = words.slice(0, BODY_CHARS_MAX);
     // A second equal text is news too.
     const again = announcement.get().endsWith("\u00A0") ? "" : "\u00A0";
     if (looksAt(id)) announcement.set(t.live.message(author, body) + again);

@@ -19,6 +19,7 @@ function message(position: number, author: string, at: number, fields: Partial<M
     delivery: null,
     stored_until: null,
     stored_at: 0,
+    may_report: false,
     ...fields,
   };
 }

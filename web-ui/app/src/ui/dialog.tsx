@@ -46,12 +46,14 @@ type ConfirmProps = {
   action: string;
   open: boolean;
   busy?: boolean;
+  /** Of the action: nothing is lost by `primary`. */
+  look?: "danger" | "primary";
   onClose: () => void;
   onConfirm: () => void;
 };
 
-/** Says what will be lost and asks once. */
-export function Confirm({ title, body, action, open, busy = false, onClose, onConfirm }: ConfirmProps) {
+/** Says what will be, or what will be lost, and asks once. */
+export function Confirm({ title, body, action, open, busy = false, look = "danger", onClose, onConfirm }: ConfirmProps) {
   return (
     <Dialog title={title} open={open} onClose={onClose} alert>
       <p className="text-sm text-soft">{body}</p>
@@ -59,7 +61,7 @@ export function Confirm({ title, body, action, open, busy = false, onClose, onCo
         <Button autoFocus onPress={onClose}>
           {t.app.cancel}
         </Button>
-        <Button look="danger" busy={busy} onPress={onConfirm}>
+        <Button look={look} busy={busy} onPress={onConfirm}>
           {action}
         </Button>
       </div>

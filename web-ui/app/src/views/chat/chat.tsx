@@ -5,6 +5,7 @@ import { useConversations } from "../../api/queries";
 import { t } from "../../i18n";
 import { Link, paths } from "../../lib/router";
 import { Empty, Skeleton } from "../../ui/panel";
+import { CatchingUp } from "./catching-up";
 import { Composer } from "./composer";
 import { Header } from "./header";
 import { Timeline } from "./timeline";
@@ -29,6 +30,7 @@ export function Chat({ id, details }: { id: string; details: boolean }) {
     <div className="chat" data-details={details ? "open" : undefined}>
       <div className="chat-main">
         <Header conversation={conversation} details={details} />
+        <CatchingUp conversation={conversation} />
         <Timeline conversation={conversation} />
         <Composer conversation={conversation} />
       </div>

@@ -2,7 +2,7 @@
 // never moves what is being read.
 
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
+import { lazy, Suspense, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
 import { Button as AriaButton } from "react-aria-components";
 import { sentence } from "../../api/client";
 import { usePending, withoutShown } from "../../api/outbox";
@@ -23,6 +23,8 @@ import { placeIn, remember } from "./places";
 import { useReadMark } from "./read-mark";
 import { quoteOf } from "./words";
 
+const ReportDialog = lazy(() => import("./report-dialog").then((m) => ({ default: m.ReportDialog })));
+
 /** Rows from an edge at which the next page is asked for. */
 const EDGE_ROWS = 12;
 /** This close to the end counts as being there, in pixels. */
@@ -34,6 +36,7 @@ const QUOTE_PAGES_MAX = 10;
 function estimate(row: Row | undefined): number {
   if (row === undefined) return 40;
   let height = (row.day === null ? 0 : 48) + (row.unread ? 36 : 0) + (row.first ? 10 : 2);
+  if (row.kind === "message" && row.message.content.kind === "report" && row.message.content.open) return height + 190;
   if (row.kind === "message" && row.message.content.kind !== "text") return height + 28;
   const text = row.kind === "pending" ? row.pending.text : row.message.content.kind === "text" ? row.message.content.text : "";
   const lines = text.split("\n").reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / 62)), 0);
@@ -63,6 +66,7 @@ export function Feed({ conversation, data }: FeedProps) {
   const [atEnd, setAtEnd] = useState(true);
   const [flash, setFlash] = useState<string | null>(null);
   const [focused, setFocused] = useState<string | null>(null);
+  const [reporting, setReporting] = useState<Message | null>(null);
 
   const getItemKey = useCallback((index: number) => rows[index]?.key ?? index, [rows]);
   const virtualizer = useVirtualizer({
@@ -251,12 +255,18 @@ export function Feed({ conversation, data }: FeedProps) {
                   onFocus={setFocused}
                   onReply={reply}
                   onQuote={goTo}
+                  onReport={setReporting}
                 />
               </div>
             );
           })}
         </div>
       </div>
+      {reporting === null ? null : (
+        <Suspense>
+          <ReportDialog conversation={id} message={reporting} onClose={() => setReporting(null)} />
+        </Suspense>
+      )}
       {atEnd && !data.moreAfter ? null : (
         <AriaButton aria-label={t.timeline.newest} onPress={() => void toNewest()} className="newest">
           <Icon name="down" />

@@ -12,8 +12,10 @@ import { Avatar } from "../../ui/avatar";
 import { Icon } from "../../ui/icon";
 import { stateName } from "../../ui/tick";
 import { DeliveryButton } from "./delivery";
+import { MessageMenu } from "./message-menu";
 import { Meta } from "./meta";
 import { PendingBody, pendingState } from "./pending";
+import { ReportRow } from "./report";
 import { plainText, QuoteBox, Words } from "./words";
 
 type Props = {
@@ -31,9 +33,17 @@ type Props = {
   onFocus: (key: string) => void;
   onReply: (message: Message) => void;
   onQuote: (id: string) => void;
+  onReport: (message: Message) => void;
 };
 
-function Tools({ message, tab, onReply }: { message: Message; tab: number; onReply: ((message: Message) => void) | null }) {
+type ToolsProps = {
+  message: Message;
+  tab: number;
+  onReply: ((message: Message) => void) | null;
+  onReport: ((message: Message) => void) | null;
+};
+
+function Tools({ message, tab, onReply, onReport }: ToolsProps) {
   return (
     <div className="tools">
       {onReply === null ? null : (
@@ -49,13 +59,14 @@ function Tools({ message, tab, onReply }: { message: Message; tab: number; onRep
       >
         <Icon name="copy" size={16} />
       </AriaButton>
+      {onReport === null ? null : <MessageMenu tab={tab} onReport={() => onReport(message)} />}
     </div>
   );
 }
 
 type BodyProps = Omit<Props, "place" | "size" | "flash" | "onFocus"> & { message: Message };
 
-function MessageBody({ message, row, conversation, group, active, now, tabStop, onReply, onQuote }: BodyProps) {
+function MessageBody({ message, row, conversation, group, active, now, tabStop, onReply, onQuote, onReport }: BodyProps) {
   // The whole feed is one stop for Tab; arrows move inside of it.
   const tab = tabStop ? 0 : -1;
   const { mine, content } = message;
@@ -76,7 +87,12 @@ function MessageBody({ message, row, conversation, group, active, now, tabStop, 
           </Meta>
         </div>
       </div>
-      <Tools message={message} tab={tab} onReply={content.kind === "text" && active ? onReply : null} />
+      <Tools
+        message={message}
+        tab={tab}
+        onReply={content.kind === "text" && active ? onReply : null}
+        onReport={message.may_report && active ? onReport : null}
+      />
     </div>
   );
 }
@@ -86,7 +102,7 @@ function label(row: Row): string {
     return t.timeline.unit(t.timeline.you, time(row.pending.at), row.pending.text, stateName(pendingState(row.pending)));
   }
   const { message } = row;
-  if (message.content.kind === "notice") return plainText(message);
+  if (message.content.kind === "notice" || message.content.kind === "report") return plainText(message);
   const quote = message.reply_to === null ? "" : t.timeline.unitReply(clean(message.reply_to.author_name), message.reply_to.text);
   return t.timeline.unit(
     message.mine ? t.timeline.you : clean(message.author_name),
@@ -96,7 +112,7 @@ function label(row: Row): string {
   );
 }
 
-function Unit({ row, place, size, conversation, group, active, now, tabStop, flash, onFocus, onReply, onQuote }: Props) {
+function Unit({ row, place, size, conversation, group, active, now, tabStop, flash, onFocus, onReply, onQuote, onReport }: Props) {
   const message = row.kind === "message" ? row.message : null;
   return (
     <>
@@ -127,8 +143,21 @@ function Unit({ row, place, size, conversation, group, active, now, tabStop, fla
           <p className="notice" title={full(message.at)}>
             <bdi>{plainText(message)}</bdi>
           </p>
+        ) : message.content.kind === "report" ? (
+          <ReportRow conversation={conversation} message={message} content={message.content} tab={tabStop ? 0 : -1} onQuote={onQuote} />
         ) : (
-          <MessageBody message={message} row={row} conversation={conversation} group={group} active={active} now={now} tabStop={tabStop} onReply={onReply} onQuote={onQuote} />
+          <MessageBody
+            message={message}
+            row={row}
+            conversation={conversation}
+            group={group}
+            active={active}
+            now={now}
+            tabStop={tabStop}
+            onReply={onReply}
+            onQuote={onQuote}
+            onReport={onReport}
+          />
         )}
         {row.kind === "pending" ? (
           <div className="line line-mine">

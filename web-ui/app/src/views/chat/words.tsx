@@ -43,7 +43,8 @@ export function Words({ text, tab }: { text: string; tab: number }) {
 function noticeText(code: string, args: readonly string[]): string {
   const sentences: Record<string, ((a: readonly string[]) => string) | string> = t.notice;
   const build = Object.hasOwn(sentences, code) ? sentences[code] : undefined;
-  return typeof build === "function" ? build(args.map(clean)) : t.notice.other;
+  if (typeof build === "string") return build;
+  return build === undefined ? t.notice.other : build(args.map(clean));
 }
 
 /** The words of a message, for the screen reader and for copying. */
@@ -53,6 +54,11 @@ export function plainText(message: Message): string {
       return message.content.text;
     case "notice":
       return noticeText(message.content.code, message.content.args);
+    case "report": {
+      const { author_name: author, open, quote, reason } = message.content;
+      const [reporter, name] = [clean(message.author_name), clean(author)];
+      return open ? t.report.unit(t.report.head(reporter, name), quote, reason) : t.report.settled(reporter, name);
+    }
     case "newer":
       return t.timeline.newer;
   }

@@ -54,15 +54,14 @@ export function Group({ conversation, details }: { conversation: Conversation; d
   const [adding, setAdding] = useState(false);
   const [inviting, setInviting] = useState(false);
   const active = standing === "active";
-  const manages = active && details.role !== "member";
   return (
     <>
       <Portrait id={id} name={conversation.title} group>
         <p className="text-sm text-soft">{t.connection.members(details.members.length)}</p>
       </Portrait>
       <section aria-label={t.group.members} className="flex flex-col gap-1">
-        <Members id={id} details={details} manages={manages} />
-        {manages ? (
+        <Members id={id} details={details} />
+        {details.may_add ? (
           <div className="mt-2 flex flex-wrap gap-2">
             <Button icon="plus" onPress={() => setAdding(true)}>
               {t.group.add}
@@ -73,7 +72,7 @@ export function Group({ conversation, details }: { conversation: Conversation; d
           </div>
         ) : null}
       </section>
-      {manages ? <Rename key={conversation.title} conversation={conversation} /> : null}
+      {details.may_rename ? <Rename key={conversation.title} conversation={conversation} /> : null}
       <section className="flex flex-col gap-1 text-sm">
         <p className="font-medium">{t.group.relays}</p>
         <p className="break-words text-soft">{details.relays.length === 0 ? t.group.noRelays : details.relays.map(clean).join(", ")}</p>

@@ -1,4 +1,4 @@
-// The members of a group: who they are, adding and removing them.
+// The members of a group: who they are, and adding more.
 
 import { useState } from "react";
 import { useAction } from "../../api/action";
@@ -9,15 +9,15 @@ import type { ConversationDetails, Member } from "../../api/types";
 import { t } from "../../i18n";
 import { Link, paths } from "../../lib/router";
 import { clean } from "../../lib/text";
-import { AskFirst } from "../../ui/ask";
 import { Avatar } from "../../ui/avatar";
-import { Button, IconButton } from "../../ui/button";
+import { Button } from "../../ui/button";
 import { Dialog } from "../../ui/dialog";
 import { Refusal } from "../../ui/problem";
 import { VerifiedMark } from "../../ui/verified";
 import { PickContacts } from "../people/pick";
+import { MemberMenu } from "./member-menu";
 
-function MemberLine({ id, member, mayRemove }: { id: string; member: Member; mayRemove: boolean }) {
+function MemberLine({ id, member, alone }: { id: string; member: Member; alone: boolean }) {
   const name = member.me ? t.group.you : clean(member.name);
   return (
     <li className="flex items-center gap-3 py-1.5">
@@ -36,34 +36,25 @@ function MemberLine({ id, member, mayRemove }: { id: string; member: Member; may
         <p className="text-xs text-soft">
           {t.group.role[member.role]}
           {member.devices > 1 ? ` · ${t.group.devices(member.devices)}` : ""}
-          {member.seen || member.me ? null : (
-            <span title={t.group.notSeenHint} className="text-warn">
-              {" · "}
-              {t.group.notSeen}
-            </span>
-          )}
         </p>
+        {member.seen || member.me ? null : (
+          <p className="text-xs text-warn">
+            {t.group.notSeen}
+            <span className="text-soft">{t.group.notSeenHint}</span>
+          </p>
+        )}
       </div>
-      {mayRemove ? (
-        <AskFirst
-          title={t.group.removeTitle(name)}
-          body={t.group.removeBody}
-          action={t.group.removeAction}
-          run={() => api.delete(`/conversations/${id}/members/${member.account}`)}
-          refresh={[keys.details(id), keys.conversations]}
-        >
-          {(ask) => <IconButton icon="x" size={16} label={t.group.remove(name)} onPress={ask} />}
-        </AskFirst>
-      ) : null}
+      <MemberMenu id={id} member={member} alone={alone} />
     </li>
   );
 }
 
-export function Members({ id, details, manages }: { id: string; details: ConversationDetails; manages: boolean }) {
+export function Members({ id, details }: { id: string; details: ConversationDetails }) {
+  const withRole = details.members.filter((m) => m.role !== "member").length;
   return (
     <ul aria-label={t.group.members}>
       {details.members.map((member) => (
-        <MemberLine key={member.account} id={id} member={member} mayRemove={manages && !member.me && member.role !== "owner"} />
+        <MemberLine key={member.account} id={id} member={member} alone={withRole === 1} />
       ))}
     </ul>
   );

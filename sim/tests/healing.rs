@@ -1,0 +1,133 @@
+//! A device that the others left behind: what its person is told while it
+//! finds its way back, and afterwards.
+
+use kith_core::api::{Command, Event, Reply};
+use kith_core::read;
+use kith_core::view::{CatchingUp, Content};
+use kith_sim::{NodeIndex, World};
+use kith_wire::ids::GroupId;
+
+fn befriend(world: &mut World, a: NodeIndex, b: NodeIndex) {
+    let Reply::Invite(invite) =
+        world.ask(a, Command::CreateInvite { group: None, uses: 1, valid_s: 3600 }).unwrap()
+    else {
+        panic!("no invite")
+    };
+    world.ask(b, Command::UseInvite { link: invite.link, greeting: String::new() }).unwrap();
+    world.run(5_000);
+    let account = world.account(b).unwrap();
+    world.ask(a, Command::AcceptContact { account }).unwrap();
+    world.run(10_000);
+}
+
+fn group(world: &mut World, who: &[NodeIndex]) -> GroupId {
+    for other in &who[1..] {
+        befriend(world, who[0], *other);
+    }
+    let members = who[1..].iter().map(|n| world.account(*n).unwrap()).collect();
+    let Reply::Conversation(group) =
+        world.ask(who[0], Command::CreateGroup { title: "Choir".into(), members }).unwrap()
+    else {
+        panic!("no group")
+    };
+    world.run(30_000);
+    group
+}
+
+fn lines(world: &World, at: NodeIndex, group: &GroupId) -> Vec<String> {
+    let notices = world.messages(at, group).into_iter().filter_map(|m| match m.content {
+        Content::Notice { code, args } => Some(format!("{code}: {}", args.join(", "))),
+        _ => None,
+    });
+    notices.collect()
+}
+
+/// What the UI was told of catching up, without repetitions.
+fn told(world: &mut World, at: NodeIndex, group: &GroupId) -> Vec<Option<CatchingUp>> {
+    let mut out = Vec::new();
+    for event in world.take_events(at) {
+        if let Event::Conversation { conversation } = event
+            && conversation.id == group.hex()
+            && out.last() != Some(&conversation.catching_up)
+        {
+            out.push(conversation.catching_up);
+        }
+    }
+    out
+}
+
+#[test]
+fn a_device_that_was_left_behind_says_so_until_it_is_back() {
+    let mut world = World::new(3);
+    let all = ["Alice", "Bob", "Carol"].map(|n| world.node(n).unwrap());
+    let [a, b, c] = all;
+    let group = group(&mut world, &all);
+    let account = world.account(b).unwrap();
+    world.ask(a, Command::SetRole { group, account, role: kith_core::view::Role::Owner }).unwrap();
+    world.run(20_000);
+    for other in [b, c] {
+        world.reachable(a, other, false);
+    }
+    world.run(5_000);
+    // Alone, Alice goes on for longer than a branch is kept open; the others
+    // are the majority, so theirs is the one that counts.
+    world.ask(b, Command::RenameGroup { group, title: "Quartet".into() }).unwrap();
+    world.run(5_000);
+    for i in 0..24 {
+        world.ask(a, Command::RenameGroup { group, title: format!("Alone {i}") }).unwrap();
+        world.run(1_000);
+    }
+    let text = Command::SendText { group, text: "Alone".into(), reply_to: None, key: "alone".into() };
+    world.ask(a, text).unwrap();
+    assert!(told(&mut world, a, &group).iter().all(Option::is_none));
+    for other in [b, c] {
+        world.reachable(a, other, true);
+    }
+    world.run(180_000);
+    let said = told(&mut world, a, &group);
+    let asked: Vec<Option<u32>> = said.iter().map(|c| c.as_ref().map(|c| c.asked)).collect();
+    assert_eq!(asked, [Some(0), Some(2), None], "{said:?}");
+    assert!(said.iter().flatten().all(|c| c.next_at.is_some() == (c.asked > 0)), "{said:?}");
+    for at in [b, c] {
+        assert_eq!(world.texts(at, &group), ["Alone"], "what was written meanwhile arrives");
+    }
+    let lines = lines(&world, a, &group);
+    let back = lines.iter().position(|l| l == "back: ").unwrap_or_else(|| panic!("{lines:?}"));
+    assert!(lines[back..].contains(&"renamed: , Quartet".to_owned()), "{lines:?}");
+    let (store, me) = (world.store(a).unwrap(), world.account(a).unwrap());
+    let shown = read::conversation(&*store, &me, &group).unwrap().unwrap();
+    assert_eq!((shown.conversation.catching_up, shown.conversation.title.as_str()), (None, "Quartet"));
+    assert!(shown.may_add, "what may be done is offered again");
+}
+
+/// Somebody who was added is "not seen yet" until a sign of theirs has come.
+#[test]
+fn a_member_is_seen_once_they_are_here() {
+    let mut world = World::new(4);
+    let all = ["Alice", "Bob", "Carol"].map(|n| world.node(n).unwrap());
+    let [a, b, c] = all;
+    let group = group(&mut world, &[a, b]);
+    befriend(&mut world, a, c);
+    let seen = |world: &World| {
+        let (store, me) = (world.store(a).unwrap(), world.account(a).unwrap());
+        let shown = read::conversation(&*store, &me, &group).unwrap().unwrap();
+        shown.members.into_iter().find(|m| m.name == "Carol").map(|m| m.seen)
+    };
+    let account = world.account(c).unwrap();
+    world.ask(a, Command::AddMembers { group, members: vec![account] }).unwrap();
+    // Carol's package is here at once; her Welcome waits until the commit stands.
+    world.run(600);
+    world.stop(c);
+    world.run(30_000);
+    assert_eq!(seen(&world), Some(false));
+    world.take_events(a);
+    world.start(c).unwrap();
+    world.run(60_000);
+    assert_eq!(seen(&world), Some(true));
+    let told = world.take_events(a).into_iter();
+    assert!(
+        told.filter(|e| matches!(e, Event::Conversation { conversation } if conversation.id == group.hex()))
+            .count()
+            > 0
+    );
+}
