@@ -340,8 +340,8 @@ impl<'a> Oracle<'a> {
         }
         had.sort_unstable();
         had.reverse();
-        // What the account has that makes a majority.
-        let most = had.get(accounts.len() / 2).copied().unwrap_or(0);
+        // What the account has that makes a majority; nobody is most alone.
+        let most = had.get((accounts.len() / 2).max(1)).copied().unwrap_or(0);
         Some(cut.max(most))
     }
 
@@ -636,5 +636,7 @@ fn keep_least<V: Ord>(kids: &mut Vec<&CommitFact>, value: impl Fn(&CommitFact) -
     }
 }
 
+#[cfg(test)]
+mod against;
 #[cfg(test)]
 mod tests;
