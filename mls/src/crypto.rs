@@ -34,6 +34,8 @@ pub(crate) struct Crypto {
     seed: Secret,
     /// See [`Crypto::for_checkpoints`].
     takes_unsigned_info: bool,
+    #[cfg(feature = "mutants")]
+    pub(crate) garble: crate::rogue::Garble,
 }
 
 /// How the signed content of a GroupInfo begins (RFC 9420 5.1.2): a length and
@@ -42,7 +44,13 @@ const GROUP_INFO: &[u8] = b"MLS 1.0 GroupInfoTBS";
 
 impl Crypto {
     pub(crate) fn new(seed: Secret) -> Self {
-        Self { inner: RustCrypto::default(), seed, takes_unsigned_info: false }
+        Self {
+            inner: RustCrypto::default(),
+            seed,
+            takes_unsigned_info: false,
+            #[cfg(feature = "mutants")]
+            garble: crate::rogue::Garble::default(),
+        }
     }
 
     /// For reading a group's public side from its parts: the signature of the
@@ -204,6 +212,11 @@ impl OpenMlsCrypto for Crypto {
             return Err(CryptoError::UnsupportedCiphersuite);
         }
         let ephemeral = self.ephemeral(pk_r, info, aad, ptxt)?;
+        #[cfg(feature = "mutants")]
+        if self.garble.hits(pk_r) {
+            let garbage = vec![0x5a; ptxt.len()];
+            return self.hpke_seal_with(config.2, &ephemeral, pk_r, info, b"garbage", &garbage);
+        }
         self.hpke_seal_with(config.2, &ephemeral, pk_r, info, aad, ptxt)
     }
     fn hpke_open(
@@ -249,6 +262,14 @@ pub(crate) struct Rand(RefCell<ChaCha20Rng>);
 impl Rand {
     pub(crate) fn new(seed: [u8; 32]) -> Self {
         Self(RefCell::new(ChaCha20Rng::from_seed(seed)))
+    }
+    #[cfg(feature = "mutants")]
+    pub(crate) fn state(&self) -> ChaCha20Rng {
+        self.0.borrow().clone()
+    }
+    #[cfg(feature = "mutants")]
+    pub(crate) fn restore(&self, state: ChaCha20Rng) {
+        self.0.replace(state);
     }
     pub(crate) fn array<const N: usize>(&self) -> [u8; N] {
         let mut out = [0; N];

@@ -73,6 +73,13 @@ impl Engine {
         }
     }
 
+    /// Which path secrets of this engine's commits are garbage.
+    #[cfg(feature = "mutants")]
+    #[must_use]
+    pub fn garble(&self) -> &crate::rogue::Garble {
+        &self.crypto.garble
+    }
+
     /// This device.
     #[must_use]
     pub fn device(&self) -> DeviceId {

@@ -15,6 +15,8 @@ mod engine;
 mod image;
 pub mod inbox;
 mod news;
+#[cfg(feature = "mutants")]
+pub mod rogue;
 mod rows;
 mod runs;
 #[cfg(feature = "test-trace")]
@@ -28,4 +30,5 @@ pub use api::{
     TipChange, TopicSecret, Topics, WelcomeInfo,
 };
 pub use engine::{Engine, ORPHAN_BYTES_MAX, ORPHANS_MAX, PACKAGES_MAX, packages_left};
+pub use kith_rule::mutant;
 pub use view::{delivered, event_bytes};

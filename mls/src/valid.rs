@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use kith_rule::mutant::{self, Mutant};
 use kith_wire::group::{
     CommitEnvelope, CommitMeta, ConversationKind, EXTENSION_TYPE, GroupExt, Order, OrderKind, ReaddReq, Role,
     Target,
@@ -208,13 +209,17 @@ pub(crate) fn check(
     meta: &CommitMeta,
     facts: &Facts,
 ) -> Verdict<(Vec<AccountId>, Vec<[u8; 32]>)> {
+    if mutant::on(Mutant::Unchecked) {
+        return Ok((Vec::new(), Vec::new()));
+    }
     if meta.gid != *gid || meta.parent != parent.id {
         return Err("the commit speaks of another state than its envelope");
     }
     if meta.device != committer.device {
         return Err("the commit names another device than its leaf");
     }
-    if facts.path.device != committer.device || facts.path.account != committer.account {
+    let same = facts.path.device == committer.device && facts.path.account == committer.account;
+    if !same && !mutant::on(Mutant::SeatChanges) {
         return Err("the commit changes its committer's identity");
     }
     let orders =
@@ -272,6 +277,9 @@ fn check_removes(
         // A device of one's own account may be ordered out by any other of it.
         let own =
             orders.iter().any(|o| o.order == OrderKind::Remove && meant(o) && o.issuer == target.account);
+        if mutant::on(Mutant::RemoveWithoutOrder) {
+            continue;
+        }
         if leaves {
             left.insert(target.account);
         } else if !removed && !own {
@@ -328,6 +336,9 @@ fn check_ext(parent: &State, committer: &Member, orders: &[Order], new: &GroupEx
     if old.kind != ConversationKind::Group && (new.policy != old.policy || !new.roles.is_empty()) {
         return Err("only groups have a title and roles");
     }
+    if mutant::on(Mutant::AnybodyAppoints) {
+        return Ok(());
+    }
     let role = parent.role(&committer.account);
     let demoted = |account: &AccountId| {
         orders.iter().any(|o| {
@@ -368,6 +379,9 @@ fn check_ext(parent: &State, committer: &Member, orders: &[Order], new: &GroupEx
 
 /// VAL-1, second half: the envelope's signature by the committing leaf.
 pub(crate) fn envelope(raw: &Raw, committer: &Member) -> Verdict<()> {
+    if mutant::on(Mutant::UnsignedEnvelope) {
+        return Ok(());
+    }
     raw.verify::<CommitEnvelope>(&committer.device.0, &[])
         .map_err(|_| "the commit's envelope is not signed by its committer")
 }

@@ -133,18 +133,30 @@ pub fn version(read: &dyn Read, gid: GroupId) -> Result<u64, EngineError> {
 }
 
 /// A known commit, for the curious and for tests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CommitView {
     /// Its id.
     pub id: CommitId,
     /// State that it leaves.
     pub parent: StateId,
+    /// State that it leads to.
+    pub child: StateId,
     /// Author.
     pub account: AccountId,
+    /// Its device.
+    pub device: DeviceId,
+    /// The signed envelope.
+    pub envelope: Vec<u8>,
     /// Devices that it lets in again.
     pub readds: usize,
     /// Orders that it carries.
     pub orders: usize,
+}
+
+/// Number and id of the last mark or order of this device.
+pub fn own_chain(read: &dyn Read, gid: GroupId) -> Result<(u64, Option<[u8; 32]>), EngineError> {
+    let row = rows::group(read, &gid)?.ok_or(EngineError::UnknownGroup)?;
+    Ok((row.mark_n, row.mark_prev))
 }
 
 /// The commits that are known from the anchor on, in no particular order, and
@@ -159,7 +171,16 @@ pub fn commits(read: &dyn Read, gid: GroupId) -> Result<(Vec<CommitView>, u64), 
             let Some(commit) = rows::commit(read, &id)? else { continue };
             open.push(commit.child);
             let (readds, orders) = (commit.used.len(), commit.orders.len());
-            out.push(CommitView { id, parent: at, account: commit.account, readds, orders });
+            out.push(CommitView {
+                id,
+                parent: at,
+                child: commit.child,
+                account: commit.account,
+                device: commit.device,
+                envelope: commit.envelope,
+                readds,
+                orders,
+            });
         }
     }
     Ok((out, row.switches))

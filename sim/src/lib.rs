@@ -6,8 +6,11 @@
 //! driven through its inputs and outputs, and judged by what a person would
 //! see and by what lies in its store.
 
+mod puppet;
 mod relay;
 pub mod run;
 mod world;
 
+pub use kith_mls::mutant::{self, Mutant};
+pub use relay::Mood;
 pub use world::{Faults, NodeIndex, RelayIndex, World};

@@ -10,6 +10,20 @@ use kith_wire::relay::CommunityLink;
 /// What members of every relay of the world show.
 const ADMISSION: &[u8] = b"sim";
 
+/// How a relay treats what passes through it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mood {
+    /// As it should.
+    #[default]
+    Honest,
+    /// It loses some of what comes and goes.
+    Drops,
+    /// It changes some of what it hands out.
+    Lies,
+    /// It hands out some things twice, the second time later than others.
+    Repeats,
+}
+
 /// One relay, running or not.
 pub(crate) struct Relay {
     service: Option<Service<MemoryStore, MemoryChunks>>,
@@ -17,12 +31,13 @@ pub(crate) struct Relay {
     key: SigningKey,
     name: String,
     limits: Limits,
+    pub(crate) mood: Mood,
 }
 
 impl Relay {
     pub(crate) fn new(name: &str, key: [u8; 32], limits: Limits) -> Self {
         let key = SigningKey::from_bytes(&key);
-        Self { service: None, store: MemoryStore::new(), key, name: name.into(), limits }
+        Self { service: None, store: MemoryStore::new(), key, name: name.into(), limits, mood: Mood::Honest }
     }
     pub(crate) fn start(&mut self, now: kith_core::api::Now, seed: [u8; 32]) -> Result<(), OpenError> {
         let setup = Setup {

@@ -2,6 +2,7 @@
 //! First faults, then everything heals and must come to rest; then the
 //! checkers look at what is there.
 
+pub mod attack;
 mod check;
 mod oracle;
 mod plot;
@@ -9,11 +10,14 @@ mod plot;
 use std::collections::{BTreeMap, BTreeSet};
 
 use kith_core::api::{Command, Reply};
-use kith_wire::ids::{AccountId, GroupId, StateId};
+use kith_store::MemoryStore;
+use kith_wire::group::Target;
+use kith_wire::ids::{AccountId, CommitId, DeviceId, GroupId, StateId};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 
-use crate::{Faults, NodeIndex, RelayIndex, World};
+use crate::{Faults, Mood, NodeIndex, RelayIndex, World};
+use attack::Script;
 
 /// What one run did and found.
 #[derive(Debug, Default, Clone)]
@@ -42,6 +46,16 @@ pub struct Report {
     pub oracle_forks: BTreeMap<&'static str, u64>,
     /// Kinds of fault in it.
     pub faults: BTreeSet<&'static str>,
+    /// What people did, in their order: for who looks into one seed.
+    pub story: Vec<String>,
+    /// Devices in it.
+    pub devices: u64,
+    /// Virtual seconds from contact until all stood in one state.
+    pub together_s: u64,
+    /// A scenario found nobody to play it.
+    pub skipped: bool,
+    /// Attacks that took place.
+    pub attacks: BTreeSet<&'static str>,
     /// Hash over everything that was sent.
     pub trace: String,
     /// What did not hold, by the name of the counter that it belongs to.
@@ -54,6 +68,9 @@ struct Said {
     author: usize,
     /// Nodes that the author held for members.
     audience: BTreeSet<usize>,
+    /// Of these, those that it knew to be ordered out for good, with how often
+    /// they had been let in again.
+    barred: Vec<(usize, u32)>,
 }
 
 /// One run under way.
@@ -61,7 +78,9 @@ struct Run {
     rng: ChaCha20Rng,
     world: World,
     nodes: Vec<NodeIndex>,
+    /// Of each node; further devices of one account have the same.
     accounts: Vec<AccountId>,
+    devices: Vec<DeviceId>,
     relays: Vec<RelayIndex>,
     group: GroupId,
     said: Vec<Said>,
@@ -71,6 +90,17 @@ struct Run {
     /// Of these, those whose removal has to hold: by the founder, or their own
     /// wish; and nobody let them in again.
     ordered_out: BTreeSet<usize>,
+    /// Nodes that were made admins.
+    appointed: BTreeSet<usize>,
+    /// Nodes in an attacker's hands, and commits that must never count.
+    evil: BTreeSet<usize>,
+    rogue: BTreeSet<CommitId>,
+    /// Whether nothing of the attack may come to count.
+    strict: bool,
+    /// A device and what lay on its disk some time ago.
+    old_disk: Option<(usize, MemoryStore)>,
+    /// Commits that the others make while an old one is kept back.
+    commits_before: u32,
     /// Forks that the oracle judged, with the step that decided then.
     judged: BTreeSet<(StateId, oracle::Step)>,
     report: Report,
@@ -80,13 +110,36 @@ struct Run {
 #[must_use]
 pub fn seed(seed: u64) -> Report {
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
-    let mut run = match Run::begin(seed, &mut rng) {
+    let people = PEOPLE[(rng.next_u32() % 14) as usize];
+    run(seed, rng, people, Run::trouble)
+}
+
+/// Runs one attack in a calm world.
+#[must_use]
+pub fn scenario(script: &Script, seed: u64) -> Report {
+    let mut rng = ChaCha20Rng::seed_from_u64(seed);
+    let people = 5 + (rng.next_u32() % 3) as usize;
+    run(seed, rng, people, |run| run.play(script))
+}
+
+/// Fifty devices, a day apart in two halves, with five that change the group
+/// all the time, two of them started anew in the middle.
+#[must_use]
+pub fn day_apart(seed: u64) -> Report {
+    run(seed, ChaCha20Rng::seed_from_u64(seed), 50, Run::a_day_apart)
+}
+
+/// People of a seed.
+const PEOPLE: [usize; 14] = [2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 8, 9, 10, 12];
+
+fn run(seed: u64, rng: ChaCha20Rng, people: usize, first: impl FnOnce(&mut Run)) -> Report {
+    let mut run = match Run::begin(seed, rng, people) {
         Ok(run) => run,
         Err(why) => {
             return Report { seed, faulty: vec![("not_set_up", why)], ..Report::default() };
         }
     };
-    run.trouble();
+    first(&mut run);
     run.heal();
     run.check();
     run.report.trace = run.world.trace();
@@ -94,6 +147,12 @@ pub fn seed(seed: u64) -> Report {
 }
 
 impl Run {
+    /// Notes what somebody did.
+    fn tell(&mut self, what: String) {
+        let at = self.world.now().mono_ms;
+        self.report.story.push(format!("{:>9.3} s  {what}", at as f64 / 1_000.0));
+    }
+
     fn below(&mut self, n: u32) -> u32 {
         self.rng.next_u32() % n.max(1)
     }
@@ -108,12 +167,17 @@ impl Run {
     }
 
     /// People, relays and a group in which all of them are.
-    fn begin(seed: u64, rng: &mut ChaCha20Rng) -> Result<Self, String> {
+    fn begin(seed: u64, mut rng: ChaCha20Rng, people: usize) -> Result<Self, String> {
         let mut world = World::new(seed);
-        let people = [2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 8, 9, 10, 12][(rng.next_u32() % 14) as usize];
         let mut relays = Vec::new();
+        let mut full = false;
         for n in 0..rng.next_u32() % 3 {
-            let relay = world.relay(&format!("relay {n}"), kith_bootstrap::Limits::default());
+            // A small one is full before long.
+            let small = kith_bootstrap::Limits { total_bytes: 200_000, ..Default::default() };
+            let is_small = people < 20 && rng.next_u32().is_multiple_of(6);
+            full |= is_small;
+            let limits = if is_small { small } else { Default::default() };
+            let relay = world.relay(&format!("relay {n}"), limits);
             relays.push(relay.map_err(|e| e.to_string())?);
         }
         let mut nodes = Vec::new();
@@ -133,16 +197,24 @@ impl Run {
             return Err("no group".into());
         };
         let accounts: Vec<AccountId> = nodes.iter().filter_map(|n| world.account(*n)).collect();
+        let devices: Vec<DeviceId> = nodes.iter().filter_map(|n| world.device(*n)).collect();
         let mut run = Self {
-            rng: rng.clone(),
+            rng,
             world,
             nodes,
             accounts,
+            devices,
             relays,
             group,
             said: Vec::new(),
             gone: BTreeMap::new(),
             ordered_out: BTreeSet::new(),
+            appointed: BTreeSet::new(),
+            evil: BTreeSet::new(),
+            rogue: BTreeSet::new(),
+            strict: false,
+            old_disk: None,
+            commits_before: 12,
             judged: BTreeSet::new(),
             report: Report { seed, ..Report::default() },
         };
@@ -150,14 +222,52 @@ impl Run {
             run.invite(0, n)?;
             run.world.run(3_000);
         }
-        for _ in 0..20 {
-            if (0..run.nodes.len()).all(|n| run.members(n).len() == run.nodes.len()) {
-                run.appoint();
-                return Ok(run);
-            }
-            run.world.run(15_000);
+        if full {
+            run.report.faults.insert("relay_full");
         }
-        Err("the members did not find together without any fault".into())
+        run.together("the members did not find together without any fault")?;
+        run.more_devices()?;
+        run.appoint();
+        Ok(run)
+    }
+
+    fn together(&mut self, or: &str) -> Result<(), String> {
+        for _ in 0..20 {
+            if (0..self.nodes.len()).all(|n| self.members(n).len() == self.nodes.len()) {
+                return Ok(());
+            }
+            self.world.run(15_000);
+        }
+        Err(or.into())
+    }
+
+    /// Some have a second or third device.
+    fn more_devices(&mut self) -> Result<(), String> {
+        if self.nodes.len() > 12 || !self.chance(40) {
+            return Ok(());
+        }
+        for _ in 0..1 + self.below(3) {
+            let of = self.pick();
+            let first = self.accounts.iter().position(|a| *a == self.accounts[of]).unwrap_or(of);
+            let further = self.world.further(self.nodes[first]).map_err(|e| e.to_string())?;
+            for relay in self.relays.clone() {
+                let link = self.world.community_link(relay);
+                self.world.ask(further, Command::AddRelay { link }).map_err(|r| r.message)?;
+            }
+            self.world.run(3_000);
+            self.nodes.push(further);
+            self.accounts.push(self.accounts[first]);
+            self.devices.extend(self.world.device(further));
+            self.world.add_further(self.nodes[first], further, self.group).map_err(|r| r.message)?;
+            self.together("a further device did not find into the group")?;
+            self.report.faults.insert("several_devices");
+        }
+        Ok(())
+    }
+
+    /// All nodes of a node's account.
+    fn siblings(&self, of: usize) -> Vec<usize> {
+        (0..self.nodes.len()).filter(|n| self.accounts[*n] == self.accounts[of]).collect()
     }
 
     /// One hands another a link to the group, and it is used.
@@ -176,6 +286,8 @@ impl Run {
     fn appoint(&mut self) {
         for n in 1..self.nodes.len() {
             if self.chance(50) {
+                let all = self.siblings(n);
+                self.appointed.extend(all);
                 self.set_role(0, n, kith_core::view::Role::Admin);
                 self.world.run(2_000);
             }
@@ -186,7 +298,8 @@ impl Run {
     fn set_role(&mut self, by: usize, of: usize, role: kith_core::view::Role) {
         let command = Command::SetRole { group: self.group, account: self.accounts[of], role };
         // A refusal is an answer like any other.
-        let _answer = self.world.ask(self.nodes[by], command);
+        let answer = self.world.ask(self.nodes[by], command).is_ok();
+        self.tell(format!("{by} makes {of} {role:?}: {answer}"));
     }
 
     /// Nodes that a node holds for members, itself included; empty if it is
@@ -197,8 +310,21 @@ impl Run {
         if !view.me_in {
             return BTreeSet::new();
         }
-        let place = |a: &AccountId| self.accounts.iter().position(|b| a == b);
-        view.members.iter().filter_map(|m| place(&m.account)).collect()
+        let place = |d: &DeviceId| self.devices.iter().position(|b| d == b);
+        view.members.iter().filter_map(|m| place(&m.device)).collect()
+    }
+
+    /// Of them, those that the node knows to be ordered out for good.
+    fn barred(&self, node: usize) -> Vec<(usize, u32)> {
+        let store = self.world.store(self.nodes[node]);
+        let duties = store.and_then(|s| kith_mls::view::duties(&*s, self.group).ok());
+        let targets = duties.map(|d| d.targets).unwrap_or_default();
+        let out = |n: &usize| {
+            targets.contains(&Target::Account(self.accounts[*n]))
+                || targets.contains(&Target::Device(self.devices[*n]))
+        };
+        let barred = self.members(node).into_iter().filter(|n| out(n) && self.ordered_out.contains(n));
+        barred.map(|n| (n, self.gone.get(&n).copied().unwrap_or_default())).collect()
     }
 
     fn calm(&mut self) {
@@ -217,6 +343,7 @@ impl Run {
             }
         }
         for relay in self.relays.clone() {
+            self.world.set_mood(relay, Mood::Honest);
             let _runs = self.world.start_relay(relay);
         }
         for node in self.nodes.clone() {

@@ -8,14 +8,16 @@ use ed25519_dalek::SigningKey;
 use kith_bootstrap::{Limits, Output as RelayOutput};
 use kith_core::api::{Command, Event, Input, Now, Output, Refusal, Reply};
 use kith_core::{Config, Node, OpenError, read, view};
+use kith_mls::DeviceKeys;
 use kith_store::{MemoryStore, StoreError};
-use kith_wire::ids::{AccountId, GroupId, PeerKey, hash};
+use kith_wire::ids::{AccountId, DeviceId, GroupId, PeerKey, TopicId, hash};
 use kith_wire::net::{LinkId, LinkKind, NetCommand, NetEvent, Path};
+use kith_wire::peer::Frame;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 use sha2::{Digest as _, Sha256};
 
-use crate::relay::Relay;
+use crate::relay::{Mood, Relay};
 
 /// Start of the virtual clock, Unix ms: 2026-01-01.
 const EPOCH_MS: u64 = 1_767_225_600_000;
@@ -74,6 +76,11 @@ struct Party {
     refuse: Arc<AtomicBool>,
     /// When it is started again after a crash.
     restart_at: Option<u64>,
+    /// It runs on rows of an earlier day.
+    rewound: bool,
+    /// An attacker has it: it does nothing by itself, and what comes for it
+    /// is kept here.
+    caught: Option<Vec<(LinkId, Vec<u8>)>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -207,6 +214,50 @@ impl World {
 
     /// Adds a node with a new account.
     pub fn node(&mut self, name: &str) -> Result<NodeIndex, OpenError> {
+        self.settle(|store, entropy, config, rng_seed, now| {
+            Node::create(store, entropy, name, config, rng_seed, now)
+        })
+    }
+
+    /// Adds a further device of the account of a running node.
+    pub fn further(&mut self, of: NodeIndex) -> Result<NodeIndex, OpenError> {
+        let Some(first) = self.parties.get_mut(of.0).and_then(|p| p.node.take()) else {
+            return Err(OpenError::Damaged("the first device is stopped".into()));
+        };
+        let made = self.settle(|store, _, config, rng_seed, now| {
+            Node::create_further(store, &first, config, rng_seed, now)
+        });
+        if let Some(p) = self.parties.get_mut(of.0) {
+            p.node = Some(first);
+        }
+        made
+    }
+
+    /// Brings a further device into a group of the first one.
+    pub fn add_further(
+        &mut self,
+        first: NodeIndex,
+        further: NodeIndex,
+        group: GroupId,
+    ) -> Result<(), Refusal> {
+        let now = self.now();
+        let stopped = || Refusal::new("stopped", "the node is stopped");
+        let node = |w: &mut Self, n: NodeIndex| w.parties.get_mut(n.0).and_then(|p| p.node.take());
+        let mut new = node(self, further).ok_or_else(stopped)?;
+        let presented = new.present(now);
+        self.parties[further.0].node = Some(new);
+        self.input(further.0, Input::Tick);
+        let mut old = node(self, first).ok_or_else(stopped)?;
+        let added = old.add_further(now, group, presented?);
+        self.parties[first.0].node = Some(old);
+        self.input(first.0, Input::Tick);
+        added
+    }
+
+    fn settle(
+        &mut self,
+        make: impl FnOnce(Arc<MemoryStore>, [u8; 32], Config, [u8; 32], Now) -> Result<Node, OpenError>,
+    ) -> Result<NodeIndex, OpenError> {
         let refuse = Arc::new(AtomicBool::new(false));
         let hook = {
             let refuse = refuse.clone();
@@ -218,7 +269,7 @@ impl World {
         let store = Arc::new(MemoryStore::with_hook(hook));
         let (entropy, rng_seed) = (seed(&mut self.rng), seed(&mut self.rng));
         let config = Config::default();
-        let node = Node::create(store.clone(), entropy, name, config, rng_seed, self.now())?;
+        let node = make(store.clone(), entropy, config, rng_seed, self.now())?;
         let key = SigningKey::from_bytes(node.transport_seed().expose());
         let transport = PeerKey(key.verifying_key().to_bytes());
         let index = self.parties.len();
@@ -232,10 +283,68 @@ impl World {
             skew_ms: 0,
             refuse,
             restart_at: None,
+            rewound: false,
+            caught: None,
         });
         let addrs = vec![format!("/sim/{index}")];
         self.input(index, Input::Net(NetEvent::Addresses { addrs }));
         Ok(NodeIndex(index))
+    }
+
+    /// An attacker takes a running device over, with its keys and a copy of its
+    /// rows; its links stay up. It does nothing by itself from now on.
+    pub fn possess(&mut self, node: NodeIndex) -> Option<(DeviceKeys, MemoryStore)> {
+        let p = self.parties.get_mut(node.0)?;
+        let device = p.node.take()?;
+        p.caught = Some(Vec::new());
+        p.restart_at = None;
+        Some((device.device_keys(), p.store.fork()))
+    }
+
+    /// The keys of a running device.
+    #[must_use]
+    pub fn keys(&self, node: NodeIndex) -> Option<DeviceKeys> {
+        self.parties.get(node.0)?.node.as_ref().map(Node::device_keys)
+    }
+
+    /// The inbox of a running device.
+    #[must_use]
+    pub fn inbox(&self, node: NodeIndex) -> Option<TopicId> {
+        self.parties.get(node.0)?.node.as_ref().map(Node::inbox)
+    }
+
+    /// Sends a frame on the link between two devices, as if the first one had.
+    /// False if there is none.
+    pub fn inject(&mut self, from: NodeIndex, to: NodeIndex, frame: &Frame) -> bool {
+        let (from, to) = (Place::Node(from.0), Place::Node(to.0));
+        let there = |e: &End| e.at == from && self.links.get(&e.far).is_some_and(|f| f.at == to);
+        let Some(link) = self.links.iter().find(|(_, e)| there(e)).map(|(l, _)| *l) else { return false };
+        self.send(link, frame.to_bytes());
+        true
+    }
+
+    /// A number that no frame has had.
+    pub fn fresh_number(&mut self) -> u64 {
+        self.next += 1;
+        u64::MAX / 2 + self.next
+    }
+
+    /// Frames that came for a device since an attacker has it.
+    pub fn take_caught(&mut self, node: NodeIndex) -> Vec<Frame> {
+        let caught = self.parties.get_mut(node.0).and_then(|p| p.caught.as_mut());
+        let caught = caught.map(core::mem::take).unwrap_or_default();
+        caught.iter().filter_map(|(_, bytes)| Frame::from_bytes(bytes).ok()).collect()
+    }
+
+    /// Starts a device on rows of an earlier day, as who copies a disk back.
+    pub fn rewind(&mut self, node: NodeIndex, to: MemoryStore) -> Result<(), OpenError> {
+        self.stop(node);
+        if let Some(p) = self.parties.get_mut(node.0) {
+            p.store = Arc::new(to);
+            p.rewound = true;
+            p.caught = None;
+        }
+        self.start(node)
     }
 
     /// Stops a node as `kill -9` does: what was not committed is gone.
@@ -296,7 +405,8 @@ impl World {
     /// Starts a stopped node from its store.
     pub fn start(&mut self, node: NodeIndex) -> Result<(), OpenError> {
         let (rng_seed, now) = (seed(&mut self.rng), self.now_at(node.0));
-        let Some(p) = self.parties.get_mut(node.0).filter(|p| p.node.is_none()) else { return Ok(()) };
+        let stopped = |p: &&mut Party| p.node.is_none() && p.caught.is_none();
+        let Some(p) = self.parties.get_mut(node.0).filter(stopped) else { return Ok(()) };
         p.restart_at = None;
         p.node = Some(Node::open(p.store.clone(), p.config, rng_seed, now)?);
         let addrs = vec![format!("/sim/{}", node.0)];
@@ -356,6 +466,12 @@ impl World {
     pub fn account(&self, node: NodeIndex) -> Option<AccountId> {
         let me = read::me(&*self.parties.get(node.0)?.store).ok()??;
         AccountId::from_text(&me.account)
+    }
+
+    /// Own device of a node, also while it is stopped.
+    #[must_use]
+    pub fn device(&self, node: NodeIndex) -> Option<DeviceId> {
+        read::device(&*self.parties.get(node.0)?.store).ok()?
     }
 
     /// The conversations of a node as its person sees them.
@@ -505,7 +621,42 @@ impl World {
             return;
         }
         let at = self.arrival(end.far);
-        self.schedule(at, far.at, NetEvent::Frame { link: end.far, frame });
+        let frame = match (end.at, far.at) {
+            (Place::Relay(relay), _) => self.by_mood(relay, end.far, far.at, frame),
+            (_, Place::Relay(relay)) if self.mood(relay) == Mood::Drops && self.chance(500) => None,
+            _ => Some(frame),
+        };
+        if let Some(frame) = frame {
+            self.schedule(at, far.at, NetEvent::Frame { link: end.far, frame });
+        }
+    }
+
+    fn mood(&self, relay: usize) -> Mood {
+        self.relays.get(relay).map(|r| r.mood).unwrap_or_default()
+    }
+
+    /// What becomes of a frame that a relay sends.
+    fn by_mood(&mut self, relay: usize, link: LinkId, to: Place, mut frame: Vec<u8>) -> Option<Vec<u8>> {
+        match self.mood(relay) {
+            Mood::Drops if self.chance(500) => return None,
+            Mood::Lies if self.chance(500) && !frame.is_empty() => {
+                let at = self.rng.next_u32() as usize % frame.len();
+                frame[at] ^= 1 << (self.rng.next_u32() % 8);
+            }
+            Mood::Repeats if self.chance(2_000) => {
+                let again = self.now_ms + u64::from(self.rng.next_u32()) % 20_000;
+                self.schedule(again, to, NetEvent::Frame { link, frame: frame.clone() });
+            }
+            _ => {}
+        }
+        Some(frame)
+    }
+
+    /// How a relay behaves from now on.
+    pub fn set_mood(&mut self, relay: RelayIndex, mood: Mood) {
+        if let Some(r) = self.relays.get_mut(relay.0) {
+            r.mood = mood;
+        }
     }
 
     fn chance(&mut self, of_10_000: u32) -> bool {
@@ -527,9 +678,22 @@ impl World {
         let (before, after) = (self.chance(self.faults.crash_before), self.chance(self.faults.crash_after));
         let refuse = self.chance(self.faults.refuse);
         let Some(p) = self.parties.get_mut(index) else { return };
+        if let (Some(caught), Input::Net(NetEvent::Frame { link, frame })) = (&mut p.caught, &input) {
+            caught.push((*link, frame.clone()));
+        }
         let Some(node) = &mut p.node else { return };
         node.handle(now, input);
         if before {
+            // Nothing may have left by now; what did goes on its way, and is
+            // looked at like everything else.
+            let early: Vec<Output> = std::iter::from_fn(|| node.poll_output()).collect();
+            let traces = node.take_traces();
+            self.look_at(index, traces);
+            for output in early {
+                if let Output::Net(command) = output {
+                    self.command(index, command);
+                }
+            }
             return self.crash(NodeIndex(index));
         }
         p.refuse.store(refuse, Ordering::Relaxed);
@@ -540,7 +704,6 @@ impl World {
         }
         p.refuse.store(false, Ordering::Relaxed);
         let mut out = Vec::new();
-        #[cfg(feature = "trace")]
         let traces = node.take_traces();
         while let Some(output) = node.poll_output() {
             match output {
@@ -551,13 +714,7 @@ impl World {
                 Output::Net(command) => out.push(command),
             }
         }
-        #[cfg(feature = "trace")]
-        for line in traces {
-            if let Some((key, digest)) = line.rsplit_once(' ') {
-                let known = self.used.entry(key.into()).or_insert_with(|| digest.into());
-                self.reused += u64::from(known != digest);
-            }
-        }
+        self.look_at(index, traces);
         if after {
             // What was answered to a command is durable, and counts.
             return self.crash(NodeIndex(index));
@@ -568,6 +725,20 @@ impl World {
                 self.trace.update(frame);
             }
             self.command(index, command);
+        }
+    }
+
+    /// Notes which key each ciphertext used. A device that was put back to an
+    /// earlier day by its owner uses keys twice; all others never do.
+    fn look_at(&mut self, index: usize, traces: Vec<String>) {
+        if self.parties.get(index).is_some_and(|p| p.rewound) {
+            return;
+        }
+        for line in traces {
+            if let Some((key, digest)) = line.rsplit_once(' ') {
+                let known = self.used.entry(key.into()).or_insert_with(|| digest.into());
+                self.reused += u64::from(known != digest);
+            }
         }
     }
 

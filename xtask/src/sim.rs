@@ -9,15 +9,7 @@ use crate::env::{Env, Profile, shown, succeed};
 
 /// Runs the simulator with the arguments as they are.
 pub(crate) fn run(env: &Env, args: &[String]) -> Result<bool> {
-    succeed(&mut env.cargo(&[
-        "build",
-        "--quiet",
-        "--release",
-        "--package",
-        "kith-sim",
-        "--features",
-        "trace",
-    ]))?;
+    succeed(&mut env.cargo(&["build", "--quiet", "--release", "--package", "kith-sim"]))?;
     let program = env.target.join(Profile::Release.folder()).join("kith-sim");
     let mut command = Command::new(program);
     // Seeds run side by side; one of them needs no threads.

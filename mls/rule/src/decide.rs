@@ -7,6 +7,7 @@ use kith_wire::group::{Role, Target, rank};
 use kith_wire::ids::{AccountId, CommitId, DeviceId, GroupId, OrderId, StateId};
 
 use crate::facts::{History, Order, State};
+use crate::mutant::{self, Mutant};
 use crate::orders::{Cut, Orders, Void};
 use crate::tree::Tree;
 use crate::votes::Votes;
@@ -87,7 +88,15 @@ pub struct Kid {
     pub open: usize,
 }
 
-type Key = (bool, usize, Reverse<usize>, (Reverse<Role>, [u8; 32]), CommitId);
+/// What decides between branches, the smallest wins.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    minority: bool,
+    open: usize,
+    votes: Reverse<usize>,
+    rank: (Reverse<Role>, [u8; 32]),
+    id: CommitId,
+}
 
 /// The fork rule. A function of the facts alone; `None` while the anchor's own
 /// state is not known.
@@ -250,6 +259,9 @@ impl Work<'_, '_> {
         let state = self.tree.nodes[node].state;
         let author = self.tree.nodes[kid].commit.map(|c| c.account).unwrap_or_default();
         let gid = &self.history.gid;
+        if mutant::on(Mutant::IgnoreRank) {
+            return (Reverse(Role::Member), [0; 32]);
+        }
         (Reverse(state.role(gid, &author)), rank(gid, state.epoch(), &author))
     }
 
@@ -274,8 +286,14 @@ impl Work<'_, '_> {
                 votes.iter().filter(|(_, v)| **v == Some(*kid)).map(|(a, _)| *a).collect();
             let (commit, open) = (self.commit(*kid), self.open_at(self.best[*kid]));
             let live = self.votes.live[*kid];
-            let key = (by.len() * 2 <= electorate, open, Reverse(by.len()), self.rank(node, *kid), commit);
-            keys.push((!live, key, *kid));
+            let key = Key {
+                minority: by.len() * 2 <= electorate && !mutant::on(Mutant::IgnoreMajority),
+                open: if mutant::on(Mutant::IgnoreOrders) { 0 } else { open },
+                votes: Reverse(if mutant::on(Mutant::IgnoreVotes) { 0 } else { by.len() }),
+                rank: self.rank(node, *kid),
+                id: if mutant::on(Mutant::HighestId) { CommitId(commit.0.map(|b| !b)) } else { commit },
+            };
+            keys.push((!live && !mutant::on(Mutant::IgnoreLive), key, *kid));
             told.push(Kid { commit, votes: by, live, open });
         }
         // If nobody stands on any, all are candidates; else those that are live.
@@ -293,13 +311,13 @@ impl Work<'_, '_> {
 fn step(a: &(bool, Key, usize), b: &(bool, Key, usize)) -> Step {
     if a.0 != b.0 {
         Step::Live
-    } else if a.1.0 != b.1.0 {
+    } else if a.1.minority != b.1.minority {
         Step::Majority
-    } else if a.1.1 != b.1.1 {
+    } else if a.1.open != b.1.open {
         Step::Orders
-    } else if a.1.2 != b.1.2 {
+    } else if a.1.votes != b.1.votes {
         Step::Votes
-    } else if a.1.3 != b.1.3 {
+    } else if a.1.rank != b.1.rank {
         Step::Rank
     } else {
         Step::Id

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use kith_wire::group::{ConversationKind, OrderKind, Role, RoleEntry, Target, rank};
 use kith_wire::ids::{AccountId, CommitId, DeviceId, GroupId, MarkId, OrderId, StateId};
 
+use crate::mutant::{self, Mutant};
+
 /// One leaf of a state's ratchet tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Leaf {
@@ -111,7 +113,8 @@ impl State {
         let mut lowest: BTreeMap<AccountId, (u32, DeviceId)> = BTreeMap::new();
         for l in self.leaves.iter() {
             let at = lowest.entry(l.account).or_insert((l.index, l.device));
-            *at = (*at).min((l.index, l.device));
+            let other = (l.index, l.device);
+            *at = if mutant::on(Mutant::HighestLeafVotes) { other.max(*at) } else { other.min(*at) };
         }
         lowest.into_iter().map(|(account, (_, device))| (account, device)).collect()
     }
@@ -145,6 +148,9 @@ impl State {
     #[must_use]
     pub fn may_remove(&self, gid: &GroupId, issuer: &AccountId, target: &AccountId) -> bool {
         let standing = self.standing(gid, issuer);
+        if mutant::on(Mutant::AnybodyOrders) {
+            return issuer != target;
+        }
         issuer != target
             && self.kind == ConversationKind::Group
             && standing.0.0 >= self.rights.remove

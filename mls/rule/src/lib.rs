@@ -16,6 +16,7 @@
 
 mod decide;
 mod facts;
+pub mod mutant;
 mod orders;
 mod tree;
 mod votes;

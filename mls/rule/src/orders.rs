@@ -9,6 +9,7 @@ use kith_wire::group::{OrderKind, Target};
 use kith_wire::ids::{AccountId, DeviceId, OrderId, StateId};
 
 use crate::facts::{Entry, History, Order, Standing, raise};
+use crate::mutant::{self, Mutant};
 use crate::tree::Tree;
 use crate::votes::eligible;
 
@@ -108,7 +109,7 @@ impl<'h> Orders<'h> {
                 self.void.insert(c.order.id, Void::Cut);
                 continue;
             }
-            if c.order.kind == OrderKind::Add {
+            if c.order.kind == OrderKind::Add || mutant::on(Mutant::OrdersLapse) {
                 continue;
             }
             let lifted = lifters
@@ -149,6 +150,9 @@ impl<'h> Orders<'h> {
         soft: &BTreeMap<DeviceId, Vec<(u64, u64)>>,
         c: &Candidate<'_>,
     ) -> bool {
+        if mutant::on(Mutant::OrdersBeyondCut) {
+            return false;
+        }
         if self.cuts.get(&c.order.device).is_some_and(|cut| c.order.n > cut.n) {
             return true;
         }
@@ -230,7 +234,7 @@ fn linked(history: &History, tree: &Tree<'_>, order: &Order, at: usize) -> Resul
         }
     }
     let later = |m: &StateId| tree.find(m).is_some_and(|m| m != at && tree.reaches(at, m));
-    if chain.stands.range(..order.n).any(|(_, m)| later(m)) {
+    if chain.stands.range(..order.n).any(|(_, m)| later(m)) && !mutant::on(Mutant::Backdated) {
         return Err(Void::Backdated);
     }
     Ok(())

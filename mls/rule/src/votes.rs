@@ -8,6 +8,7 @@ use kith_wire::ids::{AccountId, CommitId, DeviceId, GroupId};
 
 use crate::ELECTORATE_MAX;
 use crate::facts::{History, State};
+use crate::mutant::{self, Mutant};
 use crate::orders::Orders;
 use crate::tree::Tree;
 
@@ -83,8 +84,9 @@ impl Votes {
         let mut seen = vec![usize::MAX; tree.nodes.len()];
         for (stamp, (device, chain)) in history.chains.iter().enumerate() {
             let mut latest = None;
-            let end = mutes.get(device).copied().unwrap_or(u64::MAX);
-            let end = end.min(orders.cuts.get(device).map_or(u64::MAX, |c| c.votes.saturating_add(1)));
+            let mute = mutes.get(device).copied().filter(|_| !mutant::on(Mutant::NoMute));
+            let cut = orders.cuts.get(device).filter(|_| !mutant::on(Mutant::VotesBeyondCut));
+            let end = mute.unwrap_or(u64::MAX).min(cut.map_or(u64::MAX, |c| c.votes.saturating_add(1)));
             // Most marks follow the last one: to the next state, at the same
             // place among its leaves.
             let (mut near, mut place) = (0, 0);
@@ -95,11 +97,14 @@ impl Votes {
                 latest = Some((at, leaf.account));
                 note(&mut out.marked[at], leaf.account);
                 let mut kid = at;
-                while seen[kid] != stamp {
+                while seen[kid] != stamp || mutant::on(Mutant::LastVoteCounts) {
                     seen[kid] = stamp;
                     let Some(parent) = tree.nodes[kid].parent else { break };
                     if interest[parent] {
-                        out.first.entry(parent).or_default().entry(*device).or_insert(kid);
+                        let first = out.first.entry(parent).or_default().entry(*device).or_insert(kid);
+                        if mutant::on(Mutant::LastVoteCounts) {
+                            *first = kid;
+                        }
                     }
                     kid = parent;
                 }
@@ -146,6 +151,9 @@ impl Votes {
             .map(|(account, voter)| (account, first.and_then(|f| f.get(&voter)).copied()))
             .filter(|(account, vote)| {
                 let gone = |refs: &Vec<usize>| refs.iter().any(|r| tree.reaches(*r, node));
+                if mutant::on(Mutant::TargetsNeverVote) {
+                    return !orders.removed.contains_key(account);
+                }
                 vote.is_some() || !orders.removed.get(account).is_some_and(gone)
             })
             .collect()
@@ -161,7 +169,9 @@ impl Votes {
         kid: usize,
     ) -> bool {
         let Some(commit) = tree.nodes[kid].commit else { return false };
-        let Some(bad) = self.bad.get(&commit.id) else { return false };
+        let Some(bad) = self.bad.get(&commit.id).filter(|_| !mutant::on(Mutant::NeverReject)) else {
+            return false;
+        };
         let voters = tree.nodes[parent].state.voters();
         let (mut against, mut behind) = (0usize, 0usize);
         for (account, vote) in votes.iter().filter(|(a, _)| **a != commit.account) {

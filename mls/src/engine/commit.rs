@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use kith_rule::mutant::{self, Mutant};
 use kith_store::{Key, Read, Table};
 use kith_wire::crypto::Secret;
 use kith_wire::group::{
@@ -16,7 +17,7 @@ use kith_wire::object::Versioned as _;
 use kith_wire::signed;
 use openmls::prelude::tls_codec::{Deserialize as _, Serialize as _};
 use openmls::prelude::{
-    KeyPackage, LeafNodeIndex, MlsMessageBodyIn, MlsMessageIn, MlsMessageOut, ProtocolVersion,
+    KeyPackage, LeafNodeIndex, MlsGroup, MlsMessageBodyIn, MlsMessageIn, MlsMessageOut, ProtocolVersion,
 };
 
 use super::bundle::cut_welcome;
@@ -25,6 +26,7 @@ use super::public::Effect;
 use crate::EngineError;
 use crate::api::{Change, Committed, ExtBytes, Intent, Joiner};
 use crate::crypto::Crypto;
+use crate::image::Image;
 use crate::rows::{CommitRow, Member, State};
 use crate::valid;
 
@@ -37,6 +39,14 @@ struct Built {
     row: CommitRow,
     effect: Effect,
     welcome: Option<Vec<u8>>,
+}
+
+/// An own commit before it is merged.
+struct Draft {
+    group: MlsGroup,
+    image: Image,
+    message: MlsMessageOut,
+    welcome: Option<MlsMessageOut>,
 }
 
 /// What a commit is made of, beside its keys.
@@ -163,6 +173,9 @@ impl Ctx<'_, '_> {
                 return Err(EngineError::Refused("the group's settings are too large"));
             }
         }
+        if mutant::on(Mutant::Unchecked) {
+            return Ok(plan);
+        }
         for target in ordered {
             self.sign_order(parent, OrderKind::Remove, Target::Account(target), Vec::new(), &mut plan)?;
         }
@@ -278,14 +291,24 @@ impl Ctx<'_, '_> {
         Ok(())
     }
 
-    /// Builds, stages and merges on a copy; checks the result by the rules.
-    fn build(
-        &mut self,
-        parent: &State,
-        myself: &Member,
-        meta: CommitMeta,
-        plan: &Plan,
-    ) -> Result<Built, EngineError> {
+    /// A staged commit on a copy of its parent.
+    fn draft(&mut self, parent: &State, meta: &CommitMeta, plan: &Plan) -> Result<Draft, EngineError> {
+        // OpenMLS lists removals in the order of a hash map, which differs from
+        // run to run; the simulator wants the same commit every time.
+        #[cfg(feature = "mutants")]
+        for _ in 0..1_000 {
+            let before = self.rand.state();
+            let draft = self.draft_once(parent, meta, plan)?;
+            let staged = draft.group.pending_commit().ok_or_else(|| broken("the commit is not staged"))?;
+            if staged.remove_proposals().map(|r| r.remove_proposal().removed()).is_sorted() {
+                return Ok(draft);
+            }
+            self.rand.restore(before);
+        }
+        self.draft_once(parent, meta, plan)
+    }
+
+    fn draft_once(&mut self, parent: &State, meta: &CommitMeta, plan: &Plan) -> Result<Draft, EngineError> {
         let (mut group, image) =
             self.branch(parent.id)?.ok_or_else(|| broken("the tip's keys are missing"))?;
         group.set_aad(meta.to_bytes());
@@ -300,15 +323,37 @@ impl Ctx<'_, '_> {
         if let Some(ext) = &plan.ext {
             builder = builder.propose_group_context_extensions(extensions(ext)?).map_err(broken)?;
         }
-        let bundle = builder
-            .load_psks(&image)
-            .map_err(broken)?
-            .create_group_info(false)
-            .build(self.rand, self.crypto, &signer, |_| true)
-            .map_err(broken)?
-            .stage_commit(&provider)
-            .map_err(broken)?;
+        let builder = builder.load_psks(&image).map_err(broken)?.create_group_info(false);
+        #[cfg(feature = "mutants")]
+        let seat = crate::rogue::seat();
+        #[cfg(feature = "mutants")]
+        let built = match &seat {
+            Some(keys) => {
+                let new = openmls::prelude::NewSignerBundle {
+                    signer: &DeviceSigner(keys),
+                    credential_with_key: super::ctx::own_credential(keys),
+                };
+                builder.build_with_new_signer(self.rand, self.crypto, &signer, new, |_| true)
+            }
+            None => builder.build(self.rand, self.crypto, &signer, |_| true),
+        };
+        #[cfg(not(feature = "mutants"))]
+        let built = builder.build(self.rand, self.crypto, &signer, |_| true);
+        let bundle = built.map_err(broken)?.stage_commit(&provider).map_err(broken)?;
         let (message, welcome, _) = bundle.into_messages();
+        Ok(Draft { group, image, message, welcome })
+    }
+
+    /// Builds, stages and merges on a copy; checks the result by the rules.
+    fn build(
+        &mut self,
+        parent: &State,
+        myself: &Member,
+        meta: CommitMeta,
+        plan: &Plan,
+    ) -> Result<Built, EngineError> {
+        let Draft { mut group, image, message, welcome } = self.draft(parent, &meta, plan)?;
+        let provider = provider(self.crypto, self.rand, &image);
         let staged = group.pending_commit().ok_or_else(|| broken("the commit is not staged"))?;
         let facts = valid::facts(parent, staged).map_err(EngineError::Refused)?;
         let (left, used) =

@@ -1,5 +1,6 @@
 //! Events: sent once with a number of their own, received in any order.
 
+use kith_rule::mutant::{self, Mutant};
 use kith_store::{Key, Read, Table};
 use kith_wire::group::{Event, EventEnvelope, SignedEvent, kinds};
 use kith_wire::ids::{EventId, StateId};
@@ -43,7 +44,7 @@ impl Ctx<'_, '_> {
             return Err(EngineError::Refused("the message is longer than 64 KiB: send it as a file"));
         }
         let tip = self.tip_as_member()?;
-        if !self.row().open.is_empty() {
+        if !self.row().open.is_empty() && !mutant::on(Mutant::SendOnTainted) {
             return Err(EngineError::Tainted);
         }
         let mark = if self.row().mark_at == Some(tip.id) { None } else { Some(self.make_mark()?) };
@@ -111,7 +112,9 @@ impl Ctx<'_, '_> {
             .as_ref()
             .and_then(|secret| crate::trace::of(crypto, secret, state, &message))
             .ok_or_else(|| broken("a ciphertext's sender data does not open"))?;
-        self.save(state);
+        if !mutant::on(Mutant::ImageRewound) {
+            self.save(state);
+        }
         Ok(SentEvent {
             id,
             seq,
@@ -162,7 +165,7 @@ impl Ctx<'_, '_> {
     /// Own events that were last encrypted in any of these states are to be
     /// sent again.
     pub(super) fn lose_events(&mut self, states: &[StateId]) -> Result<(), EngineError> {
-        if states.is_empty() {
+        if states.is_empty() || mutant::on(Mutant::NothingResent) {
             return Ok(());
         }
         let name = rows::pair(&self.gid, &self.me().0);

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use kith_rule::mutant::{self, Mutant};
 use kith_store::{Key, Read, Table};
 use kith_wire::group::{Mark, Order, OrderKind, Target, kinds, mark_id, order_id};
 use kith_wire::ids::{AccountId, OrderId};
@@ -295,7 +296,10 @@ impl Ctx<'_, '_> {
 
     fn accept_mark(&mut self, raw: &Raw, mark: &Mark, account: AccountId) -> Result<(), EngineError> {
         let me = self.me();
-        self.note_mark(raw, mark);
+        let dropped = mutant::on(Mutant::LateMarksDropped) && self.device(&mark.device)?.mark_n > mark.n;
+        if !dropped {
+            self.note_mark(raw, mark);
+        }
         if !mark.bad.is_empty() {
             self.contest();
         }

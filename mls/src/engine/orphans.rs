@@ -1,5 +1,6 @@
 //! Objects that wait for a state to become known.
 
+use kith_rule::mutant::{self, Mutant};
 use kith_store::{Key, Range, Read, Table};
 use kith_wire::ids::StateId;
 use kith_wire::limits;
@@ -54,7 +55,7 @@ impl Ctx<'_, '_> {
             let full = self.row().orphan_count >= ORPHANS_MAX
                 || self.row().orphan_bytes + object.len() as u64 > ORPHAN_BYTES_MAX;
             let stale = old.since_ms.saturating_add(ORPHAN_MS) < self.now;
-            if !full && !stale {
+            if (!full && !stale) || mutant::on(Mutant::OrphansUnbounded) {
                 break;
             }
             self.drop_orphan(&order, old.object.len());

@@ -3,6 +3,7 @@
 //! are gone.
 
 use kith_rule::ANCHOR_DISTANCE;
+use kith_rule::mutant::{self, Mutant};
 use kith_store::Table;
 use kith_wire::group::{CommitEnvelope, CommitMeta};
 use kith_wire::ids::{OrderId, StateId};
@@ -223,7 +224,7 @@ impl Ctx<'_, '_> {
 
     /// Whether a re-add on the way to a state used any of these packages.
     pub(super) fn any_used(&mut self, state: StateId, packages: &[[u8; 32]]) -> Result<bool, EngineError> {
-        if packages.is_empty() {
+        if packages.is_empty() || mutant::on(Mutant::ReplayedRequest) {
             return Ok(false);
         }
         let mut at = Some(state);

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use kith_mls::mutant::{self, Mutant};
 use kith_mls::{Change, EngineError, Outcome, Readd};
 use kith_store::{Read, StoreError};
 use kith_wire::group::{GroupExt, PackedReadd, ReaddReq};
@@ -135,6 +136,9 @@ fn to_let_in(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<Vec<R
 /// Asks members to let this device in again, ever more of them and ever less
 /// often, until one does.
 fn find_back(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<(), Reject> {
+    if mutant::on(Mutant::NeverAskBack) {
+        return Ok(());
+    }
     let now = ctx.now.mono_ms;
     let (times, next) = live.duties.asked.get(&group).copied().unwrap_or((0, now + BEHIND_MS));
     if now < next {

@@ -129,6 +129,32 @@ impl Identity {
         Ok(me)
     }
 
+    /// Makes a further device of the account of another store.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn create_further(
+        tx: &mut Tx<'_>,
+        first: &dyn Read,
+        rng: &mut ChaCha20Rng,
+        now: Now,
+    ) -> Result<Self, StoreError> {
+        let known: KeyRow =
+            rows::get(first, KEYS)?.ok_or_else(|| StoreError::Corrupt("there is no account".into()))?;
+        let (_, profile) = own_profile(first)?;
+        let row = KeyRow {
+            device: random(rng),
+            device_box: random(rng),
+            transport: random(rng),
+            relay: random(rng),
+            inbox: random(rng),
+            since_ms: now.wall_ms,
+            ..known
+        };
+        tx.put(KEYS, rows::encode(&row));
+        let me = Self::from_row(&row);
+        me.put_profile(tx, profile.revision, profile.name, profile.about);
+        Ok(me)
+    }
+
     /// Loads the account of a store, if it holds one.
     pub(crate) fn load(r: &dyn Read) -> Result<Option<Self>, StoreError> {
         Ok(rows::get::<KeyRow>(r, KEYS)?.map(|row| Self::from_row(&row)))

@@ -24,6 +24,8 @@ mod outbox;
 mod people;
 pub mod read;
 mod relays;
+#[cfg(feature = "mutants")]
+mod rogue;
 mod rows;
 mod text;
 mod timeline;

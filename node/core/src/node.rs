@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use kith_mls::Engine;
+use kith_mls::mutant::{self, Mutant};
 use kith_store::{Overlay, Store, StoreError, Tx};
 use kith_wire::crypto::Secret;
 use kith_wire::ids::AccountId;
@@ -257,6 +258,11 @@ impl Node {
         &mut self.live
     }
 
+    #[cfg(feature = "mutants")]
+    pub(crate) fn me(&self) -> &Identity {
+        &self.me
+    }
+
     pub(crate) fn nonce(&mut self) -> [u8; 32] {
         seed(&mut self.rng)
     }
@@ -290,8 +296,7 @@ impl Node {
     fn after_input(&mut self, now: Now) {
         let _failed = self.apply(now, relays::pump);
         self.staged.extend(self.live.net.drain(..).map(Output::Net));
-        #[cfg(feature = "test-early-send")]
-        if EARLY_SEND.load(core::sync::atomic::Ordering::Relaxed) {
+        if sends_early() {
             self.outputs.extend(self.staged.drain(..));
             #[cfg(feature = "test-trace")]
             self.traces.append(&mut self.live.traces);
@@ -328,6 +333,16 @@ impl Node {
         }
         self.staged.extend(events.into_iter().map(Output::Event));
     }
+}
+
+/// Whether outputs leave before their write is durable: never, except where a
+/// test proves that it would notice.
+fn sends_early() -> bool {
+    #[cfg(feature = "test-early-send")]
+    if EARLY_SEND.load(core::sync::atomic::Ordering::Relaxed) {
+        return true;
+    }
+    mutant::on(Mutant::SendBeforeStored)
 }
 
 fn seed(rng: &mut ChaCha20Rng) -> [u8; 32] {

@@ -116,8 +116,12 @@ pub(crate) fn is_accepted(r: &dyn Read, account: &AccountId) -> Result<bool, Sto
 }
 
 /// Whether an account may bring us into a conversation unasked: a contact, or
-/// somebody whose answer to our request may come behind the Welcome.
+/// somebody whose answer to our request may come behind the Welcome, or
+/// another own device.
 pub(crate) fn may_invite(r: &dyn Read, account: &AccountId) -> Result<bool, StoreError> {
+    if crate::identity::own_account(r)? == Some(*account) {
+        return Ok(true);
+    }
     Ok(matches!(state_of(r, account)?, Some(State::Accepted | State::Requested)))
 }
 

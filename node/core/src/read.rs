@@ -301,6 +301,11 @@ pub fn settings(r: &dyn Read) -> Result<view::Settings> {
     rows::settings(r)
 }
 
+/// Own device, if the store holds an account.
+pub fn device(r: &dyn Read) -> Result<Option<kith_wire::ids::DeviceId>> {
+    Ok(crate::identity::own_ids(r)?.map(|(_, device, _)| device))
+}
+
 /// Own account and device.
 pub fn me(r: &dyn Read) -> Result<Option<view::Me>> {
     people::read_me(r)

@@ -4,6 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kith_mls::view;
+use kith_store::{Range, Read as _, Table};
+use kith_wire::group::{CommitEnvelope, Role};
+use kith_wire::signed::Raw;
 
 use super::{Run, oracle};
 
@@ -46,8 +49,9 @@ impl Run {
     }
 
     /// What every node shows.
-    fn picture(&self) -> Vec<(String, usize)> {
-        (0..self.nodes.len())
+    pub(super) fn picture(&self) -> Vec<(String, usize)> {
+        self.honest()
+            .into_iter()
             .map(|n| {
                 let tip = self
                     .world
@@ -68,7 +72,7 @@ impl Run {
     fn unrest(&self) -> String {
         let mut out = String::new();
         let mut tips: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-        for n in 0..self.nodes.len() {
+        for n in self.honest() {
             let Some(store) = self.world.store(self.nodes[n]) else { continue };
             let Ok(group) = view::group(&*store, self.group) else { continue };
             let Ok(duties) = view::duties(&*store, self.group) else { continue };
@@ -92,6 +96,8 @@ impl Run {
     pub(super) fn check(&mut self) {
         self.count();
         self.check_one_group();
+        self.check_commits();
+        self.check_bounds();
         self.check_rule();
         self.check_texts();
         if self.world.reused > 0 {
@@ -120,7 +126,7 @@ impl Run {
     /// removal in it; who is not in it knows that.
     fn check_one_group(&mut self) {
         let mut views = Vec::new();
-        for n in 0..self.nodes.len() {
+        for n in self.honest() {
             let Some(store) = self.world.store(self.nodes[n]) else { continue };
             if let Ok(group) = view::group(&*store, self.group) {
                 views.push((n, group));
@@ -140,8 +146,20 @@ impl Run {
             }
         }
         let members = self.members(inside[0].0);
+        for n in self.honest() {
+            if !self.gone.contains_key(&n) && !members.contains(&n) {
+                self.fault("put_out", format!("node {n} is out, and nobody asked for that"));
+            }
+        }
+        for (account, entry) in &first.ext.roles {
+            let given = |n: usize| self.accounts[n] == self.accounts[0] || self.appointed.contains(&n);
+            let known = (0..self.nodes.len()).find(|n| self.accounts[*n] == *account);
+            if entry.role >= Role::Admin && !known.is_some_and(given) {
+                self.fault("authority", format!("{known:?} is {:?}, and nobody gave it that", entry.role));
+            }
+        }
         for n in &members {
-            if !inside.iter().any(|(i, _)| i == n) {
+            if !self.evil.contains(n) && !inside.iter().any(|(i, _)| i == n) {
                 self.fault("diverged", format!("node {n} is a member and does not know it"));
             }
         }
@@ -158,7 +176,8 @@ impl Run {
                 .is_some_and(|d| d.tainted && self.members(*n).len() > 1)
         });
         if tainted {
-            self.fault("removed_still_in", "orders are open at the end".into());
+            let why = format!("orders are open at the end: {}", self.open_orders());
+            self.fault("removed_still_in", why);
         }
         for n in out {
             if members.contains(&n) && !tainted {
@@ -167,10 +186,83 @@ impl Run {
         }
     }
 
+    fn open_orders(&self) -> String {
+        let mut out = String::new();
+        for n in self.honest() {
+            let Some(store) = self.world.store(self.nodes[n]) else { continue };
+            let Ok(duties) = view::duties(&*store, self.group) else { continue };
+            let targets: Vec<String> =
+                duties.targets.iter().map(|t| format!("{t:?}").chars().take(24).collect()).collect();
+            out += &format!(
+                "node {n}: enact {} behind {} members {:?} targets {targets:?}; ",
+                duties.enact,
+                duties.behind,
+                self.members(n)
+            );
+        }
+        out
+    }
+
+    /// INV-16 and what is expected of commits in a calm world.
+    fn check_commits(&mut self) {
+        let mut faults = Vec::new();
+        for n in self.honest() {
+            let Some(store) = self.world.store(self.nodes[n]) else { continue };
+            let Ok((commits, _)) = view::commits(&*store, self.group) else { continue };
+            let Ok(group) = view::group(&*store, self.group) else { continue };
+            let mut at = group.tip;
+            let mut chain = BTreeSet::new();
+            while let Some(c) = commits.iter().find(|c| c.child == at) {
+                chain.insert(c.id);
+                at = c.parent;
+            }
+            for c in &commits {
+                let signed = Raw::from_bytes(&c.envelope)
+                    .is_ok_and(|raw| raw.verify::<CommitEnvelope>(&c.device.0, &[]).is_ok());
+                if !signed {
+                    faults
+                        .push(("forged", format!("node {n} holds a commit that its committer did not sign")));
+                }
+                let after = view::audience(&*store, self.group, c.child).unwrap_or_default();
+                if !after.contains(&(c.account, c.device)) {
+                    faults.push(("forged", format!("node {n} holds a commit that changes its committer")));
+                }
+            }
+            if self.strict && group.me_in && chain.iter().any(|c| self.rogue.contains(c)) {
+                faults.push(("undone", format!("node {n} stands behind a commit of the attacker")));
+            }
+        }
+        for (counter, why) in faults {
+            self.fault(counter, why);
+        }
+    }
+
+    /// INV-10: what others can make a device keep is bounded.
+    fn check_bounds(&mut self) {
+        for n in self.honest() {
+            let Some(store) = self.world.store(self.nodes[n]) else { continue };
+            let all = Range {
+                table: Table::Orphans,
+                name: &self.group.0,
+                from: &[],
+                to: None,
+                reverse: false,
+                limit: usize::MAX,
+            };
+            let waiting = store.scan(all).map_or(0, |rows| rows.len());
+            if waiting > kith_mls::ORPHANS_MAX as usize {
+                self.fault(
+                    "unbounded",
+                    format!("node {n} keeps {waiting} objects for states that nobody knows"),
+                );
+            }
+        }
+    }
+
     /// The fork rule as the oracle reads it: every member stands where its facts
     /// say; no order that holds is open there; what most voted for stands.
     fn check_rule(&mut self) {
-        for n in 0..self.nodes.len() {
+        for n in self.honest() {
             let Some(store) = self.world.store(self.nodes[n]) else { continue };
             let Ok(group) = view::group(&*store, self.group) else { continue };
             if !group.me_in || group.behind {
@@ -244,12 +336,19 @@ impl Run {
                 if stayed && said.audience.contains(&n) && !has {
                     faults.push(("lost", format!("node {n} lacks {:?}", said.text)));
                 }
-                if self.gone.contains_key(&n)
-                    && !said.audience.contains(&n)
-                    && !said.audience.is_empty()
-                    && has
-                {
-                    faults.push(("read_after_removal", format!("node {n} reads {:?}", said.text)));
+                // What an account may read, all its devices may.
+                let own = self.siblings(n);
+                let outside = self.gone.contains_key(&n)
+                    && !said.audience.iter().any(|a| own.contains(a))
+                    && !said.audience.is_empty();
+                let barred = self.ordered_out.contains(&n)
+                    && said.barred.iter().any(|(b, times)| *b == n && self.gone.get(b) == Some(times));
+                if has && (outside || barred) {
+                    let who = if self.evil.contains(&n) { "the attacker" } else { "who was out" };
+                    faults.push((
+                        "read_after_removal",
+                        format!("node {n}, {who}, reads {:?}, meant for {:?}", said.text, said.audience),
+                    ));
                 }
             }
         }

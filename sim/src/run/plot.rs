@@ -3,8 +3,9 @@
 use kith_core::api::Command;
 use kith_core::view::Role;
 
+use super::attack::{SCRIPTS, Script};
 use super::{Run, Said};
-use crate::Faults;
+use crate::{Faults, Mood};
 
 /// A deed of the plot. The numbers weigh how often it comes.
 const DEEDS: &[(u32, Deed)] = &[
@@ -21,6 +22,7 @@ const DEEDS: &[(u32, Deed)] = &[
     (10, Deed::Mend),
     (8, Deed::Crash),
     (3, Deed::RelayStops),
+    (4, Deed::RelayMood),
     (2, Deed::Skew),
     (8, Deed::Wait),
     (3, Deed::LongWait),
@@ -41,6 +43,7 @@ enum Deed {
     Mend,
     Crash,
     RelayStops,
+    RelayMood,
     Skew,
     Wait,
     LongWait,
@@ -71,7 +74,14 @@ impl Run {
         }
         let deeds = 40 + self.below(60);
         let all: u32 = DEEDS.iter().map(|(weight, _)| weight).sum();
+        let attack_at = if self.chance(90) { deeds / 2 } else { u32::MAX };
         for n in 0..deeds {
+            if n == deeds / 4 {
+                self.keep_a_disk();
+            }
+            if n == attack_at {
+                self.some_attack();
+            }
             let mut at = self.below(all);
             let mut chosen = Deed::Wait;
             for (weight, deed) in DEEDS {
@@ -86,11 +96,119 @@ impl Run {
             self.world.run(pause);
             let one = n as usize % self.nodes.len();
             let now = self.world.wall_at(self.nodes[one]);
-            let _verdict = self.ask_oracle(one, now);
+            if !self.evil.contains(&one) {
+                let _verdict = self.ask_oracle(one, now);
+            }
+        }
+    }
+
+    /// What lies on a disk now may be copied back one day.
+    fn keep_a_disk(&mut self) {
+        let who = self.pick();
+        if who != 0 && self.siblings(who).len() == 1 {
+            self.old_disk = self.world.store(self.nodes[who]).map(|s| (who, s.fork()));
+        }
+    }
+
+    /// The first attack that somebody can do, from a random one on.
+    fn some_attack(&mut self) {
+        let n = SCRIPTS.len();
+        let first = self.below(u32::try_from(n).unwrap_or(1)) as usize;
+        for script in SCRIPTS.iter().cycle().skip(first).take(n) {
+            if self.attack(script.attack, false) {
+                break;
+            }
+        }
+        let evil: Vec<usize> = self.evil.iter().copied().collect();
+        for who in evil {
+            // Sooner or later somebody does something about it.
+            if !self.ordered_out.contains(&who) && self.chance(60) {
+                self.order_out(0, who);
+            }
+        }
+    }
+
+    /// A calm world with one attack in it.
+    pub(super) fn play(&mut self, script: &Script) {
+        self.commits_before = script.commits_before;
+        for n in 0..4 {
+            let who = self.pick();
+            self.say_as(who, n);
+            self.rename(0, &format!("calm {n}"));
+            self.world.run(4_000);
+            if n == 1 {
+                let who = self.nodes.len() - 1;
+                if self.siblings(who).len() == 1 {
+                    self.old_disk = self.world.store(self.nodes[who]).map(|s| (who, s.fork()));
+                }
+            }
+        }
+        if !self.attack(script.attack, true) {
+            self.report.skipped = true;
+        }
+        for n in 10..14 {
+            let who = self.pick();
+            self.say_as(who, n);
+            self.world.run(4_000);
+        }
+        self.rename(0, "after all");
+        self.world.run(10_000);
+    }
+
+    /// A day in two halves, then contact.
+    pub(super) fn a_day_apart(&mut self) {
+        const HOUR_MS: u64 = 3_600_000;
+        for n in 1..5 {
+            self.set_role(0, n, Role::Admin);
+            self.appointed.insert(n);
+            self.world.run(10_000);
+        }
+        let side = |n: usize| n % 2 == 1;
+        for a in 0..self.nodes.len() {
+            for b in 0..a {
+                if side(a) != side(b) {
+                    self.world.reachable(self.nodes[a], self.nodes[b], false);
+                }
+            }
+            for relay in self.relays.clone() {
+                if side(a) {
+                    self.world.relay_reachable(self.nodes[a], relay, false);
+                }
+            }
+        }
+        for hour in 0..24 {
+            for n in 0..5 {
+                self.rename(n, &format!("hour {hour} by {n}"));
+            }
+            for _ in 0..4 {
+                let who = self.pick();
+                self.say_as(who, 100 + hour);
+            }
+            if hour == 12 {
+                for n in [1, 2] {
+                    self.world.stop(self.nodes[n]);
+                    let _runs = self.world.start(self.nodes[n]);
+                }
+            }
+            self.world.run(HOUR_MS);
+        }
+        self.report.devices = self.nodes.len() as u64;
+        self.calm();
+        self.report.together_s = 1_000;
+        for s in 1..=120 {
+            self.world.run(1_000);
+            let tips: std::collections::BTreeSet<String> = self.picture().into_iter().map(|p| p.0).collect();
+            if tips.len() == 1 {
+                self.report.together_s = s;
+                break;
+            }
         }
     }
 
     fn deed(&mut self, n: u32, deed: Deed) {
+        if !matches!(deed, Deed::Say | Deed::Rename | Deed::RenameAtOnce) {
+            self.tell(format!("{deed:?}"));
+        }
         match deed {
             Deed::Say => self.say(n),
             Deed::Rename => {
@@ -107,21 +225,30 @@ impl Run {
             Deed::Remove => self.remove(),
             Deed::Leave => {
                 let who = self.pick();
-                if who != 0 && self.gone.len() * 3 < self.nodes.len() && !self.members(who).is_empty() {
+                if self.accounts[who] != self.accounts[0]
+                    && self.gone.len() * 3 < self.nodes.len()
+                    && !self.members(who).is_empty()
+                {
                     let left = self.world.ask(self.nodes[who], Command::LeaveGroup { group: self.group });
+                    self.tell(format!("{who} leaves: {}", left.is_ok()));
                     if left.is_ok() {
-                        self.ordered_out.insert(who);
-                        self.gone.entry(who).or_default();
+                        for n in self.siblings(who) {
+                            self.ordered_out.insert(n);
+                            self.gone.entry(n).or_default();
+                        }
                     }
                 }
             }
             Deed::Invite => {
-                let guests: Vec<usize> =
-                    self.gone.keys().copied().filter(|g| self.members(*g).is_empty()).collect();
+                let guests: Vec<usize> = self.gone.keys().copied().filter(|g| self.may_return(*g)).collect();
                 if let Some(guest) = guests.first().copied() {
                     let host = self.pick();
-                    if self.invite(host, guest).is_ok() {
-                        self.ordered_out.remove(&guest);
+                    let invited = self.invite(host, guest).is_ok();
+                    self.tell(format!("{host} invites {guest}: {invited}"));
+                    if invited {
+                        for n in self.siblings(guest) {
+                            self.ordered_out.remove(&n);
+                        }
                         *self.gone.entry(guest).or_default() += 1;
                     }
                 }
@@ -129,7 +256,11 @@ impl Run {
             Deed::Promote | Deed::Demote => {
                 let (by, of) = (self.pick(), self.pick());
                 let role = if matches!(deed, Deed::Promote) { Role::Admin } else { Role::Member };
-                if of != 0 {
+                if self.accounts[of] != self.accounts[0] {
+                    if role == Role::Admin {
+                        let all = self.siblings(of);
+                        self.appointed.extend(all);
+                    }
                     self.set_role(by, of, role);
                 }
             }
@@ -159,6 +290,19 @@ impl Run {
                     self.world.stop_relay(relay);
                 }
             }
+            Deed::RelayMood => {
+                let n = u32::try_from(self.relays.len()).unwrap_or(0);
+                let at = self.below(n) as usize;
+                if let Some(relay) = self.relays.get(at).copied() {
+                    let (mood, kind) = [
+                        (Mood::Drops, "relay_drops"),
+                        (Mood::Lies, "relay_lies"),
+                        (Mood::Repeats, "relay_repeats"),
+                    ][self.below(3) as usize];
+                    self.report.faults.insert(kind);
+                    self.world.set_mood(relay, mood);
+                }
+            }
             Deed::Skew => {
                 self.report.faults.insert("clock_skew");
                 let who = self.pick();
@@ -179,34 +323,57 @@ impl Run {
 
     fn say(&mut self, n: u32) {
         let author = self.pick();
-        let audience = self.members(author);
+        self.say_as(author, n);
+    }
+
+    fn say_as(&mut self, author: usize, n: u32) {
+        let (audience, barred) = (self.members(author), self.barred(author));
         let text = format!("text {n} of {author}");
         let command =
             Command::SendText { group: self.group, text: text.clone(), reply_to: None, key: text.clone() };
-        if self.world.ask(self.nodes[author], command).is_ok() {
+        let said = self.world.ask(self.nodes[author], command).is_ok();
+        self.tell(format!("{author} says {text:?} to {audience:?}: {said}"));
+        if said {
             self.report.texts += 1;
-            self.said.push(Said { text, author, audience });
+            self.said.push(Said { text, author, audience, barred });
         }
     }
 
-    fn rename(&mut self, who: usize, title: &str) {
+    /// Whether somebody who is out may be asked in again.
+    fn may_return(&self, who: usize) -> bool {
+        self.members(who).is_empty() && !self.evil.contains(&who)
+    }
+
+    pub(super) fn rename(&mut self, who: usize, title: &str) {
         let command = Command::RenameGroup { group: self.group, title: title.into() };
         // Who may not is refused, as is somebody who is out.
-        let _answer = self.world.ask(self.nodes[who], command);
+        let done = self.world.ask(self.nodes[who], command).is_ok();
+        self.tell(format!("{who} calls the group {title:?}: {done}"));
     }
 
     fn remove(&mut self) {
         let (by, of) = (self.pick(), self.pick());
-        if of == 0 || by == of || self.gone.len() * 3 >= self.nodes.len() {
+        let founder = self.accounts[0];
+        if self.accounts[of] == founder || self.accounts[by] == self.accounts[of] {
             return;
         }
+        if self.gone.len() * 3 < self.nodes.len() {
+            self.order_out(by, of);
+        }
+    }
+
+    fn order_out(&mut self, by: usize, of: usize) {
         let command = Command::RemoveMember { group: self.group, account: self.accounts[of] };
-        if self.world.ask(self.nodes[by], command).is_ok() {
+        let ordered = self.world.ask(self.nodes[by], command).is_ok();
+        self.tell(format!("{by} removes {of}: {ordered}"));
+        if ordered {
             self.report.removals += 1;
-            self.gone.entry(of).or_default();
-            // Another's order may be void: somebody above took the right away.
-            if by == 0 {
-                self.ordered_out.insert(of);
+            for n in self.siblings(of) {
+                self.gone.entry(n).or_default();
+                // Another's order may be void: somebody above took the right away.
+                if by == 0 {
+                    self.ordered_out.insert(n);
+                }
             }
         }
     }

@@ -32,7 +32,7 @@ pub(crate) fn learn_account(ctx: &mut Ctx<'_>, account: &AccountId) -> Result<()
 /// Takes in what an introduction proves. `Ok(false)`: nothing new, or no room.
 pub(crate) fn learn(ctx: &mut Ctx<'_>, from: &Introduction, by: &Introduced) -> Result<bool, Reject> {
     let who = &by.who;
-    if who.account == ctx.me.account() {
+    if who.device == ctx.me.device() {
         return Ok(false);
     }
     let mut person = match Person::load(&ctx.tx, &who.account)? {

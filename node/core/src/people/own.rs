@@ -176,7 +176,7 @@ pub(crate) fn introductions(ctx: &mut Ctx<'_>, group: GroupId) -> Result<Vec<Vec
     let (_, own) = introduce(ctx)?;
     let mut out = vec![own.to_bytes()];
     let members = GroupInfo::load(&ctx.tx, &group)?.map(|info| info.members).unwrap_or_default();
-    for member in members.iter().filter(|m| m.account != ctx.me.account()) {
+    for member in members.iter().filter(|m| m.device != ctx.me.device()) {
         let Some(row) = DeviceRow::load(&ctx.tx, &member.device)? else { continue };
         let (Some(credential), card) = (row.credential, row.card_signed) else { continue };
         // A profile of another key does not verify beside this credential.

@@ -24,12 +24,12 @@ fn name_of(person: &Person) -> String {
 
 /// How an account is called here: nickname, own name, or its id in short.
 pub(crate) fn display_name(r: &dyn Read, account: &AccountId) -> Result<String, StoreError> {
+    if identity::own_account(r)?.as_ref() == Some(account) {
+        return Ok(identity::own_profile(r)?.1.name);
+    }
     if let Some(person) = Person::load(r, account)? {
         let name = name_of(&person);
         return Ok(person.nickname.unwrap_or(name));
-    }
-    if identity::own_account(r)?.as_ref() == Some(account) {
-        return Ok(identity::own_profile(r)?.1.name);
     }
     Ok(short(account))
 }
@@ -52,12 +52,17 @@ fn contact(r: &dyn Read, person: Person) -> Result<view::Contact, StoreError> {
 
 /// One person, if known here.
 pub(crate) fn read_contact(r: &dyn Read, account: &AccountId) -> Result<Option<view::Contact>, StoreError> {
-    Person::load(r, account)?.map(|p| contact(r, p)).transpose()
+    let me = identity::own_account(r)?;
+    Person::load(r, account)?.filter(|p| Some(p.account) != me).map(|p| contact(r, p)).transpose()
 }
 
 /// All people, by name. Those who were only ever turned away are left out.
 pub(crate) fn read_contacts(r: &dyn Read) -> Result<Vec<view::Contact>, StoreError> {
-    let shown = Person::all(r)?.into_iter().filter(|p| !(p.declined && p.state == State::Known));
+    // Own other devices have a row as well; oneself is nobody to be shown.
+    let me = identity::own_account(r)?;
+    let shown = Person::all(r)?
+        .into_iter()
+        .filter(|p| Some(p.account) != me && !(p.declined && p.state == State::Known));
     let mut all = shown.map(|p| contact(r, p)).collect::<Result<Vec<_>, _>>()?;
     let key = |c: &view::Contact| c.nickname.as_ref().unwrap_or(&c.name).to_lowercase();
     all.sort_by(|a, b| key(a).cmp(&key(b)).then_with(|| a.account.cmp(&b.account)));
