@@ -71,6 +71,9 @@ pub(super) struct Verdict {
     /// States on the way at which the way leaves what most of all accounts
     /// voted for first, though nobody wants any of them out.
     pub undone: Vec<StateId>,
+    /// Devices whose chain has ended, with the number: they signed two objects
+    /// under it.
+    pub ends: BTreeMap<DeviceId, u64>,
 }
 
 /// Judges the facts; the error says what does not fit in them.
@@ -83,7 +86,7 @@ pub(super) fn judge(facts: &Facts) -> Result<Verdict, String> {
     let open = oracle.held().filter(|(_, o)| Oracle::is_open(o, tip_state)).map(|(id, _)| id).collect();
     let effective = oracle.held().map(|(id, _)| id).collect();
     let undone = oracle.undone(tip);
-    Ok(Verdict { tip, effective, open, forks, undone })
+    Ok(Verdict { tip, effective, open, forks, undone, ends: oracle.ends })
 }
 
 /// An entry of a device's chain.
