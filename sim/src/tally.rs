@@ -53,6 +53,7 @@ const ZEROS: &[&str] = &[
     "oracle",
     "order_open",
     "finality",
+    "two_faced",
     "put_out",
     "authority",
     "forged",

@@ -319,7 +319,8 @@ impl Run {
     }
 
     /// The fork rule as the oracle reads it: every member stands where its facts
-    /// say; no order that holds is open there; what most voted for stands.
+    /// say; no order that holds is open there; what most voted for stands; nobody
+    /// honest has signed two objects under one number.
     fn check_rule(&mut self) {
         for n in self.honest() {
             let Some(store) = self.world.store(self.nodes[n]) else { continue };
@@ -330,6 +331,12 @@ impl Run {
             let Some(verdict) = self.ask_oracle(n, u64::MAX) else { continue };
             for order in verdict.open {
                 self.fault("order_open", format!("node {n}: order {} holds and is open", order.hex()));
+            }
+            for (device, number) in verdict.ends {
+                if self.honest().iter().any(|h| self.devices[*h] == device) {
+                    let who = device.hex();
+                    self.fault("two_faced", format!("node {n}: {who} signed two objects as {number}"));
+                }
             }
             for at in verdict.undone {
                 self.fault("finality", format!("node {n}: most left {} by another child", at.hex()));

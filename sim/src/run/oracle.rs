@@ -71,6 +71,9 @@ pub(super) struct Verdict {
     /// States on the way at which the way leaves what most of all accounts
     /// voted for first, though nobody wants any of them out.
     pub undone: Vec<StateId>,
+    /// Devices whose chain has ended, with the number: they signed two objects
+    /// under it.
+    pub ends: BTreeMap<DeviceId, u64>,
 }
 
 /// Judges the facts; the error says what does not fit in them.
@@ -83,7 +86,7 @@ pub(super) fn judge(facts: &Facts) -> Result<Verdict, String> {
     let open = oracle.held().filter(|(_, o)| Oracle::is_open(o, tip_state)).map(|(id, _)| id).collect();
     let effective = oracle.held().map(|(id, _)| id).collect();
     let undone = oracle.undone(tip);
-    Ok(Verdict { tip, effective, open, forks, undone })
+    Ok(Verdict { tip, effective, open, forks, undone, ends: oracle.ends })
 }
 
 /// An entry of a device's chain.
@@ -340,8 +343,8 @@ impl<'a> Oracle<'a> {
         }
         had.sort_unstable();
         had.reverse();
-        // What the account has that makes a majority.
-        let most = had.get(accounts.len() / 2).copied().unwrap_or(0);
+        // What the account has that makes a majority; nobody is most alone.
+        let most = had.get((accounts.len() / 2).max(1)).copied().unwrap_or(0);
         Some(cut.max(most))
     }
 
@@ -636,5 +639,7 @@ fn keep_least<V: Ord>(kids: &mut Vec<&CommitFact>, value: impl Fn(&CommitFact) -
     }
 }
 
+#[cfg(test)]
+mod against;
 #[cfg(test)]
 mod tests;

@@ -7,27 +7,27 @@ use kith_wire::ids::GroupId;
 
 use super::*;
 
-fn account(n: u8) -> AccountId {
+pub(super) fn account(n: u8) -> AccountId {
     AccountId([n; 32])
 }
 
-fn device(n: u8) -> DeviceId {
+pub(super) fn device(n: u8) -> DeviceId {
     DeviceId([n; 32])
 }
 
-fn state(n: u8) -> StateId {
+pub(super) fn state(n: u8) -> StateId {
     StateId([n; 32])
 }
 
-struct Story {
-    facts: Facts,
+pub(super) struct Story {
+    pub(super) facts: Facts,
     /// Number and id of each device's last mark or order.
     last: BTreeMap<DeviceId, (u64, [u8; 32])>,
 }
 
 impl Story {
     /// State 0: 1 is the owner, of the others those are admins who are named.
-    fn begin(people: u8, admins: &[u8]) -> Self {
+    pub(super) fn begin(people: u8, admins: &[u8]) -> Self {
         let mut ext = GroupExt::group(account(1), "", Vec::new());
         for (place, admin) in admins.iter().enumerate() {
             ext.roles.insert(account(*admin), RoleEntry { role: Role::Admin, epoch: place as u64 });
@@ -52,7 +52,7 @@ impl Story {
 
     /// A commit by somebody on a state, leading to a new one, which it may
     /// change.
-    fn commit(&mut self, by: u8, parent: u8, child: u8, change: impl FnOnce(&mut StateFact)) {
+    pub(super) fn commit(&mut self, by: u8, parent: u8, child: u8, change: impl FnOnce(&mut StateFact)) {
         let mut next = self.facts.states.iter().find(|s| s.id == state(parent)).cloned().expect("a parent");
         next.id = state(child);
         next.epoch += 1;
@@ -68,7 +68,7 @@ impl Story {
     }
 
     /// Two commits, by 1 and by 2, on the first state.
-    fn fork(people: u8, admins: &[u8]) -> Self {
+    pub(super) fn fork(people: u8, admins: &[u8]) -> Self {
         let mut story = Self::begin(people, admins);
         story.commit(1, 0, 10, |_| {});
         story.commit(2, 0, 20, |_| {});
@@ -79,18 +79,19 @@ impl Story {
         self.last.get(&of).map_or((1, None), |(n, id)| (n + 1, Some(*id)))
     }
 
-    fn mark(&mut self, by: u8, at: u8) {
+    pub(super) fn mark(&mut self, by: u8, at: u8) {
         self.mark_with(by, at, &[], &[]);
     }
 
-    fn marks(&mut self, all: &[u8], at: u8) {
+    pub(super) fn marks(&mut self, all: &[u8], at: u8) {
         for by in all {
             self.mark(*by, at);
         }
     }
 
-    fn mark_with(&mut self, by: u8, at: u8, acks: &[(u8, u64)], bad: &[u8]) {
+    pub(super) fn mark_with(&mut self, by: u8, at: u8, acks: &[(u8, u64)], bad: &[u8]) {
         let (n, prev) = self.next(device(by));
+        let own = (device(by), (0, n));
         let mark = Mark {
             kind: kinds::MARK,
             version: 1,
@@ -99,7 +100,7 @@ impl Story {
             n,
             prev,
             at: state(at),
-            changed: acks.iter().map(|(d, n)| (device(*d), (0, *n))).collect(),
+            changed: acks.iter().map(|(d, n)| (device(*d), (0, *n))).chain([own]).collect(),
             bad: bad.iter().map(|c| BadCommit { commit: CommitId([*c; 32]), reason: 1 }).collect(),
         };
         let raw = unsigned(&mark);
@@ -107,11 +108,11 @@ impl Story {
         self.facts.marks.push(raw.to_bytes());
     }
 
-    fn order(&mut self, by: u8, at: u8, kind: OrderKind, of: u8, cut: u64) -> OrderId {
+    pub(super) fn order(&mut self, by: u8, at: u8, kind: OrderKind, of: u8, cut: u64) -> OrderId {
         self.order_with(by, at, kind, of, cut, Vec::new())
     }
 
-    fn order_with(
+    pub(super) fn order_with(
         &mut self,
         by: u8,
         at: u8,
@@ -120,20 +121,35 @@ impl Story {
         cut: u64,
         lifts: Vec<OrderId>,
     ) -> OrderId {
+        self.order_of(by, by, at, kind, Target::Account(account(of)), (of, cut), lifts)
+    }
+
+    /// An order by a device of an account.
+    #[allow(clippy::too_many_arguments, reason = "an order says that much")]
+    pub(super) fn order_of(
+        &mut self,
+        by: u8,
+        issuer: u8,
+        at: u8,
+        kind: OrderKind,
+        target: Target,
+        cut: (u8, u64),
+        lifts: Vec<OrderId>,
+    ) -> OrderId {
         let (n, prev) = self.next(device(by));
         let order = Order {
             kind: kinds::ORDER,
             version: 1,
             gid: self.facts.gid,
-            issuer: account(by),
+            issuer: account(issuer),
             device: device(by),
             n,
             prev,
             order: kind,
-            target: Target::Account(account(of)),
+            target,
             at: state(at),
             lifts,
-            cut: BTreeMap::from([(device(of), (0, cut))]),
+            cut: BTreeMap::from([(device(cut.0), (0, cut.1))]),
             hlc: 0,
             statement: None,
         };
@@ -143,7 +159,7 @@ impl Story {
         order_id(&raw)
     }
 
-    fn judge(&self) -> Verdict {
+    pub(super) fn judge(&self) -> Verdict {
         judge(&self.facts).expect("a verdict")
     }
 
