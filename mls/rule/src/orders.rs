@@ -95,28 +95,48 @@ impl<'h> Orders<'h> {
         out
     }
 
+    /// Takes the orders from the highest issuer down. Which of them are lifted
+    /// follows from the orders that lift, and those may be beyond a cut that
+    /// in turn holds only if it is not lifted: so it is done again until
+    /// nothing changes, and ends after as many rounds as there are orders.
     fn take(&mut self, history: &'h History, tree: &Tree<'h>, candidates: &[Candidate<'h>]) {
-        let mut lifters: BTreeMap<OrderId, Vec<&Candidate<'_>>> = BTreeMap::new();
-        for c in candidates {
-            for lifted in &c.order.lifts {
-                lifters.entry(*lifted).or_default().push(c);
+        let mut lifted: BTreeSet<OrderId> = BTreeSet::new();
+        for _ in 0..=candidates.len() {
+            let stands = self.round(history, tree, candidates, &lifted);
+            let now = lifted_by(&stands);
+            let settled = now == lifted;
+            lifted = now;
+            self.hold(&stands, &lifted);
+            if settled {
+                break;
             }
         }
+    }
+
+    /// One round: the orders that are beyond no cut.
+    fn round<'c>(
+        &mut self,
+        history: &'h History,
+        tree: &Tree<'h>,
+        candidates: &'c [Candidate<'h>],
+        lifted: &BTreeSet<OrderId>,
+    ) -> Vec<&'c Candidate<'h>> {
+        self.cuts.clear();
+        self.void.retain(|_, why| !matches!(why, Void::Cut | Void::Lifted));
         // Cuts that void only what rests on a role given before the order.
         let mut soft: BTreeMap<DeviceId, Vec<(u64, u64)>> = BTreeMap::new();
+        let mut stands = Vec::new();
         for c in candidates {
             if self.is_cut(history, tree, &soft, c) {
                 self.void.insert(c.order.id, Void::Cut);
                 continue;
             }
+            stands.push(c);
             if c.order.kind == OrderKind::Add || mutant::on(Mutant::OrdersLapse) {
                 continue;
             }
-            let lifted = lifters
-                .get(&c.order.id)
-                .is_some_and(|by| by.iter().any(|l| may_lift(l, c) && !self.is_cut(history, tree, &soft, l)));
             let cuts = read_cut(history, tree, c);
-            if lifted || c.order.kind == OrderKind::Demote {
+            if lifted.contains(&c.order.id) || c.order.kind == OrderKind::Demote {
                 let epoch = tree.nodes[c.at].state.epoch();
                 for (device, cut) in cuts {
                     soft.entry(device).or_default().push((cut.n, epoch));
@@ -128,7 +148,20 @@ impl<'h> Orders<'h> {
                         Cut { seq: at.seq.min(cut.seq), n: at.n.min(cut.n), votes: at.votes.min(cut.votes) };
                 }
             }
-            if lifted {
+        }
+        stands
+    }
+
+    /// Notes what holds of the orders that stand.
+    fn hold(&mut self, stands: &[&Candidate<'h>], lifted: &BTreeSet<OrderId>) {
+        self.effective.clear();
+        self.removed.clear();
+        self.removed_devices.clear();
+        for c in stands {
+            if c.order.kind == OrderKind::Add || mutant::on(Mutant::OrdersLapse) {
+                continue;
+            }
+            if lifted.contains(&c.order.id) {
                 self.void.insert(c.order.id, Void::Lifted);
                 continue;
             }
@@ -160,6 +193,20 @@ impl<'h> Orders<'h> {
         let standing = tree.nodes[c.at].state.standing(&history.gid, &c.order.issuer);
         soft.iter().any(|(n, epoch)| c.order.n > *n && standing.1 <= *epoch)
     }
+}
+
+/// The orders that others of those that stand lift.
+fn lifted_by(stands: &[&Candidate<'_>]) -> BTreeSet<OrderId> {
+    let mut lifters: BTreeMap<OrderId, Vec<&Candidate<'_>>> = BTreeMap::new();
+    for by in stands.iter().filter(|c| c.order.kind == OrderKind::Add) {
+        for id in &by.order.lifts {
+            lifters.entry(*id).or_default().push(by);
+        }
+    }
+    let lifted =
+        |c: &&&Candidate<'_>| lifters.get(&c.order.id).is_some_and(|by| by.iter().any(|l| may_lift(l, c)));
+    let orders = stands.iter().filter(|c| c.order.kind != OrderKind::Add);
+    orders.filter(lifted).map(|c| c.order.id).collect()
 }
 
 /// A lifting needs an issuer not below the one who gave the order; a leave

@@ -621,7 +621,16 @@ impl<'a> Oracle<'a> {
                     *votes.entry(kid.child).or_default() += 1;
                 }
             }
-            for kid in kids {
+            // Where nobody stands any more nobody knew of the majority in time.
+            let stays = |kid: &CommitFact| {
+                accounts.iter().any(|a| {
+                    let devices = state.members.iter().filter(|(.., of)| of == a);
+                    let mut latest =
+                        devices.filter_map(|(_, d, _)| self.marks(d).into_iter().max_by_key(|m| m.n));
+                    latest.any(|m| self.is_at_or_below(m.at, kid.child))
+                })
+            };
+            for kid in kids.iter().filter(|k| stays(k)) {
                 let most = votes.get(&kid.child).is_some_and(|n| 2 * n > accounts.len());
                 if most && !self.is_at_or_below(tip, kid.child) && !self.is_rejected(state, kid) {
                     undone.push(*at);
