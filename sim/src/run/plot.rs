@@ -97,7 +97,8 @@ impl Run {
             self.world.run(pause);
             let one = n as usize % self.nodes.len();
             let now = self.world.wall_at(self.nodes[one]);
-            if !self.evil.contains(&one) {
+            // One that is down cannot have looked again after a hold.
+            if !self.evil.contains(&one) && self.world.runs(self.nodes[one]) {
                 let _verdict = self.ask_oracle(one, now);
             }
         }
