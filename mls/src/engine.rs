@@ -118,7 +118,10 @@ impl Engine {
         gid: GroupId,
         change: &Change,
     ) -> Result<Committed, EngineError> {
-        self.with(tx, now_ms, gid, |ctx| ctx.commit(change))
+        // Orders are signed before it is known whether all of it is possible: an
+        // order that stayed while its number is given again would be a second
+        // word under one number.
+        tx.all_or_nothing(|tx| self.with(tx, now_ms, gid, |ctx| ctx.commit(change)))
     }
 
     /// The signed Welcome for one joiner, to be sealed to its inbox.
@@ -207,7 +210,7 @@ impl Engine {
     /// An order by which this account leaves, and the mark before it if one
     /// was due, in the order to publish. Some other member commits it.
     pub fn leave(&mut self, tx: &mut Tx<'_>, now_ms: u64, gid: GroupId) -> Result<Vec<Vec<u8>>, EngineError> {
-        self.with(tx, now_ms, gid, |ctx| ctx.leave())
+        tx.all_or_nothing(|tx| self.with(tx, now_ms, gid, |ctx| ctx.leave()))
     }
 
     /// Takes in one object of a topic or stream. Order does not matter, nor

@@ -64,7 +64,7 @@ fn invariant(counter: &str) -> &'static str {
         "nonce_reuse" => "INV-6",
         "duplicated" => "INV-9",
         "unbounded" => "INV-10",
-        "undone" | "finality" => "INV-14",
+        "undone" | "finality" | "two_faced" => "INV-14",
         "authority" | "forged" => "INV-16",
         "read_after_removal" => "INV-17",
         _ => "none",

@@ -94,6 +94,15 @@ impl<'a> Tx<'a> {
     pub fn finish(self) -> Overlay {
         self.top
     }
+    /// Runs `f`, and takes back what it wrote if it fails.
+    pub fn all_or_nothing<T, E>(&mut self, f: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
+        let before = self.top.clone();
+        let done = f(self);
+        if done.is_err() {
+            self.top = before;
+        }
+        done
+    }
     /// Writes a row.
     pub fn put(&mut self, key: Key<'_>, value: Vec<u8>) {
         self.top.put(key, value);

@@ -187,7 +187,9 @@ impl Ctx<'_, '_> {
     /// stands; only then other branches are looked at. Else a branch that
     /// somebody prepared with the order in it would win at once.
     pub(super) fn on_hold(&mut self) -> Result<bool, EngineError> {
-        if self.row().hold_until <= self.now {
+        // A clock that was set back does not make it longer.
+        let until = self.row().hold_until;
+        if until <= self.now || until > self.now.saturating_add(HOLD_MS) {
             return Ok(false);
         }
         let tip = self.tip()?;

@@ -69,7 +69,14 @@ impl Ctx<'_, '_> {
                 self.ingest_order(&raw, order)?;
             }
         }
-        self.out.truncate(before);
+        // The commit itself tells of them; what they changed is still news.
+        let came = self.out.split_off(before);
+        self.out.extend(came.into_iter().filter(|o| {
+            matches!(
+                o,
+                Outcome::Tip(_) | Outcome::Duties | Outcome::Resend(_) | Outcome::OwnCommitLost { .. }
+            )
+        }));
         if let Some(known) = self.state(&effect.child)? {
             // The same state by a variant that differs in the membership tag.
             if let Some((group, image)) = effect.entered.filter(|_| !self.holds(&known.id)) {
