@@ -184,6 +184,17 @@ impl Engine {
         })
     }
 
+    /// Whether an order that holds takes an account out of the group.
+    pub fn is_ordered_out(
+        &mut self,
+        tx: &mut Tx<'_>,
+        now_ms: u64,
+        gid: GroupId,
+        account: &AccountId,
+    ) -> Result<bool, EngineError> {
+        self.with(tx, now_ms, gid, |ctx| ctx.is_ordered_out(account))
+    }
+
     /// Encrypts and stores an own event at the tip.
     pub fn send(
         &mut self,

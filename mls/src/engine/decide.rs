@@ -280,6 +280,12 @@ impl Ctx<'_, '_> {
         Ok(held.filter(|o| about(o)).map(|o| o.id).collect())
     }
 
+    /// Whether an order that holds takes an account out.
+    pub(super) fn is_ordered_out(&mut self, account: &AccountId) -> Result<bool, EngineError> {
+        let who = Target::Account(*account);
+        Ok(!self.orders_that_hold(|o| o.kind != OrderKind::Demote && o.target == who)?.is_empty())
+    }
+
     /// Orders that hold and take somebody out who is to come in.
     pub(super) fn orders_against(
         &mut self,

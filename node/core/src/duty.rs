@@ -225,12 +225,19 @@ pub(crate) fn again(
     }
     let me = ctx.me.account();
     let is_in = |a: &AccountId| view.members.iter().any(|m| m.account == *a);
-    let gone: Vec<AccountId> = intent
+    let lost: Vec<AccountId> = intent
         .added
         .iter()
         .map(|(a, _)| *a)
         .filter(|a| *a != me && !is_in(a) && !intent.removed.iter().any(|(r, _)| r == a))
         .collect();
+    // Whom somebody has removed since comes in by a new decision only.
+    let mut gone = Vec::new();
+    for account in lost {
+        if !ctx.engine.is_ordered_out(&mut ctx.tx, ctx.now.wall_ms, group, &account)? {
+            gone.push(account);
+        }
+    }
     if !gone.is_empty() {
         membership::want(ctx, live, group, &gone);
     }
