@@ -393,13 +393,14 @@ impl World {
     /// What was said reached all for whom it was and who have been there ever
     /// since, once. Left out is what not everybody who is in may see: it
     /// travels bare, and whoever does not know the branch that it was written
-    /// on cannot take it in.
+    /// on cannot take it in. So is what those say who are ordered to go: of
+    /// that counts only what the order's author had heard.
     fn assert_all_heard(&self, present: &[usize]) {
         let came = |d: &Device| d.healed || self.came.contains(&d.id());
         let stayed = |n: &usize| present.contains(n) && !came(&self.devices[*n]);
         for (id, (by, audience)) in &self.said {
             let may_see = |n: &usize| audience.iter().any(|(a, _)| *a == self.devices[*n].account());
-            if !stayed(by) || !present.iter().all(may_see) {
+            if !stayed(by) || self.to_go(*by, present) || !present.iter().all(may_see) {
                 continue;
             }
             for n in present.iter().filter(|n| *n != by && stayed(n)) {
@@ -447,6 +448,13 @@ impl World {
                 return;
             }
         }
+    }
+
+    /// Whether somebody who is in knows of an order against this device.
+    fn to_go(&self, n: usize, present: &[usize]) -> bool {
+        let (account, device) = (self.devices[n].account(), self.devices[n].id());
+        let meant = |t: &Target| *t == Target::Account(account) || *t == Target::Device(device);
+        present.iter().any(|by| self.duties(*by).targets.iter().any(meant))
     }
 
     /// All who are in have left or were ordered to go: nobody is there to carry
