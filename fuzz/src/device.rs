@@ -4,11 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ed25519_dalek::SigningKey;
-use kith_mls::{Committed, DeviceKeys, Engine, EngineError, Joined, Outcome, Resealed, SentEvent};
+use kith_mls::{
+    Change, Committed, DeviceKeys, Engine, EngineError, Joined, Outcome, Readd, Resealed, SentEvent,
+};
 use kith_store::{MemoryStore, Overlay, Store, Tx};
 use kith_wire::group::BundleRef;
 use kith_wire::identity::{Credential, Rotation};
-use kith_wire::ids::{AccountId, CommitId, DeviceId, EventId, GroupId, StateId};
+use kith_wire::ids::{AccountId, CommitId, DeviceId, EventId, GroupId, StateId, TopicId};
 
 /// A time to start at.
 const T0: u64 = 1_800_000_000_000;
@@ -16,6 +18,10 @@ const T0: u64 = 1_800_000_000_000;
 const ANSWER_BYTES: usize = 1 << 20;
 /// Rounds in which devices must come to rest.
 const ROUNDS_MAX: usize = 40;
+/// Times in a row that devices are let in again.
+const HEALS_MAX: usize = 6;
+/// Longer than a device keeps its tip for an order that has just come.
+const HOLD_MS: u64 = 11_000;
 
 /// One device.
 pub(crate) struct Device {
@@ -32,6 +38,8 @@ pub(crate) struct Device {
     pub(crate) resend: Vec<EventId>,
     /// Own commits that lost.
     pub(crate) lost: BTreeSet<CommitId>,
+    /// It had fallen behind and was let in again.
+    pub(crate) healed: bool,
 }
 
 fn seed32(tag: u8, n: u64) -> [u8; 32] {
@@ -70,7 +78,7 @@ impl Device {
     pub(crate) fn on(keys: DeviceKeys, store: MemoryStore, now: u64, seed: u64) -> Self {
         let engine = Engine::new(keys.clone(), seed32(5, seed));
         let (shown, sent, resend, lost) = (BTreeMap::new(), BTreeMap::new(), Vec::new(), BTreeSet::new());
-        Self { keys, store, engine, now, seed, shown, sent, resend, lost }
+        Self { keys, store, engine, now, seed, shown, sent, resend, lost, healed: false }
     }
     pub(crate) fn id(&self) -> DeviceId {
         self.keys.device()
@@ -124,6 +132,29 @@ impl Device {
             }
         }
     }
+    pub(crate) fn commit(&mut self, gid: GroupId, change: &Change) -> Option<Committed> {
+        let committed = fair(self.run(|e, tx, now| e.commit(tx, now, gid, change)))?;
+        self.note(&committed.outcomes);
+        Some(committed)
+    }
+    /// Lets a device in again that asks for it, if this one may.
+    pub(crate) fn serve(&mut self, gid: GroupId, request: &[u8]) -> Option<Committed> {
+        let asked = |outcome| match outcome {
+            Outcome::Readd { device, request, .. } => Some(Readd { request, inbox: TopicId(device.0) }),
+            _ => None,
+        };
+        let readds: Vec<Readd> = self.ingest(gid, request).into_iter().filter_map(asked).collect();
+        if readds.is_empty() {
+            return None;
+        }
+        self.commit(gid, &Change { readds, ..Change::default() })
+    }
+    /// Time passes: what was put off is done.
+    fn look(&mut self, gid: GroupId) {
+        self.now += HOLD_MS;
+        let out = fair(self.run(|e, tx, now| e.look(tx, now, gid))).unwrap_or_default();
+        self.note(&out);
+    }
     pub(crate) fn send(&mut self, gid: GroupId, text: &str) -> Option<SentEvent> {
         let sent = fair(self.run(|e, tx, now| e.send(tx, now, gid, 2, text.as_bytes())))?;
         self.sent.insert(sent.seq, sent.id);
@@ -165,6 +196,7 @@ impl Device {
     pub(crate) fn join(&mut self, welcome: &[u8], bundle: &[u8]) -> Result<Joined, EngineError> {
         let joined = self.run(|e, tx, now| e.join(tx, now, welcome, bundle))?;
         self.note(&joined.outcomes);
+        self.healed |= joined.healed;
         Ok(joined)
     }
 }
@@ -213,15 +245,49 @@ pub(crate) fn resend(gid: GroupId, d: &mut Device) -> Vec<(Option<Vec<DeviceId>>
 }
 
 /// Exchanges marks, what has to be sent again, and sync answers between all
-/// who know the group, until nobody has anything new. What somebody still
-/// lacks then is sent again by its author, once.
+/// who know the group, until nobody has anything new. What was put off for a
+/// while is done, and who has fallen behind is let in again. What somebody
+/// still lacks then is sent again by its author, once.
 pub(crate) fn settle(gid: GroupId, devices: &mut [&mut Device]) {
     let here: Vec<usize> = (0..devices.len()).filter(|i| devices[*i].knows(gid)).collect();
     rest(gid, devices, &here);
+    for _ in 0..HEALS_MAX {
+        for i in here.iter().copied() {
+            devices[i].look(gid);
+        }
+        rest(gid, devices, &here);
+        if !heal(gid, devices, &here) {
+            break;
+        }
+        rest(gid, devices, &here);
+    }
     for i in here.iter().copied() {
         devices[i].repeat(gid);
     }
     rest(gid, devices, &here);
+}
+
+/// Lets devices in again that ask for it; answers whether one did.
+fn heal(gid: GroupId, devices: &mut [&mut Device], here: &[usize]) -> bool {
+    let mut healed = false;
+    for i in here.iter().copied().filter(|i| devices[*i].view(gid).behind).collect::<Vec<_>>() {
+        let Some(request) = fair(devices[i].run(|e, tx, now| e.ask_back(tx, now, gid))) else { continue };
+        for j in here.iter().copied().filter(|j| *j != i) {
+            let Some(committed) = devices[j].serve(gid, &request) else { continue };
+            for object in publish(&committed) {
+                for k in here.iter().copied().filter(|k| *k != j) {
+                    devices[k].ingest(gid, &object);
+                }
+            }
+            if let Some(welcome) = devices[j].welcome(&committed, devices[i].id())
+                && fair(devices[i].join(&welcome, &committed.bundle).map(drop)).is_some()
+            {
+                healed = true;
+            }
+            break;
+        }
+    }
+    healed
 }
 
 fn rest(gid: GroupId, devices: &mut [&mut Device], here: &[usize]) {

@@ -9,13 +9,14 @@ use arbitrary::Unstructured;
 use kith_mls::{Add, Change, DeviceKeys};
 use kith_store::MemoryStore;
 use kith_wire::group::{
-    BadCommit, CommitEnvelope, Event, EventEnvelope, GroupExt, Hello, Mark, Object, Order, OrderKind,
-    SignedEvent, Target, kinds,
+    BadCommit, ChainEnd, CommitEnvelope, Event, EventEnvelope, GroupExt, Hello, Mark, Object, Order,
+    OrderKind, PackedReadd, ReaddReq, SignedEvent, Target, kinds,
 };
 use kith_wire::ids::{AccountId, CommitId, DeviceId, EventId, GroupId, StateId, TopicId};
 use kith_wire::object::Versioned as _;
 use kith_wire::signed::{self, Raw};
 use kith_wire::{crypto, labels};
+use sha2::{Digest as _, Sha256};
 
 use crate::device::{Device, fair, keys, publish, published, settle};
 
@@ -33,6 +34,8 @@ struct World {
     member: [Kept; 2],
     /// A member whose keys whoever makes up objects has.
     insider: DeviceKeys,
+    /// Its request to be let in again.
+    request: PackedReadd,
     /// Has a Welcome that it has not used.
     joiner: Kept,
     welcome: Vec<u8>,
@@ -150,6 +153,7 @@ fn build() -> World {
     let last = last.expect("there were three");
     objects.extend([c.mark(gid), m.mark(gid), a.mark(gid)].into_iter().flatten());
     objects.extend(bare);
+    let request = m.run(|engine, tx, now| engine.ask_back(tx, now, gid)).expect("a request");
     let devices: Vec<DeviceId> = [&a, &v, &c, &m, &e, &j].iter().map(|d| d.id()).collect();
     let accounts = [&a, &v, &c, &m, &e, &j].iter().map(|d| d.account()).collect();
     World {
@@ -159,6 +163,7 @@ fn build() -> World {
         owner: Kept::of(&a),
         member: [early, Kept::of(&v)],
         insider: m.keys,
+        request: PackedReadd::from_bytes(&request).expect("a request is one"),
         joiner: Kept::of(&j),
         objects,
         states,
@@ -252,6 +257,7 @@ fn step(world: &World, member: &mut Device, u: Given<'_, '_>) -> Drawn<()> {
                 Ok(Object::Signed { raw, .. }) => raw.body,
                 Ok(Object::EventEnvelope(envelope)) => envelope.to_bytes(),
                 Ok(Object::BareEvent(event)) => event.raw.body,
+                Ok(Object::Readd(request)) => request.raw.body,
                 Err(_) => return Ok(()),
             };
             let body = changed(&body, u)?;
@@ -277,8 +283,11 @@ fn step(world: &World, member: &mut Device, u: Given<'_, '_>) -> Drawn<()> {
             member.ingest(gid, &object);
         }
         12 => {
-            let object: Vec<u8> = some_bytes(u)?;
-            member.ingest(gid, &object);
+            let object = some_bytes(u)?;
+            // Enough bytes may also stand for a request to be let in again.
+            if readd(world, member, &mut Unstructured::new(&object)).is_err() {
+                member.ingest(gid, &object);
+            }
         }
         13 => hello(world, member, u)?,
         14 => join(world, u)?,
@@ -431,6 +440,37 @@ fn wrapped(world: &World, u: Given<'_, '_>) -> Drawn<Vec<u8>> {
     Ok(signed::sign(&envelope, &world.insider.signing, &[]).to_bytes())
 }
 
+/// The insider asks to be let in again, truly or not; the member may do so.
+fn readd(world: &World, member: &mut Device, u: Given<'_, '_>) -> Drawn<()> {
+    let gid = world.gid;
+    let PackedReadd { mut raw, mut package } = world.request.clone();
+    match u.int_in_range(0..=3)? {
+        0 => raw.body = changed(&raw.body, u)?,
+        1 => {
+            package = changed(&package, u)?;
+            let hash = if u.arbitrary()? { Sha256::digest(&package).into() } else { [u.arbitrary()?; 32] };
+            let credential = if u.ratio(1, 4)? { some_bytes(u)? } else { world.insider.credential.clone() };
+            let held = vec![state(world, u)?];
+            let (gid, device) = (group_of(world, u)?, device(world, u)?);
+            let body =
+                ReaddReq { kind: kinds::READD, version: 1, gid, device, credential, package: hash, held };
+            raw = signed::sign(&body, &world.insider.signing, &[]);
+        }
+        2 => {
+            raw.body = changed(&raw.body, u)?;
+            raw.sig = crypto::sign(&world.insider.signing, labels::SIG_READD, &[&raw.body]);
+        }
+        _ => {}
+    }
+    let object = PackedReadd { raw, package }.to_bytes();
+    if u.arbitrary()? {
+        member.serve(gid, &object);
+    } else {
+        member.ingest(gid, &object);
+    }
+    Ok(())
+}
+
 /// A hello of the insider or of a stranger is answered.
 fn hello(world: &World, member: &mut Device, u: Given<'_, '_>) -> Drawn<()> {
     let mut heads = Vec::new();
@@ -447,7 +487,10 @@ fn hello(world: &World, member: &mut Device, u: Given<'_, '_>) -> Drawn<()> {
         heads,
         vv: seen.iter().map(|(d, (seq, _))| (*d, *seq)).collect(),
         orders: [0; 32],
-        marks: seen.iter().map(|(d, (_, n))| (*d, *n)).collect(),
+        marks: seen
+            .iter()
+            .map(|(d, (seq, n))| (*d, ChainEnd { n: *n, tag: [seq.to_be_bytes()[7]; 16] }))
+            .collect(),
     };
     let mut bytes = hello.to_bytes();
     if u.ratio(1, 4)? {

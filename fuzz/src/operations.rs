@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 use arbitrary::{Arbitrary, Unstructured};
-use kith_mls::{Add, Change, Committed, DeviceKeys};
+use kith_mls::{Add, Change, Committed, DeviceKeys, Duties};
 use kith_store::MemoryStore;
-use kith_wire::group::{GroupExt, Role, RoleEntry};
+use kith_wire::group::{GroupExt, Role, RoleEntry, Target};
 use kith_wire::ids::{AccountId, CommitId, DeviceId, EventId, GroupId, TopicId};
 
 use crate::device::{Device, fair, keys, publish, published, resend, settle};
@@ -81,8 +81,6 @@ struct World {
     stranded: BTreeSet<DeviceId>,
     /// Devices that came, or came again, since the start.
     came: BTreeSet<DeviceId>,
-    /// Accounts that orders were given about.
-    ordered: BTreeSet<AccountId>,
 }
 
 /// A device between two runs.
@@ -125,7 +123,6 @@ impl World {
             said: BTreeMap::new(),
             stranded: BTreeSet::new(),
             came: BTreeSet::new(),
-            ordered: BTreeSet::new(),
         }
     }
 
@@ -162,12 +159,8 @@ impl World {
         if self.commits >= COMMITS_MAX {
             return None;
         }
-        let gid = self.gid;
-        let committed = fair(self.devices[by].run(|e, tx, now| e.commit(tx, now, gid, change)))?;
+        let committed = self.devices[by].commit(self.gid, change)?;
         self.commits += 1;
-        if !committed.orders.is_empty() {
-            self.ordered.extend(&change.remove_accounts);
-        }
         self.publish(by, &publish(&committed));
         for joiner in &committed.joiners {
             let Some(to) = self.devices.iter().position(|d| d.id() == joiner.device) else { continue };
@@ -219,11 +212,6 @@ impl World {
             O::Add(n, whom) => {
                 let by = self.here(n)?;
                 let whom = usize::from(whom) % DEVICES;
-                // Nobody offers to add who is there.
-                let id = self.devices[whom].id();
-                if self.devices[by].view(gid).members.iter().any(|m| m.device == id) {
-                    return None;
-                }
                 let change = self.add(whom);
                 self.commit(by, &change);
             }
@@ -240,7 +228,6 @@ impl World {
             O::Leave(n) => {
                 let by = self.here(n)?;
                 let orders = fair(self.devices[by].run(|e, tx, now| e.leave(tx, now, gid)))?;
-                self.ordered.insert(self.devices[by].account());
                 self.publish(by, &orders);
             }
             O::Mark(n) => {
@@ -406,12 +393,14 @@ impl World {
     /// What was said reached all for whom it was and who have been there ever
     /// since, once. Left out is what not everybody who is in may see: it
     /// travels bare, and whoever does not know the branch that it was written
-    /// on cannot take it in.
+    /// on cannot take it in. So is what those say who are ordered to go: of
+    /// that counts only what the order's author had heard.
     fn assert_all_heard(&self, present: &[usize]) {
-        let stayed = |n: &usize| present.contains(n) && !self.came.contains(&self.devices[*n].id());
+        let came = |d: &Device| d.healed || self.came.contains(&d.id());
+        let stayed = |n: &usize| present.contains(n) && !came(&self.devices[*n]);
         for (id, (by, audience)) in &self.said {
             let may_see = |n: &usize| audience.iter().any(|(a, _)| *a == self.devices[*n].account());
-            if !stayed(by) || !present.iter().all(may_see) {
+            if !stayed(by) || self.to_go(*by, present) || !present.iter().all(may_see) {
                 continue;
             }
             for n in present.iter().filter(|n| *n != by && stayed(n)) {
@@ -426,8 +415,8 @@ impl World {
         }
     }
 
-    /// Each who is in says something that all others hear. Orders that stand
-    /// in the way are carried out first.
+    /// Each who is in says something that all others hear, unless all are to
+    /// go. Orders that stand in the way are carried out first.
     fn assert_all_talk(&mut self) {
         for _ in 0..TRIES_MAX {
             let present = self.assert_one_tip();
@@ -443,28 +432,44 @@ impl World {
                 self.assert_all_heard(&present);
                 return;
             }
+            if self.over(&present) {
+                return;
+            }
             self.carry_out(&present);
             self.settle();
         }
         panic!("somebody who is in cannot write any more");
     }
 
+    /// Whoever should carry out what is ordered does so.
     fn carry_out(&mut self, present: &[usize]) {
         for by in present.iter().copied() {
-            let members = self.devices[by].view(self.gid).members;
-            let wanted: Vec<AccountId> = self
-                .ordered
-                .iter()
-                .filter(|a| members.iter().any(|m| m.account == **a) && **a != self.devices[by].account())
-                .copied()
-                .collect();
-            for account in wanted {
-                let change = Change { remove_accounts: vec![account], ..Change::default() };
-                if self.commit(by, &change).is_some() {
-                    return;
-                }
+            if self.duties(by).enact && self.commit(by, &Change::default()).is_some() {
+                return;
             }
         }
+    }
+
+    /// Whether somebody who is in knows of an order against this device.
+    fn to_go(&self, n: usize, present: &[usize]) -> bool {
+        let (account, device) = (self.devices[n].account(), self.devices[n].id());
+        let meant = |t: &Target| *t == Target::Account(account) || *t == Target::Device(device);
+        present.iter().any(|by| self.duties(*by).targets.iter().any(meant))
+    }
+
+    /// All who are in have left or were ordered to go: nobody is there to carry
+    /// it out, and nobody writes any more.
+    fn over(&self, present: &[usize]) -> bool {
+        present.iter().all(|n| {
+            let targets = self.duties(*n).targets;
+            self.devices[*n].view(self.gid).members.iter().all(|m| {
+                targets.contains(&Target::Account(m.account)) || targets.contains(&Target::Device(m.device))
+            })
+        })
+    }
+
+    fn duties(&self, n: usize) -> Duties {
+        kith_mls::view::duties(&self.devices[n].store, self.gid).expect("the group is known here")
     }
 }
 

@@ -5,7 +5,9 @@ use ed25519_dalek::SigningKey;
 use kith_wire::contact::{ContactAnswer, ContactRequest, ContactUpdate, Introduction, Verdict};
 use kith_wire::content::{ReadUpTo, Text};
 use kith_wire::crypto::Secret;
-use kith_wire::group::{CommitEnvelope, CommitMeta, CommitReason, GroupExt, Object, ReaddReq, Report, kinds};
+use kith_wire::group::{
+    CommitEnvelope, CommitMeta, CommitReason, GroupExt, Object, PackedReadd, ReaddReq, Report, kinds,
+};
 use kith_wire::identity::{
     Credential, Device, DeviceCard, Profile, RelayHint, RevokeByAccount, RevokeByRecovery, Rotate, Rotation,
 };
@@ -363,6 +365,7 @@ fn groups() -> Vec<Vec<u8>> {
         GroupExt::direct(Vec::new()).to_bytes(),
         text.to_bytes(),
         read.to_bytes(),
+        PackedReadd { raw: signed::sign(&readd, &key(), &[]), package: vec![8; 40] }.to_bytes(),
     ];
     // One of each form and kind, as members publish them.
     let mut seen = std::collections::BTreeSet::new();
@@ -371,6 +374,7 @@ fn groups() -> Vec<Vec<u8>> {
             Ok(Object::Signed { kind, raw }) => (kind, Some(raw.body)),
             Ok(Object::EventEnvelope(_)) => (kinds::EVENT_ENVELOPE, None),
             Ok(Object::BareEvent(event)) => (kinds::EVENT, Some(event.raw.body)),
+            Ok(Object::Readd(request)) => (kinds::READD, Some(request.raw.body)),
             Err(_) => (0, None),
         };
         if seen.insert(form) {

@@ -6,7 +6,7 @@ use core::fmt::Debug;
 use ed25519_dalek::SigningKey;
 use kith_wire::cbor::{self, WireError};
 use kith_wire::crypto::{self, Secret};
-use kith_wire::group::{self, GroupExt, Object, SignedEvent};
+use kith_wire::group::{self, GroupExt, Object, PackedReadd, SignedEvent};
 use kith_wire::identity::{self, Credential};
 use kith_wire::ids::{AccountId, BlobId, DeviceId, GroupId, RelayId, StateId, TopicId};
 use kith_wire::link::Invite;
@@ -126,11 +126,13 @@ fn groups(bytes: &[u8]) {
             Object::Signed { raw, .. } => raw.to_bytes(),
             Object::EventEnvelope(envelope) => envelope.to_bytes(),
             Object::BareEvent(event) => event.to_bare(),
+            Object::Readd(request) => request.to_bytes(),
         };
         assert_eq!(Object::from_bytes(&again).as_ref(), Ok(&found));
     }
     same(bytes, Raw::from_bytes, Raw::to_bytes);
     same(bytes, SignedEvent::from_bare, SignedEvent::to_bare);
+    same(bytes, PackedReadd::from_bytes, PackedReadd::to_bytes);
     same(bytes, |b| SignedEvent::from_payload(b, GID, AT), |e| e.to_payload(AT));
     body::<group::CommitEnvelope>(bytes);
     body::<group::Event>(bytes);

@@ -11,8 +11,13 @@ use crate::tally::Tally;
 use crate::{canary, demo, generate, layers, soak, tools, ui};
 
 /// The parts, in order.
-const PARTS: &[&str] =
-    &["tools", "fmt", "app", "rust", "clippy", "deny", "layers", "openapi", "demo", "e2e", "soak", "canary"];
+const PARTS: &[&str] = &[
+    "tools", "fmt", "app", "rust", "clippy", "fuzz", "deny", "layers", "openapi", "demo", "e2e", "soak",
+    "canary",
+];
+
+/// The fuzz targets: a workspace of their own, as `cargo fuzz` wants it.
+const FUZZ: &str = "fuzz/Cargo.toml";
 
 /// Rounds of the crash soak in every test run.
 const SOAK_ROUNDS: u64 = 20;
@@ -36,6 +41,7 @@ pub(crate) fn run(env: &Env, args: &[String]) -> Result<bool> {
     }
     if wanted("fmt") {
         steps.command("fmt", &mut env.cargo(&["fmt", "--all", "--check"]));
+        steps.command("fmt fuzz", &mut env.cargo(&["fmt", "--manifest-path", FUZZ, "--check"]));
     }
     if wanted("app") {
         app(env, &mut steps);
@@ -47,6 +53,10 @@ pub(crate) fn run(env: &Env, args: &[String]) -> Result<bool> {
         let mut clippy =
             env.cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]);
         steps.command("clippy", &mut clippy);
+    }
+    if wanted("fuzz") {
+        let replay = ["run", "--quiet", "--locked", "--manifest-path", FUZZ, "--bin", "replay"];
+        steps.command("fuzz replay", &mut env.cargo(&replay));
     }
     if wanted("deny") {
         steps.part("deny", || {
