@@ -53,9 +53,10 @@ pub(crate) struct GroupRow {
     pub(crate) bad: Vec<BadCommit>,
     #[n(13)]
     pub(crate) hlc: u64,
-    /// States whose images are held, oldest first, with the time of entry.
+    /// States whose images are held, oldest first, and how many events this
+    /// device has encrypted in each.
     #[n(14)]
-    pub(crate) held: Vec<(StateId, u64)>,
+    pub(crate) held: Vec<(StateId, u32)>,
     /// Key package that the group was joined with, kept until the join has
     /// settled.
     #[cbor(n(15), with = "minicbor::bytes")]
@@ -432,6 +433,18 @@ pub(crate) fn state(read: &dyn Read, gid: &GroupId, id: &StateId) -> Result<Opti
     let ext = GroupExt::from_bytes(&row.ext)
         .map_err(|e| EngineError::Broken(format!("a group's settings do not decode ({e})")))?;
     Ok(Some(State::new(*id, row, members, ext)))
+}
+
+/// How many events this device encrypted in a state, as it was when the
+/// state's keys were destroyed.
+pub(crate) fn spent(read: &dyn Read, id: &StateId) -> Result<u32, EngineError> {
+    Ok(get(read, Key::at(Table::Public, &id.0, b"spent"))?.unwrap_or(0))
+}
+
+pub(crate) fn put_spent(tx: &mut Tx<'_>, id: &StateId, spent: u32) {
+    if spent > 0 {
+        put(tx, Key::at(Table::Public, &id.0, b"spent"), &spent);
+    }
 }
 
 pub(crate) fn commit(read: &dyn Read, id: &CommitId) -> Result<Option<CommitRow>, EngineError> {

@@ -59,6 +59,8 @@ pub enum Mutant {
     SendOnTainted,
     /// The keys' progress is not stored when a message is encrypted.
     ImageRewound,
+    /// A state that is entered again begins with its first keys.
+    KeysForgotten,
     /// What is to be sent leaves before it is stored.
     SendBeforeStored,
     /// Messages of a branch that lost are not sent again.
@@ -121,6 +123,7 @@ mod switch {
             Self::AnyWelcome,
             Self::SendOnTainted,
             Self::ImageRewound,
+            Self::KeysForgotten,
             Self::SendBeforeStored,
             Self::NothingResent,
             Self::NeverAskBack,

@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use kith_store::{Key, Table};
+use kith_rule::mutant::{self, Mutant};
+use kith_store::{Key, Table, Tx};
 use kith_wire::cbor;
 use kith_wire::group::{BadCommit, state_id};
 use kith_wire::ids::{AccountId, CommitId, DeviceId, StateId};
@@ -16,7 +17,7 @@ use openmls::prelude::MlsGroup;
 use openmls::prelude::tls_codec::Serialize as _;
 use sha2::{Digest, Sha256};
 
-use super::ctx::{Ctx, Loaded, broken, provider};
+use super::ctx::{Ctx, DeviceSigner, Loaded, broken, provider};
 use super::public::{Effect, staged_of, stored_message};
 use crate::EngineError;
 use crate::api::{Outcome, TipChange};
@@ -78,6 +79,13 @@ pub(super) fn members_of(
     Ok(members)
 }
 
+/// Destroys a state's keys. How many of them were used stays: they may come
+/// here again, by replay or by a Welcome.
+pub(super) fn give_up(tx: &mut Tx<'_>, state: &StateId, spent: u32) {
+    rows::put_spent(tx, state, spent);
+    tx.shred(Table::Images, &state.0);
+}
+
 impl Ctx<'_, '_> {
     /// Stores a state's public rows.
     pub(super) fn put_known(&mut self, state: &State) {
@@ -129,8 +137,15 @@ impl Ctx<'_, '_> {
         Ok(state)
     }
 
-    /// Holds a state's keys: the device can read and write there.
-    pub(super) fn hold(&mut self, state: &State, group: MlsGroup, image: Image) -> Result<(), EngineError> {
+    /// Holds a state's keys: the device can read and write there. Keys that
+    /// came here anew begin where they did the first time; those that this
+    /// device has used since are passed over.
+    pub(super) fn hold(
+        &mut self,
+        state: &State,
+        mut group: MlsGroup,
+        image: Image,
+    ) -> Result<(), EngineError> {
         if !state.row.me_in {
             return Ok(());
         }
@@ -141,11 +156,22 @@ impl Ctx<'_, '_> {
             self.tx.put(Key::of(Table::Topics, &id.0), secret);
             self.use_topic(id);
         }
+        let here = self.row().held.iter().find(|(held, _)| *held == id).map(|(_, n)| *n);
+        let mut spent = match here {
+            Some(spent) => spent,
+            None => rows::spent(self.tx, &id)?,
+        };
+        if mutant::on(Mutant::KeysForgotten) {
+            spent = 0;
+        }
+        for _ in 0..spent {
+            let given = provider(self.crypto, self.rand, &image);
+            group.create_message(&given, &DeviceSigner(self.keys), &[]).map_err(broken)?;
+        }
         image.save(self.tx, Table::Images, &id.0);
-        let now = self.now;
         let row = self.row_mut();
         row.held.retain(|(held, _)| *held != id);
-        row.held.push((id, now));
+        row.held.push((id, spent));
         self.keep(Loaded::new(id, group, image));
         Ok(())
     }
@@ -410,12 +436,12 @@ impl Ctx<'_, '_> {
         let room = IMAGES_MAX.saturating_sub(keep.len());
         let newest: Vec<StateId> = newest.take(room).collect();
         keep.extend(newest);
-        let doomed: Vec<StateId> =
-            self.row().held.iter().map(|(s, _)| *s).filter(|s| !keep.contains(s)).collect();
-        for state in doomed {
+        let doomed: Vec<(StateId, u32)> =
+            self.row().held.iter().filter(|(s, _)| !keep.contains(s)).copied().collect();
+        for (state, spent) in doomed {
             self.row_mut().held.retain(|(s, _)| *s != state);
             self.unload(&state);
-            self.tx.shred(Table::Images, &state.0);
+            give_up(self.tx, &state, spent);
         }
         Ok(())
     }

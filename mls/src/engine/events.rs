@@ -115,6 +115,9 @@ impl Ctx<'_, '_> {
         if !mutant::on(Mutant::ImageRewound) {
             self.save(state);
         }
+        if let Some((_, spent)) = self.row_mut().held.iter_mut().find(|(held, _)| *held == state) {
+            *spent = spent.saturating_add(1);
+        }
         Ok(SentEvent {
             id,
             seq,

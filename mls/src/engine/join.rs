@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 
 use super::bundle::open_checkpoint;
 use super::ctx::{self, Ctx, DeviceSigner, RATCHET, Session, broken, mls_gid};
-use super::enter::{id_of, members_of};
+use super::enter::{give_up, id_of, members_of};
 use super::packages;
 use super::public::stored_message;
 use crate::EngineError;
@@ -392,8 +392,8 @@ fn replacing(
     row: GroupRow,
 ) -> Result<GroupRow, EngineError> {
     news::clear(tx, gid)?;
-    for (state, _) in &before.held {
-        tx.shred(Table::Images, &state.0);
+    for (state, spent) in &before.held {
+        give_up(tx, state, *spent);
     }
     for device in rows::devices(tx, gid)? {
         if let Some(known) = rows::device(tx, gid, &device)? {
