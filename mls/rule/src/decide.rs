@@ -8,7 +8,7 @@ use kith_wire::ids::{AccountId, CommitId, DeviceId, GroupId, OrderId, StateId};
 
 use crate::facts::{History, Order, State};
 use crate::mutant::{self, Mutant};
-use crate::orders::{Cut, Orders, Void};
+use crate::orders::{Cut, Held, Orders, Void};
 use crate::tree::Tree;
 use crate::votes::Votes;
 use crate::{SIBLINGS_MAX, SIBLINGS_PER_DEVICE_MAX};
@@ -20,11 +20,13 @@ pub struct Decision {
     pub tip: StateId,
     /// Commits from the anchor to the tip.
     pub path: Vec<CommitId>,
-    /// Removals, leaves and demotions that hold.
+    /// Removals, leaves and demotions that hold at the tip.
     pub effective: BTreeSet<OrderId>,
+    /// All that hold anywhere, with the states from which on they are lifted.
+    pub held: BTreeMap<OrderId, Vec<StateId>>,
     /// Known orders without effect, and why.
     pub void: BTreeMap<OrderId, Void>,
-    /// Where chains and events of removed devices end.
+    /// Where chains and events of devices end that are removed at the tip.
     pub cuts: BTreeMap<DeviceId, Cut>,
     /// Effective orders that the tip has not enacted: it is tainted, and no
     /// event may be sent on it.
@@ -132,14 +134,19 @@ pub fn decide(history: &History) -> Option<Decision> {
     path.reverse();
     debug_assert_eq!(up.state.id(), anchor.state.id());
     let Work { rejected, dropped, forks, .. } = work;
-    let effective = orders.effective.iter().map(|(o, _)| *o);
-    let (open, resign) = open_at(&history.gid, effective, tree.nodes[tip].state);
+    let cuts = orders.cuts_at(&tree, tip);
+    let (effective, lifted): (Vec<&Held<'_>>, Vec<_>) = orders.held.iter().partition(|h| h.holds(&tree, tip));
+    let (open, resign) = open_at(&history.gid, effective.iter().map(|h| h.order), tree.nodes[tip].state);
+    let id = |node: &usize| tree.nodes[*node].state.id();
+    let mut void = orders.void.clone();
+    void.extend(lifted.iter().map(|h| (h.order.id, Void::Lifted)));
     Some(Decision {
         tip: tree.nodes[tip].state.id(),
         path,
-        effective: orders.effective.iter().map(|(o, _)| o.id).collect(),
-        void: orders.void,
-        cuts: orders.cuts,
+        effective: effective.iter().map(|h| h.order.id).collect(),
+        held: orders.held.iter().map(|h| (h.order.id, h.lifts.iter().map(id).collect())).collect(),
+        void,
+        cuts,
         open,
         resign,
         rejected,
@@ -270,8 +277,9 @@ impl Work<'_, '_> {
             return known;
         }
         let state = self.tree.nodes[node].state;
-        let count =
-            self.orders.effective.iter().filter(|(o, _)| !state.has_enacted(o.kind, &o.target)).count();
+        let open =
+            |h: &&Held<'_>| !state.has_enacted(h.order.kind, &h.order.target) && h.holds(self.tree, node);
+        let count = self.orders.held.iter().filter(open).count();
         self.open[node] = Some(count);
         count
     }

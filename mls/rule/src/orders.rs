@@ -1,7 +1,10 @@
 //! Which orders are effective, and where they cut the chains of their targets.
 //!
 //! Orders are taken from the highest issuer down; each that holds voids what
-//! its target signed beyond its cut, later orders included.
+//! its target signed beyond its cut, later orders included. One that is lifted
+//! is lifted from the state on that the lifting order refers to: what came
+//! before, and what other branches hold, it decides as it always did. Else
+//! letting somebody in again would change how older forks ended.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,6 +27,12 @@ pub struct Cut {
     pub votes: u64,
 }
 
+impl Cut {
+    fn lower(self, other: Self) -> Self {
+        Self { seq: self.seq.min(other.seq), n: self.n.min(other.n), votes: self.votes.min(other.votes) }
+    }
+}
+
 /// Why a known order has no effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Void {
@@ -42,20 +51,43 @@ pub enum Void {
     Equivocated,
     /// It is numbered above its device's cut.
     Cut,
-    /// A later order lets the target in again.
+    /// A later order lets the target in again, on the way to the tip.
     Lifted,
+}
+
+/// A removal, leave or demotion that holds.
+pub(crate) struct Held<'h> {
+    pub(crate) order: &'h Order,
+    /// Node that it refers to.
+    pub(crate) at: usize,
+    /// Nodes from which on it is lifted.
+    pub(crate) lifts: Vec<usize>,
+}
+
+impl Held<'_> {
+    /// Whether it holds at a node.
+    pub(crate) fn holds(&self, tree: &Tree<'_>, node: usize) -> bool {
+        !self.lifts.iter().any(|l| tree.reaches(*l, node))
+    }
+}
+
+/// Whether a node comes after one of those that lift: what a device signs
+/// there it signs as somebody who was let in again.
+fn is_after(tree: &Tree<'_>, lifts: &[usize], node: usize) -> bool {
+    lifts.iter().any(|l| *l != node && tree.reaches(*l, node))
 }
 
 /// The verdict over all known orders.
 pub(crate) struct Orders<'h> {
-    /// Effective removals, leaves and demotions with the node of their `at`.
-    pub(crate) effective: Vec<(&'h Order, usize)>,
+    /// Removals, leaves and demotions that hold somewhere.
+    pub(crate) held: Vec<Held<'h>>,
     pub(crate) void: BTreeMap<OrderId, Void>,
-    pub(crate) cuts: BTreeMap<DeviceId, Cut>,
-    /// Accounts that an effective order takes out, with the nodes it refers to.
-    pub(crate) removed: BTreeMap<AccountId, Vec<usize>>,
-    /// Devices that an effective order takes out alone.
-    pub(crate) removed_devices: BTreeSet<DeviceId>,
+    /// By device, with the nodes from which on they are lifted.
+    cuts: BTreeMap<DeviceId, Vec<(Cut, Vec<usize>)>>,
+    /// By account that an order takes out, places in `held`.
+    removed: BTreeMap<AccountId, Vec<usize>>,
+    /// The same by device that an order takes out alone.
+    removed_devices: BTreeMap<DeviceId, Vec<usize>>,
 }
 
 struct Candidate<'h> {
@@ -85,14 +117,55 @@ impl<'h> Orders<'h> {
         candidates
             .sort_by_key(|c| (!c.order.statement, c.standing, c.leaf, c.order.device, c.order.n, c.order.id));
         let mut out = Self {
-            effective: Vec::new(),
+            held: Vec::new(),
             void,
             cuts: BTreeMap::new(),
             removed: BTreeMap::new(),
-            removed_devices: BTreeSet::new(),
+            removed_devices: BTreeMap::new(),
         };
         out.take(history, tree, &candidates);
         out
+    }
+
+    /// The lowest last numbers that hold for what a device signs at a node.
+    pub(crate) fn cut_at(&self, tree: &Tree<'_>, device: &DeviceId, node: usize) -> Option<Cut> {
+        let cuts = self.cuts.get(device)?.iter();
+        cuts.filter(|(_, lifts)| !is_after(tree, lifts, node)).map(|(cut, _)| *cut).reduce(Cut::lower)
+    }
+
+    /// Whether nothing that a device signed is beyond a cut.
+    pub(crate) fn is_uncut(&self, device: &DeviceId) -> bool {
+        !self.cuts.contains_key(device)
+    }
+
+    /// The same of all devices.
+    pub(crate) fn cuts_at(&self, tree: &Tree<'_>, node: usize) -> BTreeMap<DeviceId, Cut> {
+        self.cuts.keys().filter_map(|device| Some((*device, self.cut_at(tree, device, node)?))).collect()
+    }
+
+    /// Whether an order takes an account out of a node, or the device alone.
+    pub(crate) fn is_out(
+        &self,
+        tree: &Tree<'_>,
+        account: &AccountId,
+        device: &DeviceId,
+        node: usize,
+    ) -> bool {
+        let whole = self.removed.get(account).into_iter().flatten();
+        let alone = self.removed_devices.get(device).into_iter().flatten();
+        whole.chain(alone).filter_map(|i| self.held.get(*i)).any(|h| h.holds(tree, node))
+    }
+
+    /// Whether an order that refers to a node or before it takes an account
+    /// out of it.
+    pub(crate) fn is_out_since(&self, tree: &Tree<'_>, account: &AccountId, node: usize) -> bool {
+        let mut held = self.removed.get(account).into_iter().flatten().filter_map(|i| self.held.get(*i));
+        held.any(|h| tree.reaches(h.at, node) && h.holds(tree, node))
+    }
+
+    /// Whether any order takes an account out anywhere.
+    pub(crate) fn is_target(&self, account: &AccountId) -> bool {
+        self.removed.contains_key(account)
     }
 
     /// Takes the orders from the highest issuer down. Which of them are lifted
@@ -100,7 +173,7 @@ impl<'h> Orders<'h> {
     /// in turn holds only if it is not lifted: so it is done again until
     /// nothing changes, and ends after as many rounds as there are orders.
     fn take(&mut self, history: &'h History, tree: &Tree<'h>, candidates: &[Candidate<'h>]) {
-        let mut lifted: BTreeSet<OrderId> = BTreeSet::new();
+        let mut lifted: Lifted = BTreeMap::new();
         for _ in 0..=candidates.len() {
             let stands = self.round(history, tree, candidates, &lifted);
             let now = lifted_by(&stands);
@@ -119,10 +192,10 @@ impl<'h> Orders<'h> {
         history: &'h History,
         tree: &Tree<'h>,
         candidates: &'c [Candidate<'h>],
-        lifted: &BTreeSet<OrderId>,
+        lifted: &Lifted,
     ) -> Vec<&'c Candidate<'h>> {
         self.cuts.clear();
-        self.void.retain(|_, why| !matches!(why, Void::Cut | Void::Lifted));
+        self.void.retain(|_, why| *why != Void::Cut);
         // Cuts that void only what rests on a role given before the order.
         let mut soft: BTreeMap<DeviceId, Vec<(u64, u64)>> = BTreeMap::new();
         let mut stands = Vec::new();
@@ -136,16 +209,16 @@ impl<'h> Orders<'h> {
                 continue;
             }
             let cuts = read_cut(history, tree, c);
-            if lifted.contains(&c.order.id) || c.order.kind == OrderKind::Demote {
+            let lifts = lifted.get(&c.order.id);
+            if lifts.is_some() || c.order.kind == OrderKind::Demote {
                 let epoch = tree.nodes[c.at].state.epoch();
-                for (device, cut) in cuts {
-                    soft.entry(device).or_default().push((cut.n, epoch));
+                for (device, cut) in &cuts {
+                    soft.entry(*device).or_default().push((cut.n, epoch));
                 }
-            } else {
+            }
+            if c.order.kind != OrderKind::Demote {
                 for (device, cut) in cuts {
-                    let at = self.cuts.entry(device).or_insert(cut);
-                    *at =
-                        Cut { seq: at.seq.min(cut.seq), n: at.n.min(cut.n), votes: at.votes.min(cut.votes) };
+                    self.cuts.entry(device).or_default().push((cut, lifts.cloned().unwrap_or_default()));
                 }
             }
         }
@@ -153,25 +226,21 @@ impl<'h> Orders<'h> {
     }
 
     /// Notes what holds of the orders that stand.
-    fn hold(&mut self, stands: &[&Candidate<'h>], lifted: &BTreeSet<OrderId>) {
-        self.effective.clear();
+    fn hold(&mut self, stands: &[&Candidate<'h>], lifted: &Lifted) {
+        self.held.clear();
         self.removed.clear();
         self.removed_devices.clear();
         for c in stands {
             if c.order.kind == OrderKind::Add || mutant::on(Mutant::OrdersLapse) {
                 continue;
             }
-            if lifted.contains(&c.order.id) {
-                self.void.insert(c.order.id, Void::Lifted);
-                continue;
-            }
-            self.effective.push((c.order, c.at));
+            let place = self.held.len();
+            let lifts = lifted.get(&c.order.id).cloned().unwrap_or_default();
+            self.held.push(Held { order: c.order, at: c.at, lifts });
             match c.order.target {
                 _ if c.order.kind == OrderKind::Demote => {}
-                Target::Account(a) => self.removed.entry(a).or_default().push(c.at),
-                Target::Device(d) => {
-                    self.removed_devices.insert(d);
-                }
+                Target::Account(a) => self.removed.entry(a).or_default().push(place),
+                Target::Device(d) => self.removed_devices.entry(d).or_default().push(place),
             }
         }
     }
@@ -186,7 +255,7 @@ impl<'h> Orders<'h> {
         if mutant::on(Mutant::OrdersBeyondCut) {
             return false;
         }
-        if self.cuts.get(&c.order.device).is_some_and(|cut| c.order.n > cut.n) {
+        if self.cut_at(tree, &c.order.device, c.at).is_some_and(|cut| c.order.n > cut.n) {
             return true;
         }
         let Some(soft) = soft.get(&c.order.device).filter(|_| c.by_role) else { return false };
@@ -195,18 +264,27 @@ impl<'h> Orders<'h> {
     }
 }
 
+/// Orders that others lift, with the nodes that those refer to.
+type Lifted = BTreeMap<OrderId, Vec<usize>>;
+
 /// The orders that others of those that stand lift.
-fn lifted_by(stands: &[&Candidate<'_>]) -> BTreeSet<OrderId> {
+fn lifted_by(stands: &[&Candidate<'_>]) -> Lifted {
     let mut lifters: BTreeMap<OrderId, Vec<&Candidate<'_>>> = BTreeMap::new();
     for by in stands.iter().filter(|c| c.order.kind == OrderKind::Add) {
         for id in &by.order.lifts {
             lifters.entry(*id).or_default().push(by);
         }
     }
-    let lifted =
-        |c: &&&Candidate<'_>| lifters.get(&c.order.id).is_some_and(|by| by.iter().any(|l| may_lift(l, c)));
-    let orders = stands.iter().filter(|c| c.order.kind != OrderKind::Add);
-    orders.filter(lifted).map(|c| c.order.id).collect()
+    let mut lifted = Lifted::new();
+    for c in stands.iter().filter(|c| c.order.kind != OrderKind::Add) {
+        let by = lifters.get(&c.order.id).into_iter().flatten().filter(|l| may_lift(l, c));
+        let mut nodes: Vec<usize> = by.map(|l| l.at).collect();
+        nodes.sort_unstable();
+        if !nodes.is_empty() {
+            lifted.insert(c.order.id, nodes);
+        }
+    }
+    lifted
 }
 
 /// A lifting needs an issuer not below the one who gave the order; a leave

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kith_wire::group::Role;
-use kith_wire::ids::{AccountId, CommitId, DeviceId, GroupId};
+use kith_wire::ids::{AccountId, CommitId, DeviceId, GroupId, StateId};
 
 use crate::ELECTORATE_MAX;
 use crate::facts::{History, State};
@@ -52,14 +52,18 @@ impl Votes {
             marked: vec![[None; 2]; tree.nodes.len()],
             bad: BTreeMap::new(),
         };
-        let counted = |device: &DeviceId, n: u64| {
-            orders.cuts.get(device).is_none_or(|cut| n <= cut.votes)
-                && mutes.get(device).is_none_or(|mute| n < *mute)
+        // Numbers with a rival are beyond the chain's end.
+        let counted = |device: &DeviceId, n: u64, at: Option<&StateId>| {
+            // At the anchor nothing is lifted.
+            let at = at.and_then(|at| tree.find(at)).unwrap_or(0);
+            let cut = orders.cut_at(tree, device, at);
+            cut.is_none_or(|cut| n <= cut.votes) && mutes.get(device).is_none_or(|mute| n < *mute)
         };
         for (device, chain) in &history.chains {
-            for (n, bad) in chain.bad.iter().filter(|(n, _)| counted(device, **n)) {
-                // Numbers with a rival are beyond the chain's end.
-                debug_assert!(chain.stands.contains_key(n));
+            for (n, bad) in &chain.bad {
+                if !counted(device, *n, chain.stands.get(n)) {
+                    continue;
+                }
                 for c in bad {
                     let id = history.children.get(c).and_then(|s| history.commits.get(s)).map(|c| c.id);
                     if let Some(id) = id {
@@ -85,13 +89,16 @@ impl Votes {
         for (stamp, (device, chain)) in history.chains.iter().enumerate() {
             let mut latest = None;
             let mute = mutes.get(device).copied().filter(|_| !mutant::on(Mutant::NoMute));
-            let cut = orders.cuts.get(device).filter(|_| !mutant::on(Mutant::VotesBeyondCut));
-            let end = mute.unwrap_or(u64::MAX).min(cut.map_or(u64::MAX, |c| c.votes.saturating_add(1)));
+            let uncut = orders.is_uncut(device) || mutant::on(Mutant::VotesBeyondCut);
+            let end = mute.unwrap_or(u64::MAX);
             // Most marks follow the last one: to the next state, at the same
             // place among its leaves.
             let (mut near, mut place) = (0, 0);
-            for (_, at) in chain.stands.range(..end) {
+            for (n, at) in chain.stands.range(..end) {
                 let Some(at) = tree.find_near(near, at) else { continue };
+                if !uncut && orders.cut_at(tree, device, at).is_some_and(|cut| *n > cut.votes) {
+                    continue;
+                }
                 let Some((here, leaf)) = tree.nodes[at].state.leaf_near(place, device) else { continue };
                 (near, place) = (at, here);
                 latest = Some((at, leaf.account));
@@ -110,7 +117,7 @@ impl Votes {
                 }
             }
             let Some((at, account)) = latest else { continue };
-            if orders.removed.contains_key(&account) || orders.removed_devices.contains(device) {
+            if orders.is_out(tree, &account, device, at) {
                 continue;
             }
             let mut up = Some(at);
@@ -150,11 +157,10 @@ impl Votes {
             .into_iter()
             .map(|(account, voter)| (account, first.and_then(|f| f.get(&voter)).copied()))
             .filter(|(account, vote)| {
-                let gone = |refs: &Vec<usize>| refs.iter().any(|r| tree.reaches(*r, node));
                 if mutant::on(Mutant::TargetsNeverVote) {
-                    return !orders.removed.contains_key(account);
+                    return !orders.is_target(account);
                 }
-                vote.is_some() || !orders.removed.get(account).is_some_and(gone)
+                vote.is_some() || !orders.is_out_since(tree, account, node)
             })
             .collect()
     }

@@ -281,8 +281,8 @@ impl Ctx<'_, '_> {
         }
         for (account, orders) in lifted {
             self.sign_order(parent, OrderKind::Add, Target::Account(account), orders.clone(), plan)?;
-            let decision = self.decision()?;
-            if orders.iter().any(|o| decision.effective.contains(o)) {
+            let held = self.held_at(&parent.id)?;
+            if orders.iter().any(|o| held.contains(o)) {
                 return Err(EngineError::Refused(
                     "somebody with a higher role removed this person: they have to let them in again",
                 ));

@@ -175,11 +175,11 @@ impl Ctx<'_, '_> {
         if !self.row().contested {
             return Ok((Vec::new(), Vec::new()));
         }
-        let decision = self.decision()?;
+        let held = self.held_at(&state.id)?;
         let gid = self.gid;
         let history = self.history()?;
-        let effective = decision.effective.iter().filter_map(|id| history.order(id));
-        let (open, resign) = open_at(&gid, effective, &state.rule);
+        let held = held.iter().filter_map(|id| history.order(id));
+        let (open, resign) = open_at(&gid, held, &state.rule);
         Ok((open.into_iter().collect(), resign.into_iter().collect()))
     }
 
@@ -266,7 +266,23 @@ impl Ctx<'_, '_> {
         Ok(())
     }
 
-    /// Orders that hold and that `about` picks.
+    /// Orders that hold at a state: on the way to it nothing lifts them.
+    pub(super) fn held_at(&mut self, state: &StateId) -> Result<Vec<OrderId>, EngineError> {
+        let decision = self.decision()?;
+        let mut held = Vec::new();
+        for (order, lifts) in &decision.held {
+            let mut lifted = false;
+            for at in lifts {
+                lifted = lifted || self.is_ancestor(at, state)?;
+            }
+            if !lifted {
+                held.push(*order);
+            }
+        }
+        Ok(held)
+    }
+
+    /// Orders that hold at the tip and that `about` picks.
     fn orders_that_hold(
         &mut self,
         about: impl Fn(&kith_rule::Order) -> bool,
@@ -274,9 +290,10 @@ impl Ctx<'_, '_> {
         if !self.row().contested {
             return Ok(Vec::new());
         }
-        let decision = self.decision()?;
+        let tip = self.row().tip;
+        let held = self.held_at(&tip)?;
         let history = self.history()?;
-        let held = decision.effective.iter().filter_map(|id| history.order(id));
+        let held = held.iter().filter_map(|id| history.order(id));
         Ok(held.filter(|o| about(o)).map(|o| o.id).collect())
     }
 

@@ -432,10 +432,15 @@ impl Ctx<'_, '_> {
                 }
             }
         }
-        let newest = self.row().held.iter().rev().map(|(s, _)| *s).filter(|s| branches.contains(s));
-        let room = IMAGES_MAX.saturating_sub(keep.len());
-        let newest: Vec<StateId> = newest.take(room).collect();
-        keep.extend(newest);
+        let newest: Vec<StateId> = self.row().held.iter().rev().map(|(s, _)| *s).collect();
+        for state in newest {
+            if keep.len() >= IMAGES_MAX {
+                break;
+            }
+            if branches.contains(&state) || (!keep.contains(&state) && self.is_own_rival(&state)?) {
+                keep.insert(state);
+            }
+        }
         let doomed: Vec<(StateId, u32)> =
             self.row().held.iter().filter(|(s, _)| !keep.contains(s)).copied().collect();
         for (state, spent) in doomed {
@@ -444,6 +449,27 @@ impl Ctx<'_, '_> {
             give_up(self.tx, &state, spent);
         }
         Ok(())
+    }
+
+    /// Whether an own commit leads to a state, from the last states before the
+    /// tip: should it win after all, nothing but its image leads there.
+    fn is_own_rival(&mut self, state: &StateId) -> Result<bool, EngineError> {
+        let Some(commit) = self.known(state)?.row.commit else { return Ok(false) };
+        if rows::commit(self.tx, &commit)?.is_none_or(|c| c.device != self.me()) {
+            return Ok(false);
+        }
+        let line = |ctx: &mut Self, from: StateId| -> Result<Vec<StateId>, EngineError> {
+            let mut line = vec![from];
+            let mut at = from;
+            while let Some(parent) = ctx.known(&at)?.row.parent.filter(|_| line.len() <= WINDOW_STATES) {
+                line.push(parent);
+                at = parent;
+            }
+            Ok(line)
+        };
+        let tip = self.row().tip;
+        let (own, window) = (line(self, *state)?, line(self, tip)?);
+        Ok(!window.contains(state) && own.iter().any(|s| window.contains(s)))
     }
 
     /// States that known commits lead to from one.

@@ -62,7 +62,7 @@ impl Step {
 pub(super) struct Verdict {
     /// The state to stand in.
     pub tip: StateId,
-    /// Orders that hold.
+    /// Orders that hold at the tip.
     pub effective: BTreeSet<OrderId>,
     /// Of these, the ones that the tip has not carried out.
     pub open: Vec<OrderId>,
@@ -83,8 +83,8 @@ pub(super) fn judge(facts: &Facts) -> Result<Verdict, String> {
     let mut forks = BTreeMap::new();
     let tip = oracle.best(facts.anchor, &mut forks);
     let tip_state = oracle.states.get(&tip).copied().ok_or("the tip is no state")?;
-    let open = oracle.held().filter(|(_, o)| Oracle::is_open(o, tip_state)).map(|(id, _)| id).collect();
-    let effective = oracle.held().map(|(id, _)| id).collect();
+    let open = oracle.held_at(tip).filter(|(_, o)| Oracle::is_open(o, tip_state)).map(|(id, _)| id).collect();
+    let effective = oracle.held_at(tip).map(|(id, _)| id).collect();
     let undone = oracle.undone(tip);
     Ok(Verdict { tip, effective, open, forks, undone, ends: oracle.ends })
 }
@@ -118,8 +118,8 @@ struct Oracle<'a> {
     ends: BTreeMap<DeviceId, u64>,
     /// Orders not void, by id.
     taken: Vec<(OrderId, Order)>,
-    /// Those of them that were lifted.
-    lifted: BTreeSet<OrderId>,
+    /// Those of them that were lifted, with the states from which on.
+    lifted: BTreeMap<OrderId, BTreeSet<StateId>>,
 }
 
 impl<'a> Oracle<'a> {
@@ -392,15 +392,15 @@ impl<'a> Oracle<'a> {
         if self.cut_for_orders(taken, &other.device).is_none_or(|cut| other.n <= cut) {
             return false;
         }
-        if taken.order != OrderKind::Demote && !self.lifted.contains(&id) {
+        if taken.order != OrderKind::Demote && !self.is_after_lift(id, other.at) {
             return true;
         }
         let (role, given) = self.role(self.states[&other.at], &other.issuer);
         !self.is_free(other) && role > Role::Member && given <= self.states[&taken.at].epoch
     }
 
-    fn lifted_by_taken(&self) -> BTreeSet<OrderId> {
-        let mut lifted = BTreeSet::new();
+    fn lifted_by_taken(&self) -> BTreeMap<OrderId, BTreeSet<StateId>> {
+        let mut lifted: BTreeMap<OrderId, BTreeSet<StateId>> = BTreeMap::new();
         for (_, add) in self.taken.iter().filter(|(_, o)| o.order == OrderKind::Add) {
             for (id, order) in self.taken.iter().filter(|(id, _)| add.lifts.contains(id)) {
                 let by = self.standing(self.states[&add.at], &add.issuer);
@@ -408,24 +408,37 @@ impl<'a> Oracle<'a> {
                 // Below: by role and the time it was given; the same account is
                 // not below itself.
                 if order.order == OrderKind::Leave || by <= given_by {
-                    lifted.insert(*id);
+                    lifted.entry(*id).or_default().insert(add.at);
                 }
             }
         }
         lifted
     }
 
-    /// T: removals, leaves and demotions that hold.
-    fn held(&self) -> impl Iterator<Item = (OrderId, &Order)> {
-        self.taken
-            .iter()
-            .filter(|(id, o)| o.order != OrderKind::Add && !self.lifted.contains(id))
-            .map(|(id, o)| (*id, o))
+    /// States from which on an order is lifted.
+    fn lifts(&self, id: OrderId) -> impl Iterator<Item = StateId> {
+        self.lifted.get(&id).into_iter().flatten().copied()
     }
 
-    /// Those of T that take somebody out.
-    fn removals(&self) -> impl Iterator<Item = &Order> {
-        self.held().map(|(_, o)| o).filter(|o| o.order != OrderKind::Demote)
+    /// Whether what is signed at a state is signed by somebody who was let in
+    /// again after this order.
+    fn is_after_lift(&self, id: OrderId, at: StateId) -> bool {
+        self.lifts(id).any(|l| self.is_below(at, l))
+    }
+
+    /// T: removals, leaves and demotions.
+    fn held(&self) -> impl Iterator<Item = (OrderId, &Order)> {
+        self.taken.iter().filter(|(_, o)| o.order != OrderKind::Add).map(|(id, o)| (*id, o))
+    }
+
+    /// Those of T that hold at a state: nothing on the way to it lifts them.
+    fn held_at(&self, state: StateId) -> impl Iterator<Item = (OrderId, &Order)> {
+        self.held().filter(move |(id, _)| !self.lifts(*id).any(|l| self.is_at_or_below(state, l)))
+    }
+
+    /// Those of T that take somebody out, and hold at a state.
+    fn removals_at(&self, state: StateId) -> impl Iterator<Item = &Order> {
+        self.held_at(state).map(|(_, o)| o).filter(|o| o.order != OrderKind::Demote)
     }
 
     /// Whether a state has not carried an order out: the target is in the tree,
@@ -446,9 +459,14 @@ impl<'a> Oracle<'a> {
 
     /// Marks of a device of an account that no cut voids.
     fn uncut(&self, account: &AccountId, device: &DeviceId) -> Vec<&Mark> {
-        let cuts = self.removals().filter(|o| Self::is_about(o, account, device));
-        let cut = cuts.filter_map(|o| self.cut_for_votes(o, device)).min().unwrap_or(u64::MAX);
-        self.marks(device).into_iter().filter(|m| m.n <= cut).collect()
+        let about = |o: &Order| o.order != OrderKind::Demote && Self::is_about(o, account, device);
+        let cuts: Vec<(OrderId, u64)> = self
+            .held()
+            .filter(|(_, o)| about(o))
+            .filter_map(|(id, o)| Some((id, self.cut_for_votes(o, device)?)))
+            .collect();
+        let counts = |m: &&Mark| cuts.iter().all(|(id, cut)| m.n <= *cut || self.is_after_lift(*id, m.at));
+        self.marks(device).into_iter().filter(counts).collect()
     }
 
     /// Those of an account's voter at a state.
@@ -472,7 +490,7 @@ impl<'a> Oracle<'a> {
             .filter(|a| few || self.role(state, a).0 >= Role::Moderator)
             .filter(|a| {
                 let gone = self
-                    .removals()
+                    .removals_at(state.id)
                     .any(|o| o.target == Target::Account(*a) && self.is_at_or_below(state.id, o.at));
                 !gone || self.first(state, a).is_some()
             })
@@ -541,10 +559,14 @@ impl<'a> Oracle<'a> {
     fn is_live(&self, kid: StateId) -> bool {
         self.chains.keys().any(|device| {
             let marks = self.marks(device);
+            let Some(account) = marks.iter().find_map(|m| Self::account_at(self.states[&m.at], device))
+            else {
+                return false;
+            };
+            let marks = self.uncut(&account, device);
             let Some(latest) = marks.iter().max_by_key(|m| m.n) else { return false };
-            let Some(account) = Self::account_at(self.states[&latest.at], device) else { return false };
             self.is_at_or_below(latest.at, kid)
-                && !self.removals().any(|o| Self::is_about(o, &account, device))
+                && !self.removals_at(latest.at).any(|o| Self::is_about(o, &account, device))
         })
     }
 
@@ -566,7 +588,7 @@ impl<'a> Oracle<'a> {
         let electorate = self.electorate(state).len();
         let open = |k: &CommitFact| {
             let end = self.states[&ends[&k.child]];
-            self.held().filter(|(_, o)| Self::is_open(o, end)).count()
+            self.held_at(end.id).filter(|(_, o)| Self::is_open(o, end)).count()
         };
         let mut step = Step::Live;
         if kids.len() > 1 {

@@ -466,6 +466,42 @@ fn old_rights_do_not_come_back_with_the_account() {
     assert!(decision.open.is_empty());
 }
 
+/// Letting somebody in again decides nothing that was decided before: neither
+/// the votes beyond the cut come back to an older fork, nor does the branch
+/// without the removal count as one that owes nothing.
+#[test]
+fn lifting_does_not_change_older_forks() {
+    for seed in 0..20 {
+        let mut m = Maker::new(seed, &owned(3));
+        let root = m.genesis;
+        let out = m.remove(d(0), 1, root);
+        // Two accounts vote for a rival, one of them beyond its cut.
+        let rival = m.update(d(2), root);
+        m.mark(d(1), rival);
+        let gone = m.enact(d(0), root, out, 1);
+        assert_eq!(m.tip(), gone, "seed {seed}");
+        let lift = m.order(d(0), OrderKind::Add, Target::Account(account(1)), gone, BTreeMap::new());
+        if let Some(Fact::Order(o)) = m.facts.last_mut() {
+            o.lifts = vec![out];
+        }
+        let back = m.commit(
+            d(0),
+            gone,
+            &Change { add: vec![(account(1), d(1))], enacts: vec![lift], ..Change::default() },
+        );
+        let decision = m.decide();
+        assert_eq!(decision.tip, back, "seed {seed}");
+        assert_eq!(decision.void[&out], Void::Lifted);
+        assert_eq!(decision.held[&out], vec![gone]);
+        // What it says from then on counts.
+        let (one, other) = (m.update(d(0), back), m.update(d(2), back));
+        m.mark(d(1), other);
+        assert_eq!(m.tip(), other, "seed {seed}, not {one:?}");
+        let votes = &m.decide().forks[&back].kids;
+        assert!(votes.iter().any(|k| k.votes.contains(&account(1))), "seed {seed}");
+    }
+}
+
 /// B9: a garbage commit that one colluder votes for is rejected by those who
 /// cannot process it; with as few against as for it, it stays.
 #[test]
