@@ -146,7 +146,7 @@ pub(super) fn answer(
     let stranded = there.filter(|_| !here && row.contested);
     let account = commits(&mut states, row.tip, peer, &has, stranded, &mut out)?;
     if row.contested && account.is_some() {
-        branches(&mut states, row.anchor, peer, &has, &mut out)?;
+        branches(&mut states, row.anchor, peer, &has, stranded.is_some(), &mut out)?;
     }
     let Some(account) = account else { return Ok(Vec::new()) };
     if hello.orders != orders_digest(read, &gid)? {
@@ -289,12 +289,14 @@ fn lines(read: &dyn Read, gid: &GroupId, anchor: StateId) -> Result<BTreeMap<Sta
 }
 
 /// Adds the commits of other branches that the peer lacks, parents first: all
-/// that do not lead to a state of its hello.
+/// that do not lead to a state of its hello. Who is `stranded` gets them from
+/// where it is out, too: the first votes there may lie on one that has lost.
 fn branches(
     states: &mut States<'_>,
     anchor: StateId,
     peer: DeviceId,
     has: &BTreeSet<StateId>,
+    stranded: bool,
     out: &mut Answer,
 ) -> Result<(), EngineError> {
     let lines = lines(states.read, &states.gid, anchor)?;
@@ -312,9 +314,13 @@ fn branches(
         }
     }
     lacks.sort_unstable();
+    let mut beyond = 0;
     for (_, parent, commit) in lacks {
         if states.get(&parent)?.is_none_or(|s| s.device(&peer).is_none()) {
-            continue;
+            beyond += 1;
+            if !stranded || beyond > STRANDED_MAX {
+                continue;
+            }
         }
         if let Some(row) = rows::commit(states.read, &commit)?
             && !out.add(row.envelope)

@@ -201,10 +201,12 @@ impl Run {
             return String::new();
         };
         let mut out = format!(
-            "node {n}: anchor {} tip {} states {}\n",
+            "node {n}: anchor {} tip {} goal {:?} states {}, oracle {:?}\n",
             facts.anchor.hex(),
             facts.tip.hex(),
-            facts.states.len()
+            facts.goal,
+            facts.states.len(),
+            oracle::judge(&facts).map(|v| (v.tip, v.open, v.forks, v.ends)),
         );
         let mut at = facts.tip;
         while let Some(c) = facts.commits.iter().find(|c| c.child == at) {
@@ -218,6 +220,23 @@ impl Run {
             at = c.parent;
         }
         out += "\n";
+        for (of, device) in self.devices.iter().enumerate() {
+            let marks = facts.marks.iter().filter_map(|m| Raw::from_bytes(m).ok()?.body().ok());
+            let mut marks: Vec<kith_wire::group::Mark> = marks.collect();
+            marks.retain(|m| m.device == *device);
+            marks.sort_by_key(|m| m.n);
+            let last = marks.iter().rev().take(64).rev();
+            let at = last.map(|m| format!("{}@{}", m.n, m.at.hex().get(..4).unwrap_or_default()));
+            out += &format!("   marks of {of}: {}\n", at.collect::<Vec<_>>().join(" "));
+        }
+        for c in &facts.commits {
+            if facts.commits.iter().filter(|o| o.parent == c.parent).count() > 1 {
+                let [parent, child] =
+                    [c.parent, c.child].map(|s| s.hex().get(..4).unwrap_or_default().to_string());
+                let by = self.devices.iter().position(|d| *d == c.device);
+                out += &format!("   fork {parent}: {child}<-{by:?}\n");
+            }
+        }
         for bytes in &facts.orders {
             let Ok(raw) = Raw::from_bytes(bytes) else { continue };
             let Ok(o) = raw.body::<kith_wire::group::Order>() else { continue };
@@ -376,6 +395,9 @@ impl Run {
                 "oracle",
                 format!("node {n} stands in {stands}, should in {should} (contested: {contested})"),
             );
+            if std::env::var_os("KITH_SIM_FACTS").is_some() {
+                println!("at {} ms: {}", self.world.now().mono_ms, self.facts_of(n));
+            }
         }
         self.judged.extend(verdict.forks.clone());
         Some(verdict)
