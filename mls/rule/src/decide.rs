@@ -40,6 +40,9 @@ pub struct Decision {
     /// Commits beyond the caps: no candidates, and need not be kept. What
     /// comes after them is dropped with them and not listed.
     pub dropped: BTreeSet<CommitId>,
+    /// Devices that an order cuts: who acknowledges more of one of these may
+    /// move the cut.
+    pub watched: BTreeSet<DeviceId>,
     /// Devices that signed two objects under one number, with the first such
     /// number: nothing counts from there on.
     pub muted: BTreeMap<DeviceId, u64>,
@@ -147,6 +150,7 @@ pub fn decide(history: &History) -> Option<Decision> {
         held: orders.held.iter().map(|h| (h.order.id, h.lifts.iter().map(id).collect())).collect(),
         void,
         cuts,
+        watched: orders.watched,
         open,
         resign,
         rejected,

@@ -88,6 +88,8 @@ pub(crate) struct Orders<'h> {
     removed: BTreeMap<AccountId, Vec<usize>>,
     /// The same by device that an order takes out alone.
     removed_devices: BTreeMap<DeviceId, Vec<usize>>,
+    /// Devices of which it matters who had what when.
+    pub(crate) watched: BTreeSet<DeviceId>,
 }
 
 struct Candidate<'h> {
@@ -122,6 +124,7 @@ impl<'h> Orders<'h> {
             cuts: BTreeMap::new(),
             removed: BTreeMap::new(),
             removed_devices: BTreeMap::new(),
+            watched: BTreeSet::new(),
         };
         out.take(history, tree, &candidates);
         out
@@ -209,6 +212,7 @@ impl<'h> Orders<'h> {
                 continue;
             }
             let cuts = read_cut(history, tree, c);
+            self.watched.extend(cuts.keys());
             let lifts = lifted.get(&c.order.id);
             if lifts.is_some() || c.order.kind == OrderKind::Demote {
                 let epoch = tree.nodes[c.at].state.epoch();

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use kith_rule::Void;
 use kith_rule::mutant::{self, Mutant};
 use kith_store::{Key, Read, Table};
 use kith_wire::group::{Mark, Order, OrderKind, Target, kinds, mark_id, order_id};
@@ -297,8 +298,11 @@ impl Ctx<'_, '_> {
     fn accept_mark(&mut self, raw: &Raw, mark: &Mark, account: AccountId) -> Result<(), EngineError> {
         let me = self.me();
         let dropped = mutant::on(Mutant::LateMarksDropped) && self.device(&mark.device)?.mark_n > mark.n;
+        let tells = self.tells(mark);
         if !dropped {
+            let before = self.session.decision.clone();
             self.note_mark(raw, mark);
+            self.session.decision = before.filter(|_| !tells);
         }
         if !mark.bad.is_empty() {
             self.contest();
@@ -343,10 +347,25 @@ impl Ctx<'_, '_> {
                 super::packages::forget(self.tx, &package);
             }
         }
-        if self.row().contested && (moved || late || !mark.bad.is_empty()) {
+        if self.row().contested && (moved || late || tells) {
+            self.session.decision = None;
             return self.choose();
         }
         if moved { self.drop_images() } else { Ok(()) }
+    }
+
+    /// Whether a mark may decide something though its device stands where it
+    /// stood: it calls a commit bad, acknowledges what an order cuts, or is what
+    /// an order of its device was waiting for.
+    fn tells(&self, mark: &Mark) -> bool {
+        let Some(decision) = &self.session.decision else { return true };
+        let waits = |id: &OrderId| {
+            let order = self.session.history.as_ref().and_then(|h| h.order(id));
+            order.is_none_or(|o| o.device == mark.device)
+        };
+        !mark.bad.is_empty()
+            || mark.changed.keys().any(|d| decision.watched.contains(d))
+            || decision.void.iter().any(|(id, why)| *why == Void::Unlinked && waits(id))
     }
 
     /// Notes a device's progress for the next own event and mark. Only new

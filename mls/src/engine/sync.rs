@@ -139,11 +139,11 @@ pub(super) fn answer(
     let mut states = States { read, gid, known: BTreeMap::new() };
     let mut out = Answer { objects: Vec::new(), left: max_bytes };
     let has: BTreeSet<StateId> = hello.heads.iter().copied().chain([hello.tip, hello.anchor]).collect();
-    // Somebody who is in on a branch that has lost, and out on the other: it
-    // must be able to see that.
-    let there = states.get(&hello.tip)?.and_then(|s| s.device(&peer).map(|m| m.account));
     let here = states.get(&row.tip)?.is_some_and(|s| s.device(&peer).is_some());
-    let stranded = there.filter(|_| !here && row.contested);
+    let stranded = match row.contested && !here {
+        true => stranded(&mut states, row.tip, peer, &has)?,
+        false => None,
+    };
     let account = commits(&mut states, row.tip, peer, &has, stranded, &mut out)?;
     if row.contested && account.is_some() {
         branches(&mut states, row.anchor, peer, &has, stranded.is_some(), &mut out)?;
@@ -186,6 +186,29 @@ pub(super) fn answer(
         }
     }
     Ok(out.objects)
+}
+
+/// The account of somebody who is out here, but in on a branch that has lost:
+/// it must be able to see that.
+fn stranded(
+    states: &mut States<'_>,
+    tip: StateId,
+    peer: DeviceId,
+    has: &BTreeSet<StateId>,
+) -> Result<Option<AccountId>, EngineError> {
+    let mut elsewhere = BTreeMap::new();
+    for head in has {
+        if let Some(member) = states.get(head)?.and_then(|s| s.device(&peer)) {
+            elsewhere.insert(*head, member.account);
+        }
+    }
+    let mut at = Some(tip);
+    for _ in 0..BACK_MAX {
+        let Some(id) = at.filter(|_| !elsewhere.is_empty()) else { break };
+        elsewhere.remove(&id);
+        at = states.get(&id)?.and_then(|s| s.row.parent);
+    }
+    Ok(elsewhere.into_values().next())
 }
 
 /// The two marks that show that a device signed two under one number.

@@ -273,7 +273,9 @@ pub(crate) fn leave(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Resul
     for object in ctx.engine.leave(&mut ctx.tx, ctx.now.wall_ms, group)? {
         groups::publish(ctx, live, group, object)?;
     }
-    Ok(())
+    // Whoever is to go holds no branch up any more: another may win by that.
+    let outcomes = ctx.engine.look(&mut ctx.tx, ctx.now.wall_ms, group)?;
+    groups::apply_all(ctx, live, group, outcomes)
 }
 
 /// An engine error as the reason why a membership change is refused.
