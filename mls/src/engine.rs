@@ -208,7 +208,7 @@ impl Engine {
     }
 
     /// An own mark, if others' events came or the tip moved since the last;
-    /// publish it on the current topic.
+    /// publish it on the current topic, and [`Engine::look`]: it may decide.
     pub fn mark(
         &mut self,
         tx: &mut Tx<'_>,

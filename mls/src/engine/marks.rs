@@ -37,6 +37,7 @@ impl Ctx<'_, '_> {
                 row.unmarked.insert(device, progress);
             }
         }
+        let moved = row.mark_at != Some(tip.id);
         row.mark_n += 1;
         row.mark_due = !row.unmarked.is_empty();
         row.mark_at = Some(tip.id);
@@ -57,7 +58,10 @@ impl Ctx<'_, '_> {
         self.row_mut().mark_prev = Some(mark_id(&raw).0);
         let bytes = raw.to_bytes();
         self.put_mark(&rows::pair(&gid, &me.0), n, bytes.clone());
+        let tells = moved || self.tells(&mark);
+        let before = self.session.decision.clone();
         self.note_mark(&raw, &mark);
+        self.session.decision = before.filter(|_| !tells);
         Ok(bytes)
     }
 
@@ -76,12 +80,7 @@ impl Ctx<'_, '_> {
         if !tip.row.me_in || !due || self.made_by_a_target(&tip)? {
             return Ok(None);
         }
-        let disputes = !self.row().bad.is_empty();
-        let mark = self.make_mark()?;
-        if disputes {
-            self.choose()?;
-        }
-        Ok(Some(mark))
+        Ok(Some(self.make_mark()?))
     }
 
     /// An order refers to the state of the mark before it.

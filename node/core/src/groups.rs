@@ -93,6 +93,7 @@ pub(crate) fn send(
     live.trace(&sent);
     if let Some(mark) = sent.mark {
         delivery::enqueue_group(ctx, live, (group, sent.at, topic), None, mark)?;
+        live.at(ctx.now.mono_ms, Timer::Mark(group));
     }
     delivery::enqueue_group(ctx, live, (group, sent.at, topic), Some(sent.seq), sent.envelope)?;
     Ok((sent.id, sent.seq, sent.at))
@@ -381,6 +382,7 @@ pub(crate) fn resend(
             live.trace(&again);
             if let Some(mark) = again.mark {
                 delivery::enqueue_group(ctx, live, (group, again.at, topic), None, mark)?;
+                live.at(ctx.now.mono_ms, Timer::Mark(group));
             }
             delivery::enqueue_group(ctx, live, (group, again.at, topic), Some(again.seq), again.envelope)?;
             if let Some(mut sent) = Sent::load(&ctx.tx, &group, again.seq)? {
@@ -518,7 +520,9 @@ pub(crate) fn send_mark(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> R
     if let Some(mark) = ctx.engine.mark(&mut ctx.tx, ctx.now.wall_ms, group)? {
         publish(ctx, live, group, mark)?;
     }
-    Ok(())
+    // What this device says may decide, too.
+    let outcomes = ctx.engine.look(&mut ctx.tx, ctx.now.wall_ms, group)?;
+    apply_all(ctx, live, group, outcomes)
 }
 
 /// Sends a mark or order to the members of the tip.
