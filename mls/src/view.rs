@@ -79,7 +79,10 @@ pub fn duties(read: &dyn Read, gid: GroupId) -> Result<Duties, EngineError> {
         };
         let may = target.zip(me).is_some_and(|(t, me)| tip.may_remove(&me, &t));
         duties.enact |= !row.resign.contains(id) || may;
-        duties.targets.push(order.target);
+        // Who is to lose a role stays.
+        if order.order != OrderKind::Demote {
+            duties.targets.push(order.target);
+        }
     }
     duties.enact = duties.enact && !own && !duties.behind;
     Ok(duties)
