@@ -107,10 +107,10 @@ fn stored_order(
 }
 
 /// The devices of the tip, or of the state that this device should stand in,
-/// in the order in which they should act for the group:
+/// with their accounts in the order in which they should act for the group:
 /// by rank of their accounts (role, then a hash that nobody chooses), then by
 /// leaf. Those that are to go are left out.
-pub fn line(read: &dyn Read, gid: GroupId) -> Result<Vec<DeviceId>, EngineError> {
+pub fn line(read: &dyn Read, gid: GroupId) -> Result<Vec<(AccountId, DeviceId)>, EngineError> {
     let row = rows::group(read, &gid)?.ok_or(EngineError::UnknownGroup)?;
     let tip = rows::state(read, &gid, &row.goal.unwrap_or(row.tip))?
         .ok_or_else(|| EngineError::Broken("a state is missing".into()))?;
@@ -123,11 +123,11 @@ pub fn line(read: &dyn Read, gid: GroupId) -> Result<Vec<DeviceId>, EngineError>
         })
         .map(|m| {
             let rank = kith_wire::group::rank(&gid, tip.row.epoch, &m.account);
-            (core::cmp::Reverse(tip.role(&m.account)), rank, m.leaf, m.device)
+            (core::cmp::Reverse(tip.role(&m.account)), rank, m.leaf, m.account, m.device)
         })
         .collect();
     line.sort_unstable();
-    Ok(line.into_iter().map(|(.., device)| device).collect())
+    Ok(line.into_iter().map(|(.., account, device)| (account, device)).collect())
 }
 
 /// Counts the changes to what is known of a group.

@@ -207,8 +207,9 @@ impl Ctx<'_, '_> {
             let Some(account) = devices.first().map(|m| m.account) else { continue };
             let demotes = order.order == OrderKind::Demote;
             if !demotes && devices.iter().any(|m| m.device == myself.device) {
-                if order.order == OrderKind::Leave && lets_in {
-                    // Who is about to leave may be the last who can.
+                if lets_in {
+                    // Who is about to go may be the last who can, even for
+                    // the one who gave the order.
                     continue;
                 }
                 return Err(EngineError::Refused("this device is being removed from the conversation"));

@@ -58,8 +58,8 @@ pub(crate) fn schedule(ctx: &Ctx<'_>, live: &mut Live, group: GroupId) -> Result
 fn turn(ctx: &Ctx<'_>, live: &Live, group: GroupId) -> Result<u64, Reject> {
     let me = ctx.me.device();
     let line = kith_mls::view::line(&ctx.tx, group)?;
-    let before = line.iter().take_while(|d| **d != me);
-    let wait = |d: &DeviceId| if live.links.of_device(d).is_some() { TURN_MS.0 } else { TURN_MS.1 };
+    let before = line.iter().take_while(|(_, d)| *d != me);
+    let wait = |(_, d): &(AccountId, DeviceId)| if live.links.of_device(d).is_some() { TURN_MS.0 } else { TURN_MS.1 };
     Ok(before.map(wait).sum::<u64>().min(TURN_MAX_MS))
 }
 
@@ -147,13 +147,9 @@ fn find_back(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<(), R
         return Ok(());
     }
     let request = ctx.engine.ask_back(&mut ctx.tx, ctx.now.wall_ms, group)?;
-    let line = kith_mls::view::line(&ctx.tx, group)?;
-    let members: Vec<(AccountId, DeviceId)> = {
-        let view = ctx.engine.view(&ctx.tx, group)?;
-        let me = ctx.me.device();
-        let account = |d: &DeviceId| view.members.iter().find(|m| m.device == *d).map(|m| m.account);
-        line.iter().filter(|d| **d != me).filter_map(|d| Some((account(d)?, *d))).collect()
-    };
+    // Also those who are out on the branch that this device knows.
+    let mut members = kith_mls::view::line(&ctx.tx, group)?;
+    members.retain(|(_, d)| *d != ctx.me.device());
     // First those that are linked, else by turns.
     let (mut near, far): (Vec<_>, Vec<_>) =
         members.into_iter().partition(|(_, d)| live.links.of_device(d).is_some());
