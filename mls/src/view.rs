@@ -130,6 +130,11 @@ pub fn line(read: &dyn Read, gid: GroupId) -> Result<Vec<(AccountId, DeviceId)>,
     Ok(line.into_iter().map(|(.., account, device)| (account, device)).collect())
 }
 
+/// The highest number of a mark of a device that is known; 0 without one.
+pub fn last_mark(read: &dyn Read, gid: GroupId, device: DeviceId) -> Result<u64, EngineError> {
+    Ok(rows::device(read, &gid, &device)?.map_or(0, |d| d.mark_n))
+}
+
 /// Counts the changes to what is known of a group.
 pub fn version(read: &dyn Read, gid: GroupId) -> Result<u64, EngineError> {
     Ok(rows::group(read, &gid)?.ok_or(EngineError::UnknownGroup)?.writes)

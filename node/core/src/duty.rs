@@ -59,7 +59,9 @@ fn turn(ctx: &Ctx<'_>, live: &Live, group: GroupId) -> Result<u64, Reject> {
     let me = ctx.me.device();
     let line = kith_mls::view::line(&ctx.tx, group)?;
     let before = line.iter().take_while(|(_, d)| *d != me);
-    let wait = |(_, d): &(AccountId, DeviceId)| if live.links.of_device(d).is_some() { TURN_MS.0 } else { TURN_MS.1 };
+    let wait = |(_, d): &(AccountId, DeviceId)| {
+        if live.links.of_device(d).is_some() { TURN_MS.0 } else { TURN_MS.1 }
+    };
     Ok(before.map(wait).sum::<u64>().min(TURN_MAX_MS))
 }
 

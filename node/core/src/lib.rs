@@ -33,5 +33,6 @@ mod rows;
 mod text;
 mod timeline;
 pub mod view;
+mod welcomes;
 
 pub use node::{Config, Node, OpenError};

@@ -1,12 +1,12 @@
 //! Who comes in and who goes: key packages asked for, adds gathered into one
-//! commit, Welcomes sent once their commit stands.
+//! commit.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use kith_mls::{Add, Change};
 use kith_store::{Key, StoreError, Table};
 use kith_wire::group::BundleRef;
-use kith_wire::ids::{AccountId, DeviceId, GroupId};
+use kith_wire::ids::{AccountId, GroupId};
 use kith_wire::peer::Frame;
 
 use crate::changes::{self, How};
@@ -14,14 +14,12 @@ use crate::ctx::Ctx;
 use crate::groups::{self, Reject};
 use crate::live::{Live, Timer};
 use crate::rows::GroupInfo;
-use crate::{delivery, people, rows};
+use crate::{delivery, people, rows, welcomes};
 
 /// How long the first package of a group waits for others to join its commit.
 const GATHER_MS: u64 = 400;
 /// How soon packages are asked for again.
 const ASK_AGAIN_MS: u64 = 5_000;
-/// How long a Welcome waits for somebody to follow its commit (groups.md 2.8).
-const SETTLE_MS: u64 = 5_000;
 
 /// Adds under way. What was asked for is stored; packages are not: they are
 /// asked for again after a restart.
@@ -34,11 +32,8 @@ pub(crate) struct Adds {
 }
 
 const WANTED: &[u8] = b"adds";
-const WELCOMES: &[u8] = b"welcomes";
 
 type Pair = (GroupId, AccountId);
-/// A Welcome that waits: group, account, device, signed object.
-type Parked = (GroupId, AccountId, DeviceId, minicbor::bytes::ByteVec);
 
 impl Adds {
     /// What was asked for before the restart.
@@ -210,24 +205,12 @@ pub(crate) fn commit(
     if !changes::say(ctx, live, group, before.as_ref(), how)?.is_empty() {
         groups::send_early(ctx, live, group)?;
     }
-    let parked = done
+    let welcomes: Vec<_> = done
         .joiners
         .iter()
-        .map(|j| {
-            let welcome = ctx.engine.welcome(j, BundleRef::Inline(done.bundle.clone()));
-            (group, j.account, j.device, minicbor::bytes::ByteVec::from(welcome))
-        })
-        .collect::<Vec<Parked>>();
-    if !parked.is_empty() {
-        let mut all: Vec<Parked> = rows::get(&ctx.tx, Key::of(Table::State, WELCOMES))?.unwrap_or_default();
-        all.extend(parked);
-        ctx.tx.put(Key::of(Table::State, WELCOMES), rows::encode(&all));
-        if alone {
-            send_welcomes(ctx, live, &group)?;
-        } else {
-            live.at(ctx.now.mono_ms + SETTLE_MS, Timer::Welcome(group));
-        }
-    }
+        .map(|j| (j.clone(), ctx.engine.welcome(j, BundleRef::Inline(done.bundle.clone()))))
+        .collect();
+    welcomes::keep(ctx, live, group, &welcomes, alone)?;
     live.at(ctx.now.mono_ms + 200, Timer::Mark(group));
     groups::apply_all(ctx, live, group, done.outcomes)?;
     crate::duty::schedule(ctx, live, group)
@@ -241,29 +224,6 @@ fn hand_on(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, envelope: &[u8]) 
         if member.device != mine && people::reach(&ctx.tx, &member.device)?.is_some() {
             crate::inbox::send(ctx, live, member.account, member.device, envelope)?;
         }
-    }
-    Ok(())
-}
-
-/// Sends the Welcomes of a group that wait.
-pub(crate) fn send_welcomes(ctx: &mut Ctx<'_>, live: &mut Live, group: &GroupId) -> Result<(), Reject> {
-    let all: Vec<Parked> = rows::get(&ctx.tx, Key::of(Table::State, WELCOMES))?.unwrap_or_default();
-    let (due, rest): (Vec<Parked>, Vec<Parked>) = all.into_iter().partition(|p| p.0 == *group);
-    if due.is_empty() {
-        return Ok(());
-    }
-    ctx.tx.put(Key::of(Table::State, WELCOMES), rows::encode(&rest));
-    for (_, account, device, welcome) in due {
-        crate::inbox::send(ctx, live, account, device, &welcome)?;
-    }
-    Ok(())
-}
-
-/// Welcomes that waited when the node stopped.
-pub(crate) fn resume_welcomes(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), StoreError> {
-    let all: Vec<Parked> = rows::get(&ctx.tx, Key::of(Table::State, WELCOMES))?.unwrap_or_default();
-    for (group, ..) in all {
-        live.at(ctx.now.mono_ms + SETTLE_MS, Timer::Welcome(group));
     }
     Ok(())
 }

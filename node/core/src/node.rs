@@ -19,7 +19,7 @@ use crate::groups::Reject;
 use crate::identity::Identity;
 use crate::live::{Live, Timer};
 use crate::rows::{Conversation, Entry};
-use crate::{commands, duty, groups, inbox, membership, network, people, read, relays};
+use crate::{commands, duty, groups, inbox, membership, network, people, read, relays, welcomes};
 
 /// How often pools and cards are looked after, ms.
 const UPKEEP_MS: u64 = 60 * 60 * 1000;
@@ -366,7 +366,7 @@ fn start(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), Reject> {
         }
     }
     live.relearn_all(ctx)?;
-    membership::resume_welcomes(ctx, live)?;
+    welcomes::resume(ctx, live)?;
     live.at(ctx.now.mono_ms, Timer::RelayDials);
     live.at(ctx.now.mono_ms, Timer::Dials);
     live.at(ctx.now.mono_ms, Timer::Adds);
@@ -385,7 +385,7 @@ fn on_timer(ctx: &mut Ctx<'_>, live: &mut Live, timer: Timer) -> Result<(), Reje
         }
         Timer::Mark(group) => groups::send_mark(ctx, live, group),
         Timer::Sync(group) => network::sync_all(ctx, live, group),
-        Timer::Welcome(group) => membership::send_welcomes(ctx, live, &group),
+        Timer::Welcome(group) => welcomes::send(ctx, live, &group),
         Timer::Duty(group) => duty::act(ctx, live, group),
         Timer::Adds => membership::advance(ctx, live),
         Timer::Card => network::publish_card(ctx, live),
