@@ -94,6 +94,8 @@ struct Run {
     appointed: BTreeSet<usize>,
     /// Nodes in an attacker's hands, and commits that must never count.
     evil: BTreeSet<usize>,
+    /// Whose guests came back, or were to.
+    hosts: BTreeMap<usize, BTreeSet<usize>>,
     rogue: BTreeSet<CommitId>,
     /// Whether nothing of the attack may come to count.
     strict: bool,
@@ -211,6 +213,7 @@ impl Run {
             ordered_out: BTreeSet::new(),
             appointed: BTreeSet::new(),
             evil: BTreeSet::new(),
+            hosts: BTreeMap::new(),
             rogue: BTreeSet::new(),
             strict: false,
             old_disk: None,

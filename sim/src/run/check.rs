@@ -66,7 +66,33 @@ impl Run {
 
     /// Nothing waits to be done in the group at any member.
     fn at_rest(&self) -> bool {
-        self.unrest().is_empty()
+        self.unrest().is_empty() || self.forsaken()
+    }
+
+    /// Everybody who is left should stand where only attackers do, and they
+    /// let nobody in: no keys of the group are in honest hands.
+    fn forsaken(&self) -> bool {
+        let mut left = false;
+        for n in self.honest() {
+            let Some(store) = self.world.store(self.nodes[n]) else { continue };
+            let (Ok(group), Ok(facts)) = (view::group(&*store, self.group), view::facts(&*store, self.group))
+            else {
+                continue;
+            };
+            if !group.behind {
+                if group.me_in {
+                    return false;
+                }
+                continue;
+            }
+            left = true;
+            let made = facts.commits.iter().find(|c| Some(c.child) == facts.goal).map(|c| c.device);
+            let by = self.devices.iter().position(|d| Some(*d) == made);
+            if !by.is_some_and(|by| self.evil.contains(&by)) {
+                return false;
+            }
+        }
+        left
     }
 
     fn unrest(&self) -> String {
@@ -88,6 +114,12 @@ impl Run {
         }
         if tips.len() > 1 {
             out += &format!("tips {tips:?}");
+        }
+        let inside: BTreeSet<usize> = tips.into_values().flatten().collect();
+        for n in inside.first().map(|n| self.members(*n)).into_iter().flatten() {
+            if self.should_know(n) && !inside.contains(&n) {
+                out += &format!("node {n} does not know that it is in; ");
+            }
         }
         out
     }
@@ -134,7 +166,7 @@ impl Run {
             }
         }
         let inside: Vec<_> = views.iter().filter(|(_, g)| g.me_in).cloned().collect();
-        let Some((_, first)) = inside.first().cloned() else { return };
+        let Some((_, first)) = inside.first().cloned().filter(|_| !self.forsaken()) else { return };
         for (n, g) in &inside {
             let same = |m: &kith_mls::GroupView| {
                 m.members.iter().map(|m| (m.account, m.device, m.leaf)).collect::<Vec<_>>()
@@ -160,7 +192,7 @@ impl Run {
             }
         }
         for n in &members {
-            if !self.evil.contains(n) && !inside.iter().any(|(i, _)| i == n) {
+            if self.should_know(*n) && !inside.iter().any(|(i, _)| i == n) {
                 self.fault("diverged", format!("node {n} is a member and does not know it"));
             }
         }
@@ -262,6 +294,13 @@ impl Run {
             );
         }
         out
+    }
+
+    /// Whether somebody who is on the list has to know that: an attacker need
+    /// not give its guest the Welcome.
+    fn should_know(&self, n: usize) -> bool {
+        let hosts = self.hosts.get(&n).into_iter().flatten();
+        !self.evil.contains(&n) && hosts.into_iter().all(|h| !self.evil.contains(h))
     }
 
     fn open_orders(&self) -> String {

@@ -251,6 +251,7 @@ impl Run {
                     let invited = self.invite(host, guest).is_ok();
                     self.tell(format!("{host} invites {guest}: {invited}"));
                     if invited {
+                        self.hosts.entry(guest).or_default().insert(host);
                         for n in self.siblings(guest) {
                             self.ordered_out.remove(&n);
                         }
