@@ -34,7 +34,11 @@ pub(crate) fn scenario(script: &'static Script, seeds: u64, threads: u64) -> boo
 
 /// All attacks.
 pub(crate) fn all_scenarios(seeds: u64, threads: u64) -> bool {
-    SCRIPTS.iter().fold(true, |held, s| scenario(s, seeds, threads) && held)
+    let mut held = true;
+    for script in SCRIPTS {
+        held &= scenario(script, seeds, threads);
+    }
+    held
 }
 
 /// Fifty devices a day apart.

@@ -150,7 +150,7 @@ fn run(seed: u64, rng: ChaCha20Rng, people: usize, first: impl FnOnce(&mut Run))
 
 impl Run {
     /// Notes what somebody did.
-    fn tell(&mut self, what: String) {
+    fn tell(&mut self, what: &str) {
         let at = self.world.now().mono_ms;
         self.report.story.push(format!("{:>9.3} s  {what}", at as f64 / 1_000.0));
     }
@@ -305,7 +305,7 @@ impl Run {
             let all = self.siblings(of);
             self.appointed.extend(all);
         }
-        self.tell(format!("{by} makes {of} {role:?}: {answer}"));
+        self.tell(&format!("{by} makes {of} {role:?}: {answer}"));
     }
 
     /// Nodes that a node holds for members, itself included; empty if it is

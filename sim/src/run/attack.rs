@@ -221,7 +221,7 @@ impl Run {
             Attack::RewoundVault => None,
         };
         let done = done.is_some();
-        self.tell(format!("attack of {who}: {attack:?}: {done}"));
+        self.tell(&format!("attack of {who}: {attack:?}: {done}"));
         if done {
             let named = SCRIPTS.iter().find(|s| s.attack == attack).map_or("", |s| s.name);
             self.report.attacks.insert(named);

@@ -212,7 +212,7 @@ impl Run {
 
     fn deed(&mut self, n: u32, deed: Deed) {
         if !matches!(deed, Deed::Say | Deed::Rename | Deed::RenameAtOnce) {
-            self.tell(format!("{deed:?}"));
+            self.tell(&format!("{deed:?}"));
         }
         match deed {
             Deed::Say => self.say(n),
@@ -235,7 +235,7 @@ impl Run {
                     && !self.members(who).is_empty()
                 {
                     let left = self.world.ask(self.nodes[who], Command::LeaveGroup { group: self.group });
-                    self.tell(format!("{who} leaves: {}", left.is_ok()));
+                    self.tell(&format!("{who} leaves: {}", left.is_ok()));
                     if left.is_ok() {
                         for n in self.siblings(who) {
                             self.ordered_out.insert(n);
@@ -249,7 +249,7 @@ impl Run {
                 if let Some(guest) = guests.first().copied() {
                     let host = self.pick();
                     let invited = self.invite(host, guest).is_ok();
-                    self.tell(format!("{host} invites {guest}: {invited}"));
+                    self.tell(&format!("{host} invites {guest}: {invited}"));
                     if invited {
                         self.hosts.entry(guest).or_default().insert(host);
                         for n in self.siblings(guest) {
@@ -338,7 +338,7 @@ impl Run {
         let command =
             Command::SendText { group: self.group, text: text.clone(), reply_to: None, key: text.clone() };
         let said = self.world.ask(self.nodes[author], command).is_ok();
-        self.tell(format!("{author} says {text:?} to {audience:?}: {said}"));
+        self.tell(&format!("{author} says {text:?} to {audience:?}: {said}"));
         if said {
             self.report.texts += 1;
             self.said.push(Said { text, author, audience, barred });
@@ -354,7 +354,7 @@ impl Run {
         let command = Command::RenameGroup { group: self.group, title: title.into() };
         // Who may not is refused, as is somebody who is out.
         let done = self.world.ask(self.nodes[who], command).is_ok();
-        self.tell(format!("{who} calls the group {title:?}: {done}"));
+        self.tell(&format!("{who} calls the group {title:?}: {done}"));
     }
 
     fn remove(&mut self) {
@@ -371,7 +371,7 @@ impl Run {
     fn order_out(&mut self, by: usize, of: usize) {
         let command = Command::RemoveMember { group: self.group, account: self.accounts[of] };
         let ordered = self.world.ask(self.nodes[by], command).is_ok();
-        self.tell(format!("{by} removes {of}: {ordered}"));
+        self.tell(&format!("{by} removes {of}: {ordered}"));
         if ordered {
             self.report.removals += 1;
             for n in self.siblings(of) {
