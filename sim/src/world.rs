@@ -711,6 +711,8 @@ impl World {
                     p.replies.insert(id, result);
                 }
                 Output::Event(event) => p.events.push(event),
+                // The bytes of files are not simulated.
+                Output::File(_) => {}
                 Output::Net(command) => out.push(command),
             }
         }

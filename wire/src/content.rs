@@ -185,7 +185,11 @@ mod tests {
         let read = ReadUpTo { devices: vec![(DeviceId([1; 32]), 7)] };
         assert_eq!(ReadUpTo::from_bytes(&read.to_bytes()), Ok(read));
         let file = Attachment {
-            blob: Blob { key: crate::crypto::Secret::new([1; 32]), root: crate::ids::BlobId([2; 32]), size: 9 },
+            blob: Blob {
+                key: crate::crypto::Secret::new([1; 32]),
+                root: crate::ids::BlobId([2; 32]),
+                size: 9,
+            },
             name: "träumerei.mp3".into(),
             media_type: "audio/mpeg".into(),
             caption: String::new(),

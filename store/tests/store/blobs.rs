@@ -97,7 +97,9 @@ fn files_are_made_whole_removed_whole_and_strays_go() {
     folder.publish(&[1; 16], &blob.folder()).unwrap();
     assert!(folder.exists(&blob.folder()) && folder.bytes(&blob.folder()) > 0);
     assert!(folder.free_bytes().unwrap() > 0);
-    for entry in fs::read_dir(path.join(fs::read_dir(&path).unwrap().next().unwrap().unwrap().file_name())).unwrap() {
+    for entry in
+        fs::read_dir(path.join(fs::read_dir(&path).unwrap().next().unwrap().unwrap().file_name())).unwrap()
+    {
         let bytes = fs::read(entry.unwrap().path()).unwrap();
         assert!(!bytes.windows(5).any(|w| w == b"words"));
     }

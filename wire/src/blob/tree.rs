@@ -14,7 +14,7 @@ use minicbor::{Decode, Encode};
 use super::{Layout, open, seal};
 use crate::cbor::WireError;
 use crate::crypto::{self, Secret};
-use crate::ids::BlobId;
+use crate::ids::{BlobId, FileId, hash};
 use crate::{labels, limits};
 
 /// Ids in one list.
@@ -96,7 +96,9 @@ impl Tree {
     /// Bytes of a sealed chunk; 0 if the tree has none there.
     #[must_use]
     pub fn sealed_len(&self, spot: Spot) -> usize {
-        self.layout(spot.level).filter(|_| self.contains(spot)).map_or(0, |layout| layout.sealed_len(spot.index))
+        self.layout(spot.level)
+            .filter(|_| self.contains(spot))
+            .map_or(0, |layout| layout.sealed_len(spot.index))
     }
     /// Bytes of all sealed chunks: what the file takes at a relay or on disk.
     #[must_use]
@@ -151,6 +153,12 @@ impl Blob {
     /// Its tree; `Err` for a size that no file has here.
     pub fn tree(&self) -> Result<Tree, WireError> {
         Tree::of(self.size)
+    }
+    /// How this node names it: two messages name the same file only if they
+    /// agree on all of it.
+    #[must_use]
+    pub fn id(&self) -> FileId {
+        FileId(hash(labels::ID_FILE, &[self.key.expose(), &self.root.0, &self.size.to_be_bytes()]))
     }
     /// The name of its folder on disk: says nothing without the key.
     #[must_use]
