@@ -338,6 +338,15 @@ impl BlobFile {
         }
     }
 
+    /// The bytes of a chunk that was written by this process and is not yet
+    /// settled.
+    pub fn peek(&self, spot: Spot) -> Result<Vec<u8>, StoreError> {
+        let (file, at) = self.place(spot).ok_or_else(|| self.no_such(spot))?;
+        let mut bytes = vec![0; self.tree.sealed_len(spot)];
+        file.read_exact_at(&mut bytes, at).map_err(|e| io_error(&self.path, &e))?;
+        Ok(bytes)
+    }
+
     /// Chunks of the file itself that are here.
     #[must_use]
     pub fn held(&self) -> u64 {

@@ -207,7 +207,6 @@ pub(crate) fn heard(ctx: &mut Ctx<'_>, live: &mut Live, heard: Heard) -> Result<
             make_room(ctx, live, Some(id))?;
         }
         Heard::Damaged { id } => {
-            live.files.unwant(&id);
             change(ctx, live, &id, |row| {
                 if row.state == rows::HERE {
                     row.state = rows::GONE;
@@ -235,8 +234,8 @@ pub(crate) fn heard(ctx: &mut Ctx<'_>, live: &mut Live, heard: Heard) -> Result<
         Heard::PutChunk { token, relay, topic, chunk, bytes } => {
             live.relays.put_chunk(&relay, topic, (chunk, bytes), token, &mut live.net);
         }
-        Heard::GetChunk { token, relay, chunk } => {
-            live.relays.get_chunk(&relay, chunk, token, &mut live.net);
+        Heard::GetChunk { token, relay, chunk, len } => {
+            live.relays.get_chunk(&relay, (chunk, len), token, &mut live.net);
         }
     }
     Ok(())

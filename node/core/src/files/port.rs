@@ -160,5 +160,7 @@ pub enum Heard {
         relay: RelayId,
         /// The chunk's name.
         chunk: BlobId,
+        /// Bytes of it at most: 0 asks only whether it is there.
+        len: u64,
     },
 }

@@ -32,10 +32,16 @@ impl Relays {
     }
 
     /// Gets a chunk from a relay.
-    pub(crate) fn get_chunk(&mut self, relay: &RelayId, id: BlobId, token: Token, net: &mut Vec<NetCommand>) {
+    pub(crate) fn get_chunk(
+        &mut self,
+        relay: &RelayId,
+        (id, len): (BlobId, u64),
+        token: Token,
+        net: &mut Vec<NetCommand>,
+    ) {
         match self.sessions.get_mut(relay).filter(|s| s.ready) {
             Some(s) => {
-                let call = Call::GetChunk { id, from: 0, len: CHUNK_BYTES_MAX as u64 };
+                let call = Call::GetChunk { id, from: 0, len: len.min(CHUNK_BYTES_MAX as u64) };
                 s.call(call, Pending::GetChunk(token), net);
             }
             None => self.dropped.push(token),
