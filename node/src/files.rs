@@ -14,6 +14,7 @@ mod serve;
 mod transfer;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -43,6 +44,8 @@ use transfer::Sources;
 pub(crate) const HEARD_MAX: usize = 256;
 /// Streams that give files to others at once.
 const SERVING_MAX: usize = 32;
+/// And to one of them.
+const SERVING_PER_PEER_MAX: usize = 8;
 /// Files that are being added at once.
 const IMPORTS_MAX: usize = 8;
 /// Longest wait for an answer of the state machine or a relay.
@@ -60,6 +63,24 @@ enum Waiting {
 struct Running {
     sources: tokio::sync::watch::Sender<Sources>,
     stop: CancellationToken,
+}
+
+/// A stream of a peer that is being served.
+struct Turn {
+    files: Files,
+    peer: PeerKey,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut state = self.files.state();
+        if let Some(streams) = state.served.get_mut(&self.peer) {
+            *streams -= 1;
+            if *streams == 0 {
+                state.served.remove(&self.peer);
+            }
+        }
+    }
 }
 
 /// Moves and keeps the bytes of files; cheap to clone.
@@ -87,6 +108,8 @@ struct State {
     asker: Option<Asker>,
     fetching: HashMap<FileId, Running>,
     depositing: HashMap<FileId, CancellationToken>,
+    /// Streams that are being served, by peer.
+    served: HashMap<PeerKey, usize>,
     waiting: HashMap<Token, Waiting>,
     open: HashMap<FileId, std::sync::Weak<OpenFile>>,
     /// Progress of files that are being fetched, as last told.
@@ -137,17 +160,29 @@ impl Files {
             let files = self.clone();
             self.spawn(async move {
                 while let Some(stream) = incoming.recv().await {
+                    let peer = stream.peer;
                     // One more than can be served is closed: it asks again.
-                    if let Ok(permit) = Arc::clone(&files.0.serving).try_acquire_owned() {
-                        let task = serve::run(files.clone(), stream);
-                        files.spawn(async move {
-                            task.await;
-                            drop(permit);
-                        });
-                    }
+                    let Ok(permit) = Arc::clone(&files.0.serving).try_acquire_owned() else { continue };
+                    let Some(turn) = files.turn(peer) else { continue };
+                    let task = serve::run(files.clone(), stream);
+                    files.spawn(async move {
+                        task.await;
+                        drop((permit, turn));
+                    });
                 }
             });
         }
+    }
+
+    /// A place among the streams of one peer, if it has one left.
+    fn turn(&self, peer: PeerKey) -> Option<Turn> {
+        let mut state = self.state();
+        let streams = state.served.entry(peer).or_default();
+        if *streams >= SERVING_PER_PEER_MAX {
+            return None;
+        }
+        *streams += 1;
+        Some(Turn { files: self.clone(), peer })
     }
 
     /// How to ask the state machine.
@@ -160,7 +195,9 @@ impl Files {
         self.0.stop.cancel();
         self.0.tasks.close();
         self.0.tasks.wait().await;
-        *self.state() = State::default();
+        let mut state = self.state();
+        let served = core::mem::take(&mut state.served);
+        *state = State { served, ..State::default() };
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -193,23 +230,34 @@ impl Files {
             Do::Remove { id, blob } => {
                 self.end(&id);
                 self.state().open.remove(&id);
-                let folder = self.0.folder.clone();
-                self.0.runtime.spawn_blocking(move || {
-                    if folder.remove(&blob.folder()).is_err() {
-                        // The next start clears it away.
-                        tracing::warn!("a file's folder could not be removed");
+                // The name goes now: it may be fetched again at once.
+                match self.0.folder.detach(&blob.folder()) {
+                    Ok(None) => {}
+                    Ok(Some(detached)) => {
+                        self.0.runtime.spawn_blocking(move || {
+                            if detached.clear().is_err() {
+                                // The next start clears it away.
+                                tracing::warn!("a file's space could not be freed");
+                            }
+                        });
                     }
-                });
+                    Err(_) => tracing::warn!("a file's folder could not be removed"),
+                }
             }
             Do::Deposit { id, blob, relays } => {
                 let stop = self.0.stop.child_token();
-                if self.state().depositing.insert(id, stop.clone()).is_none() {
-                    let files = self.clone();
-                    self.spawn(async move {
-                        stop.run_until_cancelled(deposit::run(&files, id, blob, relays)).await;
+                match self.state().depositing.entry(id) {
+                    // Looked at again later.
+                    Entry::Occupied(_) => return,
+                    Entry::Vacant(place) => place.insert(stop.clone()),
+                };
+                let files = self.clone();
+                self.spawn(async move {
+                    stop.run_until_cancelled(deposit::run(&files, id, blob, relays)).await;
+                    if !stop.is_cancelled() {
                         files.state().depositing.remove(&id);
-                    });
-                }
+                    }
+                });
             }
             Do::Serve { token, file } => {
                 if let Some(Waiting::Serve(answer)) = self.state().waiting.remove(&token) {

@@ -14,6 +14,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kith_wire::blob::SEALED_BYTES_MAX;
@@ -112,10 +113,17 @@ impl BlobFolder {
 
     /// Removes a file; a no-op where there is none.
     pub fn remove(&self, name: &BlobName) -> Result<(), StoreError> {
-        let (from, to) = (self.at(name), self.path.join(hex(name) + GONE));
+        self.detach(name)?.map_or(Ok(()), Detached::clear)
+    }
+
+    /// Takes a file's name away at once, so that it can come in anew; its
+    /// space is free after [`Detached::clear`]. `None` where there is none.
+    pub fn detach(&self, name: &BlobName) -> Result<Option<Detached>, StoreError> {
+        let number = DETACHED.fetch_add(1, Ordering::Relaxed);
+        let (from, to) = (self.at(name), self.path.join(format!("{}.{number}{GONE}", hex(name))));
         match fs::rename(&from, &to) {
-            Ok(()) => remove_folder(&to),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            Ok(()) => Ok(Some(Detached(to))),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(io_error(&from, &e)),
         }
     }
@@ -149,6 +157,21 @@ impl BlobFolder {
     pub fn free_bytes(&self) -> Result<u64, StoreError> {
         let stat = rustix::fs::statvfs(&self.path).map_err(|e| io_error(&self.path, &e.into()))?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+/// Tells removals of one process apart.
+static DETACHED: AtomicU64 = AtomicU64::new(0);
+
+/// A file without a name: the next start clears it away if nobody does.
+#[derive(Debug)]
+#[must_use]
+pub struct Detached(PathBuf);
+
+impl Detached {
+    /// Frees its space.
+    pub fn clear(self) -> Result<(), StoreError> {
+        remove_folder(&self.0)
     }
 }
 

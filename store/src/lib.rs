@@ -21,7 +21,7 @@ mod tx;
 mod vault;
 
 pub use argon::{Argon2Params, calibrate};
-pub use blobs::{BlobFile, BlobFolder, BlobName};
+pub use blobs::{BlobFile, BlobFolder, BlobName, Detached};
 pub use file::write_atomic;
 pub use lock::{DataLock, LockError};
 pub use memory::{MemoryStore, WriteHook};

@@ -200,9 +200,12 @@ pub(crate) fn heard(ctx: &mut Ctx<'_>, live: &mut Live, heard: Heard) -> Result<
             live.files.unwant(&id);
             let now = ctx.now.wall_ms;
             change(ctx, live, &id, |row| {
-                row.state = rows::HERE;
-                row.used_at = now;
-                row.problem = None;
+                // It may have been given up in the meantime.
+                if matches!(row.state, rows::WANTED | rows::PAUSED) {
+                    row.state = rows::HERE;
+                    row.used_at = now;
+                    row.problem = None;
+                }
             })?;
             make_room(ctx, live, Some(id))?;
         }
@@ -216,8 +219,10 @@ pub(crate) fn heard(ctx: &mut Ctx<'_>, live: &mut Live, heard: Heard) -> Result<
         Heard::Failed { id, problem } => {
             live.files.unwant(&id);
             change(ctx, live, &id, |row| {
-                row.state = rows::PAUSED;
-                row.problem = Some(problem);
+                if row.state == rows::WANTED {
+                    row.state = rows::PAUSED;
+                    row.problem = Some(problem);
+                }
             })?;
         }
         Heard::Used { id } => {

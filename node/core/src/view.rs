@@ -539,7 +539,7 @@ pub struct FileSettings {
 
 impl Default for FileSettings {
     fn default() -> Self {
-        Self { cache_bytes: 8 << 30, auto_bytes: 16 << 20, up_bytes_per_s: 0, down_bytes_per_s: 0 }
+        Self { cache_bytes: 8_000_000_000, auto_bytes: 16_000_000, up_bytes_per_s: 0, down_bytes_per_s: 0 }
     }
 }
 

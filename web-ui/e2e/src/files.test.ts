@@ -206,7 +206,7 @@ scenario.step("a voice message from the microphone", async () => {
   await pageOf(bob()).waitForFunction(() => Array.from(document.querySelectorAll("audio")).some((a) => a.currentTime > 0.5));
   const page = await bob().person.node.api("GET", `/conversations/${talk}/messages`);
   const voice = page.messages.map((m: any) => m.content.file).find((file: any) => file?.voice === true);
-  assert.ok(voice.waveform.length > 3 && voice.duration_ms >= 1_900, JSON.stringify(voice));
+  assert.ok(voice.waveform.length > 3 && voice.duration_ms >= 1_400, JSON.stringify(voice));
 });
 
 scenario.step("the storage page shows what takes space and frees it", async () => {

@@ -14,10 +14,10 @@ import { Confirm } from "../../ui/dialog";
 import { Skeleton } from "../../ui/panel";
 import { Refusal } from "../../ui/problem";
 
-const MIB = 1024 * 1024;
-const CACHE = [256 * MIB, 1024 * MIB, 2048 * MIB, 4096 * MIB, 8192 * MIB, 16_384 * MIB, 65_536 * MIB];
-const AUTO = [0, MIB, 16 * MIB, 64 * MIB, 256 * MIB, 2048 * MIB];
-const RATE = [0, 128 * 1024, 512 * 1024, MIB, 5 * MIB, 20 * MIB];
+const MB = 1_000_000;
+const CACHE = [250 * MB, 1_000 * MB, 2_000 * MB, 4_000 * MB, 8_000 * MB, 16_000 * MB, 64_000 * MB];
+const AUTO = [0, MB, 16 * MB, 64 * MB, 256 * MB, 2_000 * MB];
+const RATE = [0, MB / 8, MB / 2, MB, 5 * MB, 20 * MB];
 
 const rate = (value: number) => (value === 0 ? t.storage.noLimit : t.files.rate(size(value)));
 
