@@ -14,9 +14,9 @@ use super::open::OpenFile;
 /// Chunks on their way to one relay at once.
 const AT_ONCE: usize = 3;
 /// A relay that says "later" is asked again after this.
-const AGAIN: Duration = Duration::from_secs(2);
+const AGAIN: Duration = Duration::from_millis(600);
 /// And so often, until the whole is looked at anew.
-const TRIES: usize = 30;
+const TRIES: usize = 60;
 
 /// Deposits a file at each of the relays, one after the other.
 pub(super) async fn run(files: &Files, id: FileId, blob: Blob, relays: Vec<(RelayId, TopicId)>) {

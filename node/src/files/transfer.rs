@@ -36,6 +36,9 @@ const TELL_EVERY: Duration = Duration::from_millis(400);
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(120));
 /// How long a device may take to open a stream and say what it has.
 const OPEN_WITHIN: Duration = Duration::from_secs(20);
+/// A relay that says "later" is asked again after this, so often.
+const RELAY_AGAIN: Duration = Duration::from_millis(400);
+const RELAY_TRIES: usize = 25;
 /// How long one frame to a device may take.
 const WRITE_WITHIN: Duration = Duration::from_secs(60);
 
@@ -494,17 +497,19 @@ async fn relayed(
     }
     let one = |spot: Spot| async move {
         let name = open.index().name(spot);
-        let answer = match name {
-            Some(name) => files.relay_chunk(relay, name, CHUNK_BYTES_MAX as u64).await,
-            None => Relayed::Missing,
-        };
-        match answer {
-            Relayed::Chunk(bytes) => {
-                files.0.down.pass(bytes.len()).await;
-                Said::Chunk(id, spot, bytes)
+        for _ in 0..RELAY_TRIES {
+            let Some(name) = name else { break };
+            match files.relay_chunk(relay, name, CHUNK_BYTES_MAX as u64).await {
+                Relayed::Chunk(bytes) => {
+                    files.0.down.pass(bytes.len()).await;
+                    return Said::Chunk(id, spot, bytes);
+                }
+                // It is asked too much at once, or its link comes back.
+                Relayed::Later => tokio::time::sleep(RELAY_AGAIN).await,
+                _ => break,
             }
-            _ => Said::Lacks(id, spot),
         }
+        Said::Lacks(id, spot)
     };
     let mut under_way = futures::stream::FuturesUnordered::new();
     loop {

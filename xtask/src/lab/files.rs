@@ -73,6 +73,16 @@ fn head(reader: &mut BufReader<TcpStream>) -> Result<(u16, u64)> {
 /// Adds a file of noise. Answers its id and how long it took.
 pub(crate) fn add(node: &Node, name: &str, size: u64, seed: u64) -> Result<(String, Duration)> {
     let begin = Instant::now();
+    let id = upload(node, name, size, blocks(size).map(|(index, len)| block(seed, index, len)))?;
+    Ok((id, begin.elapsed()))
+}
+
+/// Adds a file of these bytes. Answers its id.
+pub(crate) fn add_bytes(node: &Node, name: &str, bytes: &[u8]) -> Result<String> {
+    upload(node, name, bytes.len() as u64, core::iter::once(bytes.to_vec()))
+}
+
+fn upload(node: &Node, name: &str, size: u64, parts: impl Iterator<Item = Vec<u8>>) -> Result<String> {
     let mut stream = connect(node)?;
     write!(
         stream,
@@ -81,8 +91,8 @@ pub(crate) fn add(node: &Node, name: &str, size: u64, seed: u64) -> Result<(Stri
         node.address(),
         node.token()
     )?;
-    for (index, len) in blocks(size) {
-        stream.write_all(&block(seed, index, len))?;
+    for part in parts {
+        stream.write_all(&part)?;
     }
     let mut reader = BufReader::new(stream);
     let (status, _) = head(&mut reader)?;
@@ -92,8 +102,7 @@ pub(crate) fn add(node: &Node, name: &str, size: u64, seed: u64) -> Result<(Stri
         bail!("adding a file answered {status}: {body}");
     }
     let file: Value = serde_json::from_str(&body)?;
-    let id = file["id"].as_str().context("the file has no id")?.to_owned();
-    Ok((id, begin.elapsed()))
+    Ok(file["id"].as_str().context("the file has no id")?.to_owned())
 }
 
 /// Sends a file that is at the node.

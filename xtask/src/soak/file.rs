@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 
-use crate::bench::file::hwm_mib;
+use crate::bench::file::{hwm_mib, reset_hwm};
 use crate::env::{Env, Profile, number, only_flags};
 use crate::lab::files;
 use crate::lab::node::acquaint;
@@ -78,6 +78,8 @@ fn flaky(kith: &Path, env: &Env, mib: u64, drop_every: Duration, rate_mib: u64) 
     let talk = acquaint(&mut alice, &mut bob)?;
     settings(&mut bob, 0, rate_mib << 20)?;
     let size = mib << 20;
+    reset_hwm(&alice)?;
+    reset_hwm(&bob)?;
     let (id, _) = files::add(&alice, "film.bin", size, SEED)?;
     files::send(&mut alice, &talk, &id)?;
     bob.until("the message with the file", PATIENCE, |node| {
@@ -112,6 +114,7 @@ fn flaky(kith: &Path, env: &Env, mib: u64, drop_every: Duration, rate_mib: u64) 
                 let (_, before) = files::standing(&mut bob, &id)?;
                 bob.kill()?;
                 bob.resume()?;
+                reset_hwm(&bob)?;
                 let after = bob.until("the transfer to go on", PATIENCE, |node| {
                     let (state, have) = files::standing(node, &id)?;
                     Ok((state == "here" || have > 0).then_some(have))
@@ -125,6 +128,7 @@ fn flaky(kith: &Path, env: &Env, mib: u64, drop_every: Duration, rate_mib: u64) 
             } else {
                 alice.kill()?;
                 alice.resume()?;
+                reset_hwm(&alice)?;
                 println!("killed the sender at {} MiB", have >> 20);
             }
             continue;
@@ -143,8 +147,8 @@ fn flaky(kith: &Path, env: &Env, mib: u64, drop_every: Duration, rate_mib: u64) 
     let again = lost as f64 * 100.0 / size as f64;
     figure("soak.file_mib", mib as f64, "MiB");
     figure("soak.file_rate", mib as f64 / took, "MiB/s");
-    figure("soak.file_drops", drops as f64, "");
-    figure("soak.file_kills", (4 - kills.len()) as f64, "");
+    figure("soak.file_drops", drops as f64, "times");
+    figure("soak.file_kills", (4 - kills.len()) as f64, "times");
     figure("soak.file_fetched_again", again, "%");
     figure("soak.file_hwm_sender", hwm.0, "MiB");
     figure("soak.file_hwm_receiver", hwm.1, "MiB");

@@ -327,6 +327,8 @@ export const en = {
 
   files: {
     units: ["B", "kB", "MB", "GB", "TB"],
+    here: "Files here",
+    saveAll: "Save all",
     attach: "Attach files",
     drop: "Drop files here to send them",
     record: "Record a voice message",
