@@ -133,7 +133,7 @@ impl Driver {
 
 /// What ended a wait.
 enum Wake {
-    Input(Incoming),
+    Input(Box<Incoming>),
     Tick,
     NetGone,
     Stop,
@@ -185,7 +185,7 @@ impl Worker {
                     self.settle()
                 }
                 Wake::Input(first) => {
-                    self.burst(first);
+                    self.burst(*first);
                     self.settle()
                 }
             };
@@ -212,13 +212,13 @@ impl Worker {
                 biased;
                 _ = &mut self.stopped => return Wake::Stop,
                 asked = self.commands.recv() => {
-                    return asked.map_or(Wake::Stop, |asked| Wake::Input(Incoming::Command(asked)));
+                    return asked.map_or(Wake::Stop, |asked| Wake::Input(Box::new(Incoming::Command(asked))));
                 }
                 event = self.net.next() => {
-                    return event.map_or(Wake::NetGone, |event| Wake::Input(Incoming::Net(event)));
+                    return event.map_or(Wake::NetGone, |event| Wake::Input(Box::new(Incoming::Net(event))));
                 }
                 heard = self.port.heard.recv() => {
-                    return heard.map_or(Wake::Stop, |heard| Wake::Input(Incoming::File(heard)));
+                    return heard.map_or(Wake::Stop, |heard| Wake::Input(Box::new(Incoming::File(heard))));
                 }
                 () = &mut tick => return Wake::Tick,
                 () = tokio::time::sleep(NET_RETRY), if waiting => self.net.flush(),

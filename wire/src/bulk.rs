@@ -176,7 +176,7 @@ mod tests {
             for answer in [
                 Answer::Holds { chunks: bytes.clone() },
                 Answer::No,
-                Answer::Chunk { spot, bytes: bytes.clone() },
+                Answer::Chunk { spot, bytes },
                 Answer::Lack { spot },
             ] {
                 prop_assert!(serde_cbor::from_slice::<serde_cbor::Value>(&answer.to_bytes()).is_ok());

@@ -319,7 +319,7 @@ impl Transfer<'_> {
             };
             let running = self.running.values().find(|s| s.id == source);
             // Its task is gone or hopelessly behind.
-            if !running.is_some_and(|s| s.asks.try_send(ask).is_ok()) {
+            if running.is_none_or(|s| s.asks.try_send(ask).is_err()) {
                 self.fetch.leave(source);
                 self.part(source, false);
             }

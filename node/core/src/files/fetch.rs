@@ -86,7 +86,7 @@ impl Bits {
     fn full(len: u64) -> Self {
         let words = usize::try_from(len.div_ceil(64)).unwrap_or(0);
         let mut bits = vec![u64::MAX; words];
-        if len % 64 != 0
+        if !len.is_multiple_of(64)
             && let Some(last) = bits.last_mut()
         {
             *last = (1 << (len % 64)) - 1;

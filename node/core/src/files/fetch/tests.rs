@@ -222,8 +222,7 @@ fn what_nobody_asked_for_is_not_kept() {
 
 #[test]
 fn a_damaged_chunk_is_fetched_again() {
-    let tree = tree(4);
-    let mut fetch = Fetch::new(tree.clone(), |_| true);
+    let mut fetch = Fetch::new(tree(4), |_| true);
     assert!(fetch.done());
     fetch.lost(Spot::data(2));
     fetch.lost(Spot::data(2));
