@@ -9,8 +9,17 @@ use std::path::{Path, PathBuf};
 use kith_store::{DataLock, LockError, StoreError, write_atomic};
 
 /// What may lie in a data folder, besides hidden temporary files.
-const KNOWN: &[&str] =
-    &["lock", "vault", "vault.new", "api-token", "api-address", "sessions.cbor", "config.toml", "log"];
+const KNOWN: &[&str] = &[
+    "files",
+    "lock",
+    "vault",
+    "vault.new",
+    "api-token",
+    "api-address",
+    "sessions.cbor",
+    "config.toml",
+    "log",
+];
 /// Bytes of the token and address files that are read at most.
 const SMALL_FILE_BYTES_MAX: u64 = 256;
 
@@ -57,6 +66,10 @@ impl DataDir {
     }
     pub(crate) fn vault(&self) -> PathBuf {
         self.0.join("vault")
+    }
+    /// Sealed bytes of files.
+    pub(crate) fn files(&self) -> PathBuf {
+        self.0.join("files")
     }
     /// A vault that is being made; whatever lies there was never confirmed.
     pub(crate) fn new_vault(&self) -> PathBuf {

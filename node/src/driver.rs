@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use kith_core::api::{Command, Event, Input, Output, Refusal, Reply};
+use kith_core::files::port::Heard;
 use kith_core::node::{Node, OpenError};
 use kith_core::view;
 use kith_store::StoreError;
@@ -14,6 +15,7 @@ use kith_web::EventHub;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::files::Files;
 use crate::network::Net;
 use crate::system;
 
@@ -53,6 +55,12 @@ impl Latest {
     }
 }
 
+/// The part that moves the bytes of files, and what it has to say.
+pub(crate) struct FilesPort {
+    pub(crate) files: Files,
+    pub(crate) heard: mpsc::Receiver<Heard>,
+}
+
 /// The handle of a running driver.
 pub(crate) struct Driver {
     commands: mpsc::Sender<Asked>,
@@ -81,6 +89,7 @@ impl Driver {
         node: Node,
         net: Net,
         reopen: Reopen,
+        port: FilesPort,
         hub: Arc<EventHub>,
         runtime: Handle,
     ) -> Result<Self, std::io::Error> {
@@ -91,6 +100,7 @@ impl Driver {
             node,
             net,
             reopen,
+            port,
             hub,
             latest: Arc::clone(&latest),
             commands: inbox,
@@ -99,6 +109,7 @@ impl Driver {
             next_id: 0,
             runtime,
         };
+        worker.port.files.set_asker(Asker(commands.clone()));
         let thread = std::thread::Builder::new().name("node".into()).spawn(move || worker.run())?;
         Ok(Self { commands, stop, thread, latest })
     }
@@ -109,6 +120,7 @@ impl Driver {
         &self.latest
     }
     /// Finishes the burst in progress, closes the network and ends the thread.
+    /// The part that moves files is stopped before.
     /// Waits for it: not to be called where waiting is not allowed.
     pub(crate) fn stop(self) {
         let _gone_already = self.stop.send(());
@@ -121,7 +133,7 @@ impl Driver {
 
 /// What ended a wait.
 enum Wake {
-    Input(Incoming),
+    Input(Box<Incoming>),
     Tick,
     NetGone,
     Stop,
@@ -130,6 +142,7 @@ enum Wake {
 enum Incoming {
     Command(Asked),
     Net(kith_wire::net::NetEvent),
+    File(Heard),
 }
 
 /// An answer that is owed, and the setting that takes effect with it.
@@ -142,6 +155,7 @@ struct Worker {
     node: Node,
     net: Net,
     reopen: Reopen,
+    port: FilesPort,
     hub: Arc<EventHub>,
     latest: Arc<Latest>,
     commands: mpsc::Receiver<Asked>,
@@ -171,7 +185,7 @@ impl Worker {
                     self.settle()
                 }
                 Wake::Input(first) => {
-                    self.burst(first);
+                    self.burst(*first);
                     self.settle()
                 }
             };
@@ -198,10 +212,13 @@ impl Worker {
                 biased;
                 _ = &mut self.stopped => return Wake::Stop,
                 asked = self.commands.recv() => {
-                    return asked.map_or(Wake::Stop, |asked| Wake::Input(Incoming::Command(asked)));
+                    return asked.map_or(Wake::Stop, |asked| Wake::Input(Box::new(Incoming::Command(asked))));
                 }
                 event = self.net.next() => {
-                    return event.map_or(Wake::NetGone, |event| Wake::Input(Incoming::Net(event)));
+                    return event.map_or(Wake::NetGone, |event| Wake::Input(Box::new(Incoming::Net(event))));
+                }
+                heard = self.port.heard.recv() => {
+                    return heard.map_or(Wake::Stop, |heard| Wake::Input(Box::new(Incoming::File(heard))));
                 }
                 () = &mut tick => return Wake::Tick,
                 () = tokio::time::sleep(NET_RETRY), if waiting => self.net.flush(),
@@ -216,10 +233,11 @@ impl Worker {
         while fed < BURST_MAX {
             let command = self.commands.try_recv().ok().map(Incoming::Command);
             let event = self.net.try_next().map(Incoming::Net);
-            if command.is_none() && event.is_none() {
+            let heard = self.port.heard.try_recv().ok().map(Incoming::File);
+            if command.is_none() && event.is_none() && heard.is_none() {
                 break;
             }
-            for incoming in command.into_iter().chain(event) {
+            for incoming in command.into_iter().chain(event).chain(heard) {
                 self.feed(incoming);
                 fed += 1;
             }
@@ -229,6 +247,7 @@ impl Worker {
     fn feed(&mut self, incoming: Incoming) {
         let input = match incoming {
             Incoming::Net(event) => Input::Net(event),
+            Incoming::File(heard) => Input::File(heard),
             Incoming::Command(Asked { command, answer }) => {
                 let id = self.next_id;
                 self.next_id += 1;
@@ -287,6 +306,7 @@ impl Worker {
         while let Some(output) = self.node.poll_output() {
             match output {
                 Output::Net(command) => self.net.push(command),
+                Output::File(order) => self.port.files.perform(order),
                 Output::Reply { id, result } => self.answer(id, result),
                 Output::Event(event) => {
                     if let Event::Network { network } = &event {
@@ -422,7 +442,13 @@ mod tests {
             Ok((node, net))
         });
         let hub = Arc::new(EventHub::new().unwrap());
-        let driver = Driver::spawn(node, first, reopen, hub, runtime.handle().clone()).unwrap();
+        let (tell, heard) = mpsc::channel(crate::files::HEARD_MAX);
+        let folder = tempfile::tempdir().unwrap();
+        let files =
+            Files::open(&folder.path().join("files"), &[], Arc::clone(&hub), runtime.handle().clone(), tell)
+                .unwrap();
+        let port = FilesPort { files, heard };
+        let driver = Driver::spawn(node, first, reopen, port, hub, runtime.handle().clone()).unwrap();
         (runtime, store, driver)
     }
 

@@ -8,14 +8,15 @@ use kith_core::node::{self, Node};
 use kith_core::{read, view};
 use kith_store::{Read, Store, StoreError};
 use kith_web::backend::Later;
-use kith_web::{Backend, EventHub, RelayTest, VaultState};
+use kith_web::{Backend, EventHub, FileSink, FileSource, RelayTest, VaultState};
 use kith_wire::crypto::Secret;
-use kith_wire::ids::{AccountId, EventId, GroupId};
+use kith_wire::ids::{AccountId, EventId, FileId, GroupId};
 use tokio::runtime::Handle;
 use zeroize::Zeroizing;
 
 use crate::data::DataDir;
-use crate::driver::{Asker, Driver, Reopen, open_refusal};
+use crate::driver::{Asker, Driver, FilesPort, Reopen, open_refusal};
+use crate::files::{self, Files, Import, Reader};
 use crate::network::{Net, NetConfig};
 use crate::vault::{self, Pending, store_refusal};
 use crate::{probe, system};
@@ -42,6 +43,7 @@ struct Running {
     store: Arc<dyn Store>,
     account: AccountId,
     driver: Driver,
+    files: Files,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -85,6 +87,10 @@ impl Host {
     }
 
     async fn close(&self) {
+        let files = self.files().ok();
+        if let Some(files) = files {
+            files.shutdown().await;
+        }
         let inner = Arc::clone(&self.0);
         let stopped = self.0.runtime.spawn_blocking(move || {
             let running = inner.running.write().unwrap_or_else(PoisonError::into_inner).take();
@@ -133,6 +139,11 @@ impl Host {
         running.as_ref().map(|running| running.driver.asker()).ok_or_else(locked)
     }
 
+    fn files(&self) -> Result<Files, Refusal> {
+        let running = self.0.running.read().unwrap_or_else(PoisonError::into_inner);
+        running.as_ref().map(|running| running.files.clone()).ok_or_else(locked)
+    }
+
     /// Reads a snapshot.
     fn read<T>(
         &self,
@@ -149,7 +160,12 @@ impl Inner {
     /// Opens store, node and network, and starts the driver.
     fn start(&self, master: &Secret) -> Result<(), Refusal> {
         let store = vault::open_store(&self.data.vault(), master)?;
-        let opener = Opener { store: Arc::clone(&store), net: self.net.clone() };
+        let known = read::file_folders(&*store).map_err(|e| store_refusal(&e))?;
+        let (tell, heard) = tokio::sync::mpsc::channel(files::HEARD_MAX);
+        let (hub, runtime) = (Arc::clone(&self.hub), self.runtime.clone());
+        let files =
+            Files::open(&self.data.files(), &known, hub, runtime, tell).map_err(|e| store_refusal(&e))?;
+        let opener = Opener { store: Arc::clone(&store), net: self.net.clone(), files: files.clone() };
         let node = opener.node().map_err(|e| open_refusal(&e))?;
         let account = node.account();
         let net = {
@@ -164,10 +180,11 @@ impl Inner {
             let net = opener.net(&node)?;
             Ok((node, net))
         });
-        let driver = Driver::spawn(node, net, reopen, Arc::clone(&self.hub), self.runtime.clone())
+        let port = FilesPort { files: files.clone(), heard };
+        let driver = Driver::spawn(node, net, reopen, port, Arc::clone(&self.hub), self.runtime.clone())
             .map_err(|e| Refusal::new("internal", format!("The system gives no thread: {e}.")))?;
         *self.running.write().unwrap_or_else(PoisonError::into_inner) =
-            Some(Running { store, account, driver });
+            Some(Running { store, account, driver, files });
         *lock(&self.name) = name;
         *lock(&self.state) = VaultState::Unlocked;
         Ok(())
@@ -178,6 +195,7 @@ impl Inner {
 struct Opener {
     store: Arc<dyn Store>,
     net: NetConfig,
+    files: Files,
 }
 
 impl Opener {
@@ -188,7 +206,32 @@ impl Opener {
     }
     fn net(&self, node: &Node) -> Result<Net, String> {
         let settings = read::settings(&*self.store).map_err(|e| e.to_string())?;
-        Net::start(&self.net, settings.direct, node.transport_seed(), &node.relay_seed())
+        let net = Net::start(&self.net, settings.direct, node.transport_seed(), &node.relay_seed())?;
+        if let Some(overlay) = net.overlay() {
+            self.files.attach(overlay);
+        }
+        Ok(net)
+    }
+}
+
+/// A file that is being added.
+struct Sink(Import);
+
+impl FileSink for Sink {
+    fn write(&mut self, bytes: Vec<u8>) -> Later<'_, ()> {
+        Box::pin(self.0.write(bytes))
+    }
+    fn finish(self: Box<Self>) -> Later<'static, FileId> {
+        Box::pin(self.0.finish())
+    }
+}
+
+/// A file that is being looked at.
+struct Source(Reader);
+
+impl FileSource for Source {
+    fn read(&mut self, offset: u64) -> Later<'_, Vec<u8>> {
+        Box::pin(self.0.read(offset))
     }
 }
 
@@ -290,6 +333,25 @@ impl Backend for Host {
             probe::test(&link).await
         })
     }
+    fn add_file(&self, name: String, media_type: String, size: u64) -> Later<'_, Box<dyn FileSink>> {
+        Box::pin(async move {
+            let import = self.files()?.import(name, media_type, size).await?;
+            Ok(Box::new(Sink(import)) as Box<dyn FileSink>)
+        })
+    }
+    fn open_file(&self, file: FileId) -> Later<'_, Option<(view::File, Box<dyn FileSource>)>> {
+        Box::pin(async move {
+            let host = self.clone();
+            let found = self.0.runtime.spawn_blocking(move || host.read(|r, _| read::file(r, &file))).await;
+            let found = found.map_err(|_| Refusal::new("internal", "The file could not be looked up."))??;
+            let Some((blob, view)) = found else { return Ok(None) };
+            let reader = self.files()?.reader(file, blob, view.state).await?;
+            Ok(Some((view, Box::new(Source(reader)) as Box<dyn FileSource>)))
+        })
+    }
+    fn file_progress(&self, file: FileId) -> Option<view::FileProgress> {
+        self.files().ok()?.progress(&file)
+    }
     fn network(&self) -> Result<view::Network, Refusal> {
         let running = self.0.running.read().unwrap_or_else(PoisonError::into_inner);
         let running = running.as_ref().ok_or_else(locked)?;
@@ -328,6 +390,13 @@ impl Backend for Host {
         limit: usize,
     ) -> Result<Option<view::MessagePage>, Refusal> {
         self.read(|r, me| read::messages(r, me, &group, before, after, limit))
+    }
+    fn file(&self, file: FileId) -> Result<Option<view::File>, Refusal> {
+        Ok(self.read(|r, _| read::file(r, &file))?.map(|(_, view)| view))
+    }
+    fn storage(&self) -> Result<view::Storage, Refusal> {
+        let free_bytes = self.files()?.free_bytes();
+        Ok(view::Storage { free_bytes, ..self.read(|r, _| read::storage(r))? })
     }
     fn delivery(&self, group: GroupId, event: EventId) -> Result<Option<view::Delivery>, Refusal> {
         self.read(|r, _| read::delivery(r, &group, &event))

@@ -10,6 +10,7 @@ mod commands;
 mod config;
 mod data;
 mod driver;
+mod files;
 mod host;
 mod init;
 mod logs;

@@ -72,6 +72,10 @@ impl Net {
     pub(crate) fn try_next(&mut self) -> Option<NetEvent> {
         self.events.try_recv().ok()
     }
+    /// The overlay itself, for streams that carry files.
+    pub(crate) fn overlay(&self) -> Option<&OverlayHandle> {
+        self.handle.as_ref()
+    }
     /// Whether commands wait here.
     pub(crate) fn waiting(&self) -> bool {
         !self.waiting.is_empty()

@@ -56,6 +56,14 @@ pub(crate) fn message(message: &Message) -> String {
     let (at, author) = (time(message.at), line(&message.author_name));
     match &message.content {
         Content::Text { text } => format!("{at}  {author}: {}", lines(text).replace('\n', "\n    ")),
+        Content::File { file, caption } => {
+            let words = if caption.is_empty() {
+                String::new()
+            } else {
+                format!("\n    {}", lines(caption).replace('\n', "\n    "))
+            };
+            format!("{at}  {author}: [file {} · {} bytes · {}]{words}", line(&file.name), file.size, file.id)
+        }
         Content::Notice { code, args } => {
             let args: Vec<String> = args.iter().map(|a| line(a)).collect();
             format!("{at}  * {author} {} {}", line(code), args.join(", "))

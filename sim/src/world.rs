@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ed25519_dalek::SigningKey;
 use kith_bootstrap::{Limits, Output as RelayOutput};
 use kith_core::api::{Command, Event, Input, Now, Output, Refusal, Reply};
+use kith_core::files::port::{Do, Heard};
 use kith_core::{Config, Node, OpenError, read, view};
 use kith_mls::DeviceKeys;
 use kith_store::{MemoryStore, StoreError};
@@ -63,12 +64,17 @@ impl Default for Faults {
 /// How long a node that died stays down at most, ms.
 const DOWN_MS: u64 = 60_000;
 
+/// Orders about files that are kept for one node.
+const ORDERS_MAX: usize = 1_000;
+
 struct Party {
     node: Option<Node>,
     store: Arc<MemoryStore>,
     transport: PeerKey,
     config: Config,
     events: Vec<Event>,
+    /// What is to be done about files; the newest.
+    orders: Vec<Do>,
     replies: BTreeMap<u64, Result<Reply, Refusal>>,
     /// Its wall clock is off by so much, ms.
     skew_ms: i64,
@@ -279,6 +285,7 @@ impl World {
             transport,
             config,
             events: Vec::new(),
+            orders: Vec::new(),
             replies: BTreeMap::new(),
             skew_ms: 0,
             refuse,
@@ -537,6 +544,22 @@ impl World {
         self.parties.get_mut(node.0).map(|p| core::mem::take(&mut p.events)).unwrap_or_default()
     }
 
+    /// What a node decided about files since the last call.
+    pub fn take_orders(&mut self, node: NodeIndex) -> Vec<Do> {
+        self.parties.get_mut(node.0).map(|p| core::mem::take(&mut p.orders)).unwrap_or_default()
+    }
+
+    /// Tells a node what the part that moves the bytes of files would.
+    pub fn hear(&mut self, node: NodeIndex, heard: Heard) {
+        self.input(node.0, Input::File(heard));
+    }
+
+    /// The transport key that contacts know a node by.
+    #[must_use]
+    pub fn transport(&self, node: NodeIndex) -> Option<PeerKey> {
+        self.parties.get(node.0).map(|p| p.transport)
+    }
+
     /// Lets time pass.
     pub fn run(&mut self, ms: u64) {
         let until = self.now_ms + ms;
@@ -711,6 +734,13 @@ impl World {
                     p.replies.insert(id, result);
                 }
                 Output::Event(event) => p.events.push(event),
+                // The bytes of files are not simulated; what is decided about
+                // them is kept for those who ask.
+                Output::File(order) => {
+                    p.orders.push(order);
+                    let over = p.orders.len().saturating_sub(ORDERS_MAX);
+                    p.orders.drain(..over);
+                }
                 Output::Net(command) => out.push(command),
             }
         }

@@ -6,6 +6,7 @@
 //! `mls`, `node/core` and `bootstrap`.
 
 mod argon;
+mod blobs;
 mod cache;
 mod file;
 mod layout;
@@ -20,6 +21,7 @@ mod tx;
 mod vault;
 
 pub use argon::{Argon2Params, calibrate};
+pub use blobs::{BlobFile, BlobFolder, BlobName, Detached};
 pub use file::write_atomic;
 pub use lock::{DataLock, LockError};
 pub use memory::{MemoryStore, WriteHook};

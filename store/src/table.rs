@@ -59,6 +59,8 @@ pub enum Table {
     /// Keys of shreddable rows, one per name. Belongs to the sealing layer:
     /// nobody else reads or writes it.
     ShredKeys = 25,
+    /// Files that messages brought or took along: keys, names, what is wanted.
+    Files = 26,
     /// Relay: topics and their quotas.
     LogTopics = 32,
     /// Relay: entries by topic and index.
@@ -102,6 +104,7 @@ impl Table {
         Self::Audit,
         Self::Seen,
         Self::ShredKeys,
+        Self::Files,
         Self::LogTopics,
         Self::LogEntries,
         Self::LogIds,
@@ -140,6 +143,7 @@ impl Table {
             Self::Audit => "audit",
             Self::Seen => "seen",
             Self::ShredKeys => "shred-keys",
+            Self::Files => "files",
             Self::LogTopics => "log-topics",
             Self::LogEntries => "log-entries",
             Self::LogIds => "log-ids",
@@ -190,6 +194,6 @@ mod tests {
         let numbers: std::collections::BTreeSet<u8> = Table::ALL.iter().map(|t| *t as u8).collect();
         let labels: std::collections::BTreeSet<&str> = Table::ALL.iter().map(|t| t.label()).collect();
         assert_eq!((numbers.len(), labels.len()), (Table::ALL.len(), Table::ALL.len()));
-        assert_eq!(Table::ALL.len(), 32);
+        assert_eq!(Table::ALL.len(), 33);
     }
 }

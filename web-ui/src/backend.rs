@@ -7,7 +7,7 @@ use std::pin::Pin;
 use kith_core::api::{Command, Refusal, Reply};
 use kith_core::view;
 use kith_wire::crypto::Secret;
-use kith_wire::ids::{AccountId, EventId, GroupId};
+use kith_wire::ids::{AccountId, EventId, FileId, GroupId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use zeroize::Zeroizing;
@@ -40,6 +40,22 @@ pub struct RelayTest {
     pub problem: Option<String>,
 }
 
+/// Takes in the bytes of a file that is being added. Dropped before its end,
+/// nothing of it stays.
+pub trait FileSink: Send {
+    /// The next bytes.
+    fn write(&mut self, bytes: Vec<u8>) -> Later<'_, ()>;
+    /// All bytes were written: the file is durable, and can be sent.
+    fn finish(self: Box<Self>) -> Later<'static, FileId>;
+}
+
+/// Gives the bytes of a file, as they arrive.
+pub trait FileSource: Send {
+    /// Some bytes from `offset` on; none at the end of the file. Waits for
+    /// what is still to come.
+    fn read(&mut self, offset: u64) -> Later<'_, Vec<u8>>;
+}
+
 /// A node as the HTTP side sees it. Refusals carry the stable codes of
 /// docs/api.md; [`crate::problem::status`] gives each its HTTP status.
 ///
@@ -70,6 +86,12 @@ pub trait Backend: Send + Sync + 'static {
     fn command(&self, command: Command) -> Later<'_, Reply>;
     /// Tries a relay without taking it into use.
     fn test_relay(&self, link: String) -> Later<'_, RelayTest>;
+    /// Begins a file of exactly `size` bytes.
+    fn add_file(&self, name: String, media_type: String, size: u64) -> Later<'_, Box<dyn FileSink>>;
+    /// Opens a file that is here or on its way, or fetches it from now on.
+    fn open_file(&self, file: FileId) -> Later<'_, Option<(view::File, Box<dyn FileSource>)>>;
+    /// How far a file is that is being fetched. Must not wait.
+    fn file_progress(&self, file: FileId) -> Option<view::FileProgress>;
     /// The network as of now. Must not wait.
     fn network(&self) -> Result<view::Network, Refusal>;
 
@@ -98,6 +120,10 @@ pub trait Backend: Send + Sync + 'static {
         after: Option<u64>,
         limit: usize,
     ) -> Result<Option<view::MessagePage>, Refusal>;
+    /// One file.
+    fn file(&self, file: FileId) -> Result<Option<view::File>, Refusal>;
+    /// What files take of the disk.
+    fn storage(&self) -> Result<view::Storage, Refusal>;
     /// Where a message of one's own got to.
     fn delivery(&self, group: GroupId, event: EventId) -> Result<Option<view::Delivery>, Refusal>;
 }

@@ -48,8 +48,9 @@ fn secure(app: &App, headers: &mut HeaderMap) {
          form-action 'self'; frame-ancestors 'none'",
         app.host()
     );
+    // The bytes of a file come with a stricter one of their own.
     if let Ok(value) = HeaderValue::from_str(&csp) {
-        headers.insert(header::CONTENT_SECURITY_POLICY, value);
+        headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(value);
     }
     for (name, value) in [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -59,7 +60,7 @@ fn secure(app: &App, headers: &mut HeaderMap) {
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
         (
             HeaderName::from_static("permissions-policy"),
-            "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
+            "camera=(), microphone=(self), geolocation=(), payment=(), usb=()",
         ),
     ] {
         headers.insert(name, HeaderValue::from_static(value));

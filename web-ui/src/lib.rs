@@ -12,15 +12,17 @@ mod door;
 pub mod events;
 mod extract;
 mod limits;
+mod media;
 pub mod problem;
 mod qr;
 mod routes;
 pub mod server;
 pub mod sessions;
+mod strip;
 mod ws;
 
 pub use app::App;
-pub use backend::{Backend, RelayTest, VaultState};
+pub use backend::{Backend, FileSink, FileSource, RelayTest, VaultState};
 pub use events::EventHub;
 pub use problem::Problem;
 pub use routes::openapi;

@@ -2,6 +2,7 @@
 //! and the OpenAPI document both come from that.
 
 mod conversations;
+mod files;
 mod people;
 mod session;
 mod settings;
@@ -94,6 +95,14 @@ fn unlocked() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(conversations::settle_report))
         .routes(routes!(conversations::read))
         .routes(routes!(conversations::typing))
+        .routes(routes!(files::add))
+        .routes(routes!(files::send))
+        .routes(routes!(files::file, files::free))
+        .routes(routes!(files::content))
+        .routes(routes!(files::fetch))
+        .routes(routes!(files::pause))
+        .routes(routes!(files::keep))
+        .routes(routes!(files::storage, files::set_storage))
 }
 
 fn with_base(api: OpenApiRouter<Arc<App>>) -> OpenApiRouter<Arc<App>> {

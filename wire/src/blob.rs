@@ -4,6 +4,9 @@
 //! 15 zeros ‖ last ‖ index, associated data over the number of chunks, so
 //! that chunks can be neither swapped, cut off nor added. The name of a chunk
 //! is the hash of its ciphertext; never convergent, because keys are random.
+//! [`tree`] is the order of a file's chunks and of the lists that name them.
+
+pub mod tree;
 
 use crate::cbor::WireError;
 use crate::crypto::{self, Secret};
@@ -11,9 +14,11 @@ use crate::ids::BlobId;
 use crate::{labels, limits};
 
 /// Tag of a sealed chunk, in bytes.
-const TAG_BYTES: usize = 16;
-/// Chunks of one blob: 4 GiB.
-pub const CHUNKS_MAX: u64 = 16 << 10;
+pub const TAG_BYTES: usize = 16;
+/// Bytes of a sealed chunk at most.
+pub const SEALED_BYTES_MAX: usize = limits::BLOB_CHUNK_BYTES + TAG_BYTES;
+/// Chunks of one blob: 64 GiB.
+pub const CHUNKS_MAX: u64 = 256 << 10;
 
 /// How a blob of `size` bytes is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +35,11 @@ impl Layout {
             return Err(WireError::TooLarge("the file"));
         }
         Ok(Self { size, chunks })
+    }
+    /// Bytes of the plaintext.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
     }
     /// Number of chunks, at least 1.
     #[must_use]

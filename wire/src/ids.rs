@@ -69,6 +69,9 @@ id! {
     EntryId;
     /// A blob or blob chunk: SHA-256 of its ciphertext.
     BlobId;
+    /// A file as one node names it: hash of key, root and size. Not told to
+    /// others.
+    FileId;
     /// An invite: random.
     InviteId;
     /// A relay: its libp2p Ed25519 public key.

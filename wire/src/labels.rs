@@ -64,6 +64,12 @@ labels! {
     AD_ENTRY = "kith/ad/entry/v1";
     /// Associated data of a blob chunk.
     AD_BLOB = "kith/ad/blob/v1";
+    /// A file as one node names it.
+    ID_FILE = "kith/id/file/v1";
+    /// Key of a file's lists of one level, from the file's key.
+    BLOB_LIST = "kith/blob/list/v1";
+    /// Name of a file's folder on disk, from the file's key.
+    BLOB_FOLDER = "kith/blob/folder/v1";
     /// Associated data of the passphrase wrap.
     AD_WRAP = "kith/ad/wrap/v1";
     /// Associated data of the phrase wrap.

@@ -6,6 +6,7 @@
 //! read a clock, draw randomness, or do I/O: those are arguments.
 
 pub mod blob;
+pub mod bulk;
 pub mod cbor;
 pub mod contact;
 pub mod content;

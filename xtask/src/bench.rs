@@ -2,6 +2,7 @@
 //! Figures are medians over the runs; ratios inside one run are what counts.
 //! `cargo xtask bench group` is in `bench/group.rs`.
 
+pub(crate) mod file;
 mod group;
 
 use std::collections::BTreeMap;
@@ -35,7 +36,8 @@ pub(crate) fn run(env: &Env, args: &[String]) -> Result<bool> {
     match args.split_first().map(|(name, rest)| (name.as_str(), rest)) {
         Some(("dm", rest)) => dm(env, rest),
         Some(("group", rest)) => group::run(env, rest),
-        _ => bail!("there are `cargo xtask bench dm` and `cargo xtask bench group`"),
+        Some(("file", rest)) => file::run(env, rest),
+        _ => bail!("there are `cargo xtask bench dm`, `bench group` and `bench file`"),
     }
 }
 

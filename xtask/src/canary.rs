@@ -1,4 +1,4 @@
-//! `cargo xtask canary`: plants words in names, titles and messages of a real
+//! `cargo xtask canary`: plants words in names, titles, messages and files of a real
 //! conversation and looks for them wherever they must not be readable: the
 //! relay's data, all data folders, all logs, and the traffic on loopback.
 
@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::capture::Capture;
 use crate::env::{Binaries, CONTROLS, Env, Profile, no_more};
+use crate::lab::files;
 use crate::lab::node::{PASSPHRASE, acquaint};
 use crate::lab::{Flags, Node, PATIENCE, Relay, Scratch, figure};
 use crate::random::Random;
@@ -124,8 +125,17 @@ fn scenario(env: &Env, features: &[&str], flags: &Flags) -> Result<Found> {
     carol.stop()?;
     let last = format!("while away {word}");
     alice.say(&group, &last, "away")?;
+    let content = format!("{word} in a file. ").repeat(30_000);
+    let file = files::add_bytes(alice, &format!("{word}.txt"), content.as_bytes())?;
+    files::send(alice, &group, &file)?;
+    files::until_here(bob, &file, PATIENCE)?;
+    alice.until("the relay to keep the file", PATIENCE, |node| {
+        let answer = node.get(&format!("/files/{file}"))?;
+        Ok((answer["file"]["at_relays"]["kind"] == "until").then_some(()))
+    })?;
     carol.resume()?;
     carol.until_text(&group, &last, PATIENCE)?;
+    files::until_here(carol, &file, PATIENCE)?;
     // A refused request and a wrong passphrase leave traces too.
     let _ = alice.send(
         "POST",

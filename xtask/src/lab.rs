@@ -1,6 +1,7 @@
 //! A small laboratory: real relays and nodes as processes on this machine,
 //! driven through their binaries and the HTTP API only.
 
+pub(crate) mod files;
 pub(crate) mod http;
 pub(crate) mod node;
 pub(crate) mod process;

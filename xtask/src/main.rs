@@ -36,6 +36,9 @@ cargo xtask COMMAND
   ui [--force]               build the web app when its sources changed
   gen [--check]              write web-ui/openapi.json and the app's types
   soak crash [--rounds N] [--seed S] [--messages N] [--control]
+  soak file [--mib N] [--drop-s S] [--away|--no-away]
+                             a large file over a link that drops, with kills; a file through the relay alone
+  bench file [--mib N]       a file from node to node, beside bare libp2p and TCP; three sources
   bench dm [--runs N]        latency, throughput, start and memory of two nodes
   bench group                processor time and bytes of groups of up to 1,000
   sim --seeds N [--from SEED] [--floors]

@@ -2,6 +2,7 @@
 //! relay while messages flow. What was accepted may not be lost, nothing may
 //! be shown twice, and no two ciphertexts may share (state, leaf, generation).
 
+mod file;
 mod flow;
 mod trace;
 
@@ -60,8 +61,10 @@ struct Plan {
 
 /// Runs a soak from the command line.
 pub(crate) fn run(env: &Env, args: &[String]) -> Result<bool> {
-    let Some(("crash", rest)) = args.split_first().map(|(name, rest)| (name.as_str(), rest)) else {
-        bail!("`cargo xtask soak crash` is the one there is");
+    let rest = match args.split_first().map(|(name, rest)| (name.as_str(), rest)) {
+        Some(("crash", rest)) => rest,
+        Some(("file", rest)) => return file::run(env, rest),
+        _ => bail!("there are `cargo xtask soak crash` and `cargo xtask soak file`"),
     };
     only_flags(rest, &["--rounds", "--seed", "--messages"], &["--control"])?;
     tools::ensure(env, &[tools::CLANG, tools::NPM])?;
@@ -351,5 +354,5 @@ impl Soak {
 
 /// Flags of a soak's node.
 fn flags(environment: Vec<(String, String)>) -> Flags {
-    Flags { no_direct: false, environment }
+    Flags { environment, ..Flags::default() }
 }

@@ -1,11 +1,14 @@
 //! What may be asked of a node and what it answers: the seam between the state
 //! machine and everything around it (driver, web UI, CLI, simulator).
 
-use kith_wire::ids::{AccountId, EventId, GroupId, InviteId, RelayId};
+use kith_wire::blob::tree::Blob;
+use kith_wire::content::Look;
+use kith_wire::ids::{AccountId, EventId, FileId, GroupId, InviteId, RelayId};
 use kith_wire::net::{NetCommand, NetEvent};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::files::port::{Do, Heard};
 use crate::view;
 
 /// Wall and monotonic time of one input.
@@ -29,6 +32,8 @@ pub enum Input {
         /// What is asked.
         command: Command,
     },
+    /// The part that moves and keeps the bytes of files has something to say.
+    File(Heard),
     /// A deadline that `poll_timeout` named has come.
     Tick,
 }
@@ -38,6 +43,8 @@ pub enum Input {
 pub enum Output {
     /// For the overlay.
     Net(NetCommand),
+    /// For the part that moves and keeps the bytes of files.
+    File(Do),
     /// The answer to a command.
     Reply {
         /// The command's id.
@@ -183,6 +190,23 @@ pub enum Command {
         /// first time.
         key: String,
     },
+    /// Send a file that is here.
+    SendFile {
+        /// The conversation.
+        group: GroupId,
+        /// The file.
+        file: FileId,
+        /// Words beside it; may be empty.
+        caption: String,
+        /// The message it answers.
+        reply_to: Option<EventId>,
+        /// How it looks or sounds.
+        look: Option<Look>,
+        /// The client's idempotency key, as in `SendText`.
+        key: String,
+    },
+    /// Something about a file.
+    File(FileCommand),
     /// Send a failed message again.
     Retry {
         /// The conversation.
@@ -220,6 +244,44 @@ pub enum Command {
     },
 }
 
+/// What is asked for about one file.
+#[derive(Debug, Clone)]
+pub enum FileCommand {
+    /// A file was sealed here, all of it durable, and is to be sent.
+    Add {
+        /// What it takes to read it.
+        blob: Blob,
+        /// Its name.
+        name: String,
+        /// Its media type; empty = unknown.
+        media_type: String,
+    },
+    /// Fetch it, or go on.
+    Fetch {
+        /// The file.
+        file: FileId,
+    },
+    /// Stop fetching for now.
+    Pause {
+        /// The file.
+        file: FileId,
+    },
+    /// Its bytes need not be here any more.
+    Free {
+        /// The file.
+        file: FileId,
+    },
+    /// Whether it stays when room is made.
+    Keep {
+        /// The file.
+        file: FileId,
+        /// It stays.
+        keep: bool,
+    },
+    /// How much may be fetched, kept and moved.
+    Settings(view::FileSettings),
+}
+
 /// What a successful command answers.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reply {
@@ -240,6 +302,8 @@ pub enum Reply {
     Relay(Box<view::Relay>),
     /// The contact that a request now waits for.
     Contact(AccountId),
+    /// A file that can be sent.
+    File(FileId),
 }
 
 /// Why a command was not carried out. Nothing has changed.
@@ -292,6 +356,11 @@ pub enum Event {
     Contact {
         /// As it is now.
         contact: Box<view::Contact>,
+    },
+    /// How far the fetching of a file is.
+    FileProgress {
+        /// As of now.
+        progress: view::FileProgress,
     },
     /// Somebody types.
     Typing {

@@ -1,9 +1,9 @@
 //! What a person or program asks for, carried out in one transaction each.
 
 use kith_store::{Key, Table};
-use kith_wire::content::{self, ReadUpTo, TEXT_BYTES_MAX};
+use kith_wire::content::{self, Attachment, Look, ReadUpTo, TEXT_BYTES_MAX};
 use kith_wire::group::{GroupExt, Role, RoleEntry};
-use kith_wire::ids::{AccountId, DeviceId, EventId, GroupId};
+use kith_wire::ids::{AccountId, DeviceId, EventId, FileId, GroupId};
 use kith_wire::limits::NAME_BYTES_MAX;
 use kith_wire::net::NetCommand;
 use kith_wire::peer::Frame;
@@ -15,7 +15,7 @@ use crate::groups::{self, Reject};
 use crate::live::{Live, Timer};
 use crate::outbox::ROWS_MAX;
 use crate::rows::{self, Conversation, Entry, Sent};
-use crate::{membership, network, people, report, text, timeline, view};
+use crate::{files, membership, network, people, report, text, timeline, view};
 
 /// Relays that a person may name.
 const OWN_RELAYS_MAX: usize = 8;
@@ -99,6 +99,10 @@ pub(crate) fn run(ctx: &mut Ctx<'_>, live: &mut Live, command: Command) -> Resul
         Command::SendText { group, text, reply_to, key } => {
             return send_text(ctx, live, &group, text, reply_to, &key);
         }
+        Command::SendFile { group, file, caption, reply_to, look, key } => {
+            return send_file(ctx, live, &group, (file, look), caption, reply_to, &key);
+        }
+        Command::File(command) => return files::run(ctx, live, command),
         Command::Retry { group, event } => return retry(ctx, live, &group, &event),
         Command::Report { group, event, reason } => report::send(ctx, live, &group, event, &reason)?,
         Command::SettleReport { group, report } => report::settle(ctx, live, &group, &report)?,
@@ -329,6 +333,7 @@ fn delete(ctx: &mut Ctx<'_>, live: &mut Live, id: &GroupId) -> Result<(), Refusa
         from = last.position + 1;
         for e in &page {
             e.delete(&mut ctx.tx, id);
+            files::message_gone(ctx, live, e).map_err(store)?;
         }
     }
     c.deleted = true;
@@ -363,6 +368,38 @@ fn send_text(
             format!("A message can have {} KiB. Send it in parts.", TEXT_BYTES_MAX >> 10),
         ));
     }
+    post(ctx, live, id, (body, None), reply_to, key)
+}
+
+fn send_file(
+    ctx: &mut Ctx<'_>,
+    live: &mut Live,
+    id: &GroupId,
+    (file, look): (FileId, Option<Look>),
+    caption: String,
+    reply_to: Option<EventId>,
+    key: &str,
+) -> Result<Reply, Refusal> {
+    if key.is_empty() || key.len() > KEY_CHARS_MAX {
+        return Err(Refusal::new("bad_key", "The request's key must have 1 to 128 characters."));
+    }
+    if let Some((event, position)) = rows::answered(&ctx.tx, key).map_err(store)? {
+        return Ok(Reply::Accepted { event, position });
+    }
+    let mut attachment = files::send(ctx, &file, &caption, look)?;
+    attachment.reply_to = reply_to;
+    post(ctx, live, id, (caption, Some(attachment)), reply_to, key)
+}
+
+/// Sends a message if the conversation takes one now.
+fn post(
+    ctx: &mut Ctx<'_>,
+    live: &mut Live,
+    id: &GroupId,
+    (body, file): (String, Option<Attachment>),
+    reply_to: Option<EventId>,
+    key: &str,
+) -> Result<Reply, Refusal> {
     let c = active(ctx, id)?;
     if live.outbox.len() >= ROWS_MAX {
         return Err(Refusal::new(
@@ -375,7 +412,8 @@ fn send_text(
     {
         return Err(Refusal::new("blocked", "You have blocked this person. Unblock them to write."));
     }
-    let (event, position) = groups::send_text(ctx, live, &c, body, reply_to).map_err(groups::refusal)?;
+    let (event, position) =
+        groups::send_text(ctx, live, &c, body, reply_to, file).map_err(groups::refusal)?;
     rows::set_answered(&mut ctx.tx, key, event, position);
     groups::note_early(ctx, live, c.write_group(), event, key)?;
     Ok(Reply::Accepted { event, position })
@@ -387,7 +425,11 @@ fn retry(ctx: &mut Ctx<'_>, live: &mut Live, id: &GroupId, event: &EventId) -> R
     let (home, position) = Entry::place(&ctx.tx, event).map_err(store)?.ok_or_else(no_such)?;
     let entry = Entry::load(&ctx.tx, &home, position)
         .map_err(store)?
-        .filter(|e| home == *id && e.kind == rows::ENTRY_TEXT && e.author == ctx.me.account())
+        .filter(|e| {
+            home == *id
+                && matches!(e.kind, rows::ENTRY_TEXT | rows::ENTRY_FILE)
+                && e.author == ctx.me.account()
+        })
         .ok_or_else(no_such)?;
     let mut sent = Sent::load(&ctx.tx, &entry.group, entry.seq).map_err(store)?.ok_or_else(no_such)?;
     if sent.problem.is_none() {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use kith_mls::{EngineError, Outcome, Resealed, TipChange};
 use kith_store::StoreError;
-use kith_wire::content::{self, ReadUpTo, Text};
+use kith_wire::content::{self, Attachment, ReadUpTo, Text};
 use kith_wire::group::{ConversationKind, Role};
 use kith_wire::ids::{AccountId, DeviceId, EventId, GroupId};
 
@@ -99,17 +99,24 @@ pub(crate) fn send(
     Ok((sent.id, sent.seq, sent.at))
 }
 
-/// Sends a text that a person wrote.
+/// Sends a text that a person wrote, or a file with what they wrote to it.
 pub(crate) fn send_text(
     ctx: &mut Ctx<'_>,
     live: &mut Live,
     conversation: &Conversation,
     text: String,
     reply_to: Option<EventId>,
+    file: Option<Attachment>,
 ) -> Result<(EventId, u64), EngineError> {
     let group = conversation.write_group();
-    let content = Text { text: text.clone(), reply_to }.to_bytes();
-    let (id, seq, state) = send(ctx, live, group, content::TYPE_TEXT, &content)?;
+    let (event_type, content) = match &file {
+        None => (content::TYPE_TEXT, Text { text: text.clone(), reply_to }.to_bytes()),
+        Some(file) => (content::TYPE_FILE, file.to_bytes()),
+    };
+    let (id, seq, state) = send(ctx, live, group, event_type, &content)?;
+    if let Some(file) = &file {
+        crate::files::sent(ctx, live, group, id, &file.blob)?;
+    }
     Sent { event: id, state, receipts: Vec::new(), problem: None }.save(&mut ctx.tx, &group, seq);
     let new = NewEntry {
         id,
@@ -117,10 +124,11 @@ pub(crate) fn send_text(
         origin: Some((ctx.me.device(), seq)),
         group,
         at: ctx.now.wall_ms,
-        kind: rows::ENTRY_TEXT,
+        kind: if file.is_some() { rows::ENTRY_FILE } else { rows::ENTRY_TEXT },
         text,
         args: Vec::new(),
         reply_to,
+        file,
     };
     let position = timeline::append(ctx, live, &conversation.id, new)?;
     Ok((id, position))
@@ -135,7 +143,8 @@ pub(crate) fn send_anew(
     old: &Entry,
     reply_to: Option<EventId>,
 ) -> Result<(EventId, u64), EngineError> {
-    let sent = send_text(ctx, live, conversation, old.text.clone(), reply_to)?;
+    let file = old.file.clone().map(|file| Attachment { reply_to, ..file });
+    let sent = send_text(ctx, live, conversation, old.text.clone(), reply_to, file)?;
     old.delete(&mut ctx.tx, &conversation.id);
     live.events.push(Event::MessageRemoved { conversation: conversation.id.hex(), position: old.position });
     Ok(sent)
@@ -325,27 +334,40 @@ fn on_event(
                 Ok(t) => (rows::ENTRY_TEXT, t.text, t.reply_to),
                 Err(_) => (rows::ENTRY_NEWER, String::new(), None),
             };
-            show(ctx, live, &conversation, group, e, kind, text, reply_to)?;
+            show(ctx, live, &conversation, group, e, (kind, text, reply_to), None)?;
+        }
+        content::TYPE_FILE => {
+            let Some(conversation) = rows::home(&ctx.tx, &group)? else { return Ok(()) };
+            let direct =
+                Conversation::load(&ctx.tx, &conversation)?.is_some_and(|c| c.kind == rows::KIND_DIRECT);
+            if direct && people::is_blocked(&ctx.tx, &e.account)? {
+                return Ok(());
+            }
+            let Ok(file) = Attachment::from_bytes(&e.content) else {
+                let newer = (rows::ENTRY_NEWER, String::new(), None);
+                return Ok(show(ctx, live, &conversation, group, e, newer, None)?);
+            };
+            crate::files::received(ctx, live, group, e, &file)?;
+            let said = (rows::ENTRY_FILE, file.caption.clone(), file.reply_to);
+            show(ctx, live, &conversation, group, e, said, Some(file))?;
         }
         _ => {
             if let Some(conversation) = rows::home(&ctx.tx, &group)? {
-                show(ctx, live, &conversation, group, e, rows::ENTRY_NEWER, String::new(), None)?;
+                show(ctx, live, &conversation, group, e, (rows::ENTRY_NEWER, String::new(), None), None)?;
             }
         }
     }
     Ok(())
 }
 
-#[expect(clippy::too_many_arguments, reason = "one row's fields; a struct would name them a third time")]
 fn show(
     ctx: &mut Ctx<'_>,
     live: &mut Live,
     conversation: &GroupId,
     group: GroupId,
     e: &kith_mls::ReceivedEvent,
-    kind: u8,
-    text: String,
-    reply_to: Option<EventId>,
+    (kind, text, reply_to): (u8, String, Option<EventId>),
+    file: Option<Attachment>,
 ) -> Result<(), StoreError> {
     // The engine reports an event once; a row that is there already means a
     // re-sent copy after its first one was shown.
@@ -362,6 +384,7 @@ fn show(
         text,
         args: Vec::new(),
         reply_to,
+        file,
     };
     timeline::append(ctx, live, conversation, new)?;
     Ok(())

@@ -12,6 +12,7 @@ mod commands;
 mod ctx;
 mod delivery;
 mod duty;
+pub mod files;
 mod groups;
 pub mod identity;
 mod inbox;
@@ -30,7 +31,7 @@ mod rights;
 #[cfg(feature = "mutants")]
 mod rogue;
 mod rows;
-mod text;
+pub mod text;
 mod timeline;
 pub mod view;
 mod welcomes;

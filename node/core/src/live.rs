@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kith_store::{Read, StoreError};
-use kith_wire::ids::{AccountId, DeviceId, GroupId, PeerKey, RelayId};
+use kith_wire::ids::{AccountId, DeviceId, FileId, GroupId, PeerKey, RelayId};
 use kith_wire::net::{LinkId, NetCommand};
 
 use crate::api::Event;
@@ -59,6 +59,8 @@ pub(crate) struct Live {
     pub adds: crate::membership::Adds,
     /// What this device does for its groups by itself.
     pub duties: crate::duty::Duties,
+    /// Files that are wanted, and what is to be done about them.
+    pub files: crate::files::Files,
     pub settings: view::Settings,
     /// Direct links are allowed at all (configuration).
     pub direct_allowed: bool,
@@ -95,6 +97,10 @@ pub(crate) enum Timer {
     Upkeep,
     /// Ask relays again that refused something.
     Refused,
+    /// See whether relays are to keep a file.
+    Deposit(FileId),
+    /// Ask relays again that did not take a file.
+    DepositAgain(FileId),
 }
 
 /// Deadlines, monotonic ms, one for each thing.
@@ -163,6 +169,7 @@ impl Live {
             me_changed: false,
             adds: crate::membership::Adds::load(r)?,
             duties: crate::duty::Duties::default(),
+            files: crate::files::Files::default(),
             settings: rows::settings(r)?,
             direct_allowed,
         };

@@ -89,6 +89,7 @@ fn down(node: &mut Node, now: Now, link: LinkId, reason: &str) {
     let (live, _, rng) = node.parts();
     let jitter = rng.next_u32().to_be_bytes()[0];
     live.network_changed = true;
+    live.files.sources_changed();
     if let Some(relay) = live.relays.down(link, reason, now.mono_ms, jitter) {
         live.outbox.relay_lost(&relay);
         relays::schedule(live);
@@ -157,6 +158,7 @@ fn peer_frame(node: &mut Node, now: Now, link: LinkId, bytes: &[u8]) {
             }
             if let Step::Proven(device) = live.links.proof(link, device, &sig, account, me, &mut live.net) {
                 live.network_changed = true;
+                live.files.sources_changed();
                 let _failed = node.apply(now, |ctx, live| proven(ctx, live, link, device));
             }
         }

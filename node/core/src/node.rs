@@ -19,7 +19,7 @@ use crate::groups::Reject;
 use crate::identity::Identity;
 use crate::live::{Live, Timer};
 use crate::rows::{Conversation, Entry};
-use crate::{commands, duty, groups, inbox, membership, network, people, read, relays, welcomes};
+use crate::{commands, duty, files, groups, inbox, membership, network, people, read, relays, welcomes};
 
 /// How often pools and cards are looked after, ms.
 const UPKEEP_MS: u64 = 60 * 60 * 1000;
@@ -163,11 +163,16 @@ impl Node {
                 self.me_changed();
             }
             Input::Net(event) => network::on_event(self, now, event),
+            Input::File(heard) => {
+                // What fails here is the store: the commit will say so too.
+                let _failed = self.apply(now, |ctx, live| files::heard(ctx, live, heard));
+            }
             Input::Tick => {}
         }
         self.run_timers(now);
         for (link, device) in core::mem::take(&mut self.live.newly_proven) {
             self.live.network_changed = true;
+            self.live.files.sources_changed();
             let _failed = self.apply(now, |ctx, live| network::proven(ctx, live, link, device));
         }
         self.after_input(now);
@@ -214,6 +219,7 @@ impl Node {
     ) -> Result<T, E> {
         let mut effects = Vec::new();
         let (net, events) = (self.live.net.len(), self.live.events.len());
+        let file_orders = self.live.files.out.len();
         #[cfg(feature = "test-trace")]
         let traces = self.live.traces.len();
         let mut ctx = Ctx {
@@ -239,6 +245,7 @@ impl Node {
                 // Groups in memory may be ahead of what is kept.
                 self.engine.forget_cached();
                 self.live.events.truncate(events);
+                self.live.files.out.truncate(file_orders);
                 #[cfg(feature = "test-trace")]
                 self.live.traces.truncate(traces);
                 // A link whose numbered objects are taken back starts anew.
@@ -295,7 +302,9 @@ impl Node {
 
     fn after_input(&mut self, now: Now) {
         let _failed = self.apply(now, relays::pump);
+        let _failed = self.apply(now, files::pump);
         self.staged.extend(self.live.net.drain(..).map(Output::Net));
+        self.staged.extend(self.live.files.out.drain(..).map(Output::File));
         if sends_early() {
             self.outputs.extend(self.staged.drain(..));
             #[cfg(feature = "test-trace")]
@@ -367,6 +376,7 @@ fn start(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), Reject> {
     }
     live.relearn_all(ctx)?;
     welcomes::resume(ctx, live)?;
+    files::start(ctx, live)?;
     live.at(ctx.now.mono_ms, Timer::RelayDials);
     live.at(ctx.now.mono_ms, Timer::Dials);
     live.at(ctx.now.mono_ms, Timer::Adds);
@@ -393,6 +403,8 @@ fn on_timer(ctx: &mut Ctx<'_>, live: &mut Live, timer: Timer) -> Result<(), Reje
             live.outbox.forgive();
             Ok(())
         }
+        Timer::Deposit(file) => files::consider(ctx, live, &file),
+        Timer::DepositAgain(file) => files::forgive(ctx, live, &file),
         Timer::Upkeep => {
             live.at(ctx.now.mono_ms + UPKEEP_MS, Timer::Upkeep);
             relays::fill_packages(ctx, live)?;

@@ -21,6 +21,37 @@ pub(crate) fn shorten(text: &str) -> String {
     text.chars().take(PREVIEW_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
+/// A row in one line: what was written, else the name of the file.
+pub(crate) fn line_of(e: &Entry) -> String {
+    match &e.file {
+        Some(file) if e.text.trim().is_empty() => crate::text::file_name(&file.name),
+        _ => e.text.clone(),
+    }
+}
+
+/// A file, and what it takes to read it.
+pub fn file(
+    r: &dyn Read,
+    id: &kith_wire::ids::FileId,
+) -> Result<Option<(kith_wire::blob::tree::Blob, view::File)>> {
+    crate::files::view(r, id)
+}
+
+/// What files take of the disk; how much is free is not known here.
+pub fn storage(r: &dyn Read) -> Result<view::Storage> {
+    crate::files::storage(r)
+}
+
+/// Folders of files whose bytes may be here: all others can go.
+pub fn file_folders(r: &dyn Read) -> Result<Vec<[u8; 16]>> {
+    crate::files::folders(r)
+}
+
+/// Settings about files.
+pub fn file_settings(r: &dyn Read) -> Result<view::FileSettings> {
+    crate::files::settings(r)
+}
+
 /// All conversations, newest activity first.
 pub fn conversations(r: &dyn Read, me: &AccountId) -> Result<Vec<view::Conversation>> {
     let mut all: Vec<_> = Conversation::all(r)?
@@ -192,6 +223,12 @@ pub(crate) fn message_view(r: &dyn Read, me: &AccountId, e: &Entry) -> Result<Me
                 args: e.args.iter().map(|a| resolve_name(r, a)).collect::<Result<_>>()?,
             },
             rows::ENTRY_REPORT => report(r, e)?,
+            rows::ENTRY_FILE => match &e.file {
+                Some(file) => {
+                    Content::File { file: Box::new(crate::files::view_of(r, file)?), caption: e.text.clone() }
+                }
+                None => Content::Newer,
+            },
             _ => Content::Newer,
         },
         reply_to: match &e.reply_to {
@@ -201,7 +238,7 @@ pub(crate) fn message_view(r: &dyn Read, me: &AccountId, e: &Entry) -> Result<Me
         delivery: summary,
         stored_until: stored.and_then(|s| s.receipts.iter().map(|(_, until)| *until).max()),
         stored_at: stored.map_or(0, |s| u32::try_from(s.receipts.len()).unwrap_or(u32::MAX)),
-        may_report: e.kind == rows::ENTRY_TEXT
+        may_report: matches!(e.kind, rows::ENTRY_TEXT | rows::ENTRY_FILE)
             && !mine
             && rows::admins(r, &e.group)?.iter().any(|a| a != me && *a != e.author),
     })
@@ -221,7 +258,7 @@ fn report(r: &dyn Read, e: &Entry) -> Result<Content> {
     let held = message.is_some();
     let quote = message.map_or_else(
         || arg(1).to_owned(),
-        |m| crate::text::clean_text(&m.text, kith_wire::limits::REPORT_QUOTE_BYTES_MAX),
+        |m| crate::text::clean_text(&line_of(&m), kith_wire::limits::REPORT_QUOTE_BYTES_MAX),
     );
     let info = GroupInfo::load(r, &e.group)?;
     let member = info.iter().flat_map(|i| &i.members).find(|m| Some(m.account) == author);
@@ -250,7 +287,11 @@ fn quote(r: &dyn Read, id: &EventId) -> Result<Option<Quote>> {
         return Ok(Some(Quote { id: id.hex(), author_name: String::new(), text: String::new() }));
     };
     let Some(e) = Entry::load(r, &conversation, position)? else { return Ok(None) };
-    Ok(Some(Quote { id: id.hex(), author_name: people::display_name(r, &e.author)?, text: shorten(&e.text) }))
+    Ok(Some(Quote {
+        id: id.hex(),
+        author_name: people::display_name(r, &e.author)?,
+        text: shorten(&line_of(&e)),
+    }))
 }
 
 /// The state of an own message over its audience. None: nobody else was there

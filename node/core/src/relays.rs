@@ -3,8 +3,10 @@
 //! entry means is the engine's.
 //!
 //! `session` speaks the log protocol with one relay, `offer` opens and watches
-//! topics and hands over what waits, `packages` takes and leaves key packages.
+//! topics and hands over what waits, `packages` takes and leaves key packages,
+//! `chunks` puts and gets chunks of files.
 
+mod chunks;
 mod offer;
 mod packages;
 mod session;
@@ -19,6 +21,7 @@ use kith_wire::relay::CommunityLink;
 use kith_wire::topic::{Descriptor, Mode, TopicKeys};
 
 use crate::ctx::Ctx;
+use crate::files::port::Token;
 use crate::groups::{self, Reject};
 use crate::live::{Dial, Live, Timer};
 use crate::rows::{self, To};
@@ -55,6 +58,8 @@ pub(crate) struct Relays {
     groups: BTreeMap<GroupId, GroupTopics>,
     /// What is to be watched may have changed.
     dirty: bool,
+    /// Questions about chunks whose relay is gone.
+    dropped: Vec<Token>,
 }
 
 #[derive(Debug, Default)]
@@ -148,6 +153,16 @@ impl Relays {
         self.groups.get(group).map(|g| g.relays.iter().map(|r| r.id).collect()).unwrap_or_default()
     }
 
+    /// Relays of a group's list.
+    pub(crate) fn of_group(&self, group: &GroupId) -> BTreeSet<RelayId> {
+        self.relays_of(group)
+    }
+
+    /// Relays of a group's list that can be spoken to now.
+    pub(crate) fn ready_of(&self, group: &GroupId) -> Vec<RelayId> {
+        self.relays_of(group).into_iter().filter(|r| self.sessions.get(r).is_some_and(|s| s.ready)).collect()
+    }
+
     /// Relays that could hold something for this destination.
     pub(crate) fn count_for(&self, to: &To) -> usize {
         match to {
@@ -217,7 +232,7 @@ impl Relays {
             net.push(NetCommand::Close { link });
             return;
         };
-        s.lost();
+        self.dropped.extend(s.lost());
         s.link = Some((link, local));
         s.dial.dialling = false;
         self.by_link.insert(link, relay);
@@ -228,7 +243,7 @@ impl Relays {
         let relay = self.by_link.remove(&link)?;
         if let Some(s) = self.sessions.get_mut(&relay) {
             let stood = s.ready;
-            s.lost();
+            self.dropped.extend(s.lost());
             s.problem.get_or_insert_with(|| reason.to_owned());
             if stood { s.dial.lost(mono_ms, jitter) } else { s.dial.failed(mono_ms, jitter) }
         }

@@ -124,7 +124,8 @@ fn reportable(ctx: &Ctx<'_>, c: &Conversation, event: &EventId) -> Result<Entry,
         .filter(|(h, _)| *h == c.id)
         .ok_or_else(no_such)?;
     let entry = Entry::load(&ctx.tx, &home, position).map_err(|e| store(&e))?;
-    let entry = entry.filter(|e| e.kind == rows::ENTRY_TEXT).ok_or_else(no_such)?;
+    let entry =
+        entry.filter(|e| matches!(e.kind, rows::ENTRY_TEXT | rows::ENTRY_FILE)).ok_or_else(no_such)?;
     if entry.author == ctx.me.account() {
         return Err(Refusal::new("own_message", "This message is your own."));
     }
@@ -185,7 +186,9 @@ pub(crate) fn received(ctx: &mut Ctx<'_>, live: &mut Live, raw: &Raw) -> Result<
     // The own copy of the message says who wrote it.
     if let Some((at, position)) = Entry::place(&ctx.tx, &report.event)?
         && let Some(entry) = Entry::load(&ctx.tx, &at, position)?
-        && (at != home || entry.author != report.author || entry.kind != rows::ENTRY_TEXT)
+        && (at != home
+            || entry.author != report.author
+            || !matches!(entry.kind, rows::ENTRY_TEXT | rows::ENTRY_FILE))
     {
         return no("a report names another author than the message has");
     }
@@ -201,6 +204,7 @@ pub(crate) fn received(ctx: &mut Ctx<'_>, live: &mut Live, raw: &Raw) -> Result<
         text: text::clean_text(&report.reason, REPORT_REASON_BYTES_MAX),
         args: vec![report.author.to_text(), quote, OPEN.to_owned()],
         reply_to: Some(report.event),
+        file: None,
     };
     let position = timeline::append(ctx, live, &home, new)?;
     all.push(Reported { reporter, event: report.event, at: now, position, open: true });

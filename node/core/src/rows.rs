@@ -3,6 +3,7 @@
 //! engine is copied here in the same batch, so that readers never load a group.
 
 use kith_store::{Key, Range, Read, StoreError, Table, Tx};
+use kith_wire::content::Attachment;
 use kith_wire::ids::{AccountId, DeviceId, EventId, GroupId, RelayId, StateId, TopicId};
 use minicbor::{Decode, Encode};
 
@@ -149,7 +150,7 @@ pub(crate) struct Entry {
     /// Author's time, bounded by ours, Unix ms.
     #[n(6)]
     pub at: u64,
-    /// 0 text, 1 notice, 2 newer, 3 report.
+    /// 0 text, 1 notice, 2 newer, 3 report, 4 file.
     #[n(7)]
     pub kind: u8,
     /// The text, or the notice's code.
@@ -160,6 +161,9 @@ pub(crate) struct Entry {
     pub args: Vec<String>,
     #[n(10)]
     pub reply_to: Option<EventId>,
+    /// The file that it brought.
+    #[n(11)]
+    pub file: Option<Attachment>,
 }
 
 pub(crate) const ENTRY_TEXT: u8 = 0;
@@ -167,6 +171,8 @@ pub(crate) const ENTRY_NOTICE: u8 = 1;
 pub(crate) const ENTRY_NEWER: u8 = 2;
 /// The reason is its text; its arguments: author, quote, `open` or not.
 pub(crate) const ENTRY_REPORT: u8 = 3;
+/// Its text: the words beside the file.
+pub(crate) const ENTRY_FILE: u8 = 4;
 
 impl Entry {
     pub(crate) fn save(&self, tx: &mut Tx<'_>, conversation: &GroupId) {

@@ -42,6 +42,40 @@ pub(crate) fn clean_name(text: &str) -> String {
     cut(&out, NAME_BYTES_MAX).trim_end().to_owned()
 }
 
+/// Names that some systems take for a device.
+const DEVICES: [&str; 22] = [
+    "con", "prn", "aux", "nul", "com1", "com2", "com3", "com4", "com5", "com6", "com7", "com8", "com9",
+    "lpt1", "lpt2", "lpt3", "lpt4", "lpt5", "lpt6", "lpt7", "lpt8", "lpt9",
+];
+
+/// A file's name that can be shown, and saved in any folder: no path, nothing
+/// hidden, no name of a device, never empty, at most 200 bytes. The ending
+/// stays.
+#[must_use]
+pub fn file_name(text: &str) -> String {
+    let last = text.rsplit(['/', '\\']).next().unwrap_or_default();
+    let kept: String = last
+        .chars()
+        .filter(|c| !(c.is_control() || hides(*c)))
+        .map(|c| if matches!(c, '<' | '>' | ':' | '"' | '|' | '?' | '*') { '_' } else { c })
+        .map(|c| if breaks(c) { ' ' } else { c })
+        .collect();
+    let kept = kept.trim_matches(|c: char| c == '.' || c.is_whitespace());
+    let (stem, ending) = match kept.rsplit_once('.') {
+        Some((stem, ending)) if !stem.is_empty() && ending.len() <= 16 => (stem, Some(ending)),
+        _ => (kept, None),
+    };
+    let stem = cut(stem, 180).trim_end();
+    let first = kept.split('.').next().unwrap_or_default().trim_end().to_ascii_lowercase();
+    let stem = if stem.is_empty() || DEVICES.contains(&first.as_str()) {
+        format!("file {stem}")
+    } else {
+        stem.to_owned()
+    };
+    let stem = stem.trim_end();
+    ending.map_or_else(|| stem.to_owned(), |ending| format!("{stem}.{ending}"))
+}
+
 /// A text of several lines: control and direction characters taken out, at
 /// most `bytes` long.
 #[must_use]
@@ -79,6 +113,31 @@ mod tests {
     }
 
     #[test]
+    fn file_names_are_names_and_nothing_else() {
+        for (given, clean) in [
+            ("holiday.jpg", "holiday.jpg"),
+            ("../../etc/passwd", "passwd"),
+            ("C:\\Windows\\evil.exe", "evil.exe"),
+            ("photo\u{202e}gpj.exe", "photogpj.exe"),
+            ("CON", "file CON"),
+            ("nul.txt", "file nul.txt"),
+            ("com1 .tar.gz", "file com1 .tar.gz"),
+            ("", "file"),
+            ("...", "file"),
+            (".bashrc", "bashrc"),
+            ("a\nb\0c.txt ", "abc.txt"),
+            ("what?<b>.html", "what__b_.html"),
+            (
+                "\u{43f}\u{440}\u{438}\u{432}\u{435}\u{442}.txt",
+                "\u{43f}\u{440}\u{438}\u{432}\u{435}\u{442}.txt",
+            ),
+        ] {
+            assert_eq!(file_name(given), clean, "{given:?}");
+        }
+        assert!(file_name(&"x".repeat(900)).len() <= 200);
+    }
+
+    #[test]
     fn sentences() {
         assert_eq!(sentence("the link is cut short"), "The link is cut short.");
         assert_eq!(sentence("Really?"), "Really?");
@@ -86,6 +145,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn file_names_can_always_be_saved(text in "\\PC{0,300}") {
+            let name = file_name(&text);
+            prop_assert!(!name.is_empty() && name.len() <= 200 && !name.contains(['/', '\\', '\0']));
+            prop_assert!(!name.starts_with('.') && !name.ends_with(['.', ' ']), "{name:?}");
+        }
+
         #[test]
         fn cleaning_is_stable_and_bounded(text in "\\PC{0,300}") {
             let once = clean_name(&text);

@@ -1,6 +1,7 @@
 //! Conversations and their rows: what is shown, in which place, what is unread.
 
 use kith_store::StoreError;
+use kith_wire::content::Attachment;
 use kith_wire::ids::{AccountId, DeviceId, EventId, GroupId};
 
 use crate::ctx::Ctx;
@@ -23,6 +24,7 @@ pub(crate) struct NewEntry {
     pub text: String,
     pub args: Vec<String>,
     pub reply_to: Option<EventId>,
+    pub file: Option<Attachment>,
 }
 
 /// Adds a row and everything that follows from it. Answers its position.
@@ -51,6 +53,7 @@ pub(crate) fn append(
         text: new.text,
         args: new.args,
         reply_to: new.reply_to,
+        file: new.file,
     };
     entry.save(&mut ctx.tx, conversation);
     if entry.kind != rows::ENTRY_NOTICE {
@@ -66,7 +69,7 @@ pub(crate) fn append(
     if entry.kind != rows::ENTRY_NOTICE && entry.kind != rows::ENTRY_REPORT {
         c.last = Some(Last {
             author: entry.author,
-            text: read::shorten(&entry.text),
+            text: read::shorten(&read::line_of(&entry)),
             at: entry.at,
             own: (mine && seq > 0).then_some((entry.group, seq)),
         });
@@ -112,6 +115,7 @@ pub(crate) fn notice(
             text: code.to_owned(),
             args,
             reply_to: None,
+            file: None,
         },
     )?;
     Ok(())

@@ -306,6 +306,13 @@ pub enum Content {
         /// The text.
         text: String,
     },
+    /// A file.
+    File {
+        /// The file, with what its sender says of it.
+        file: Box<File>,
+        /// Words beside it; may be empty.
+        caption: String,
+    },
     /// Something that happened to the conversation.
     Notice {
         /// Stable code: `created`, `added`, `removed`, `left`, `renamed`, `joined`, `role`, `heir`, `back`,
@@ -429,4 +436,141 @@ pub struct Network {
     pub addrs: Vec<String>,
     /// Objects waiting here for a path.
     pub waiting: u32,
+}
+
+/// Files that the storage view lists for one conversation.
+pub const STORED_LIST_MAX: usize = 100;
+
+/// Whether a file's bytes are here.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FileState {
+    /// Not fetched; it can be.
+    #[default]
+    Offered,
+    /// Being fetched, or waiting for somebody who has it.
+    Fetching,
+    /// Fetched in part, and held.
+    Paused,
+    /// All of it is here.
+    Here,
+    /// It was here and made room; it can be fetched again.
+    Gone,
+}
+
+/// What relays hold of an own file, for people who were away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum KeptAtRelays {
+    /// Nothing yet; it is being put there, if anybody needs it.
+    Waiting,
+    /// All of it.
+    Until {
+        /// Kept until then.
+        until: u64,
+    },
+    /// No relay takes a file of this size: it arrives while both are online.
+    TooLarge,
+}
+
+/// A file. Name, type and looks are words of its sender, made fit to show.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct File {
+    /// Its id on this node, 64 hex digits.
+    pub id: String,
+    /// Its name: no path, safe to save under.
+    pub name: String,
+    /// Media type, like `image/jpeg`; empty = unknown.
+    pub media_type: String,
+    /// Bytes.
+    pub size: u64,
+    /// Whether its bytes are here.
+    pub state: FileState,
+    /// It was added here.
+    pub own: bool,
+    /// It stays when room is made.
+    pub keep: bool,
+    /// Why it is not being fetched, as a sentence.
+    pub problem: Option<String>,
+    /// Own files that somebody has still to get.
+    pub at_relays: Option<KeptAtRelays>,
+    /// Pixels; 0 = unknown.
+    pub width: u32,
+    /// Pixels; 0 = unknown.
+    pub height: u32,
+    /// Length of a film or recording; 0 = unknown.
+    pub duration_ms: u64,
+    /// A small picture as a `data:` URL.
+    pub preview: Option<String>,
+    /// Loudness over time of a voice message, 0 to 255.
+    pub waveform: Vec<u8>,
+    /// It was recorded as a voice message.
+    pub voice: bool,
+}
+
+/// How far the fetching of a file is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FileProgress {
+    /// The file.
+    pub id: String,
+    /// Bytes of it that are here, verified.
+    pub have: u64,
+    /// Bytes of it.
+    pub size: u64,
+    /// Bytes per second over the last seconds.
+    pub rate: u64,
+    /// Devices and relays that it comes from; 0 = nobody who has it can be reached.
+    pub sources: u32,
+}
+
+/// How much may be fetched, kept and moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FileSettings {
+    /// Bytes of fetched files that are kept; what was not looked at for longest goes first.
+    pub cache_bytes: u64,
+    /// Files up to this size are fetched without being asked for.
+    pub auto_bytes: u64,
+    /// Bytes per second to others; 0 = no limit.
+    pub up_bytes_per_s: u64,
+    /// Bytes per second from others; 0 = no limit.
+    pub down_bytes_per_s: u64,
+}
+
+impl Default for FileSettings {
+    fn default() -> Self {
+        Self { cache_bytes: 8_000_000_000, auto_bytes: 16_000_000, up_bytes_per_s: 0, down_bytes_per_s: 0 }
+    }
+}
+
+/// What files take of the disk.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Storage {
+    /// The bounds.
+    pub settings: FileSettings,
+    /// Bytes of fetched files that may make room.
+    pub cached_bytes: u64,
+    /// Bytes that the disk has left.
+    pub free_bytes: u64,
+    /// Per conversation, most first.
+    pub conversations: Vec<StoredFiles>,
+}
+
+/// Files of one conversation that are here.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StoredFiles {
+    /// The conversation; empty = files in no message.
+    pub conversation: String,
+    /// Its title.
+    pub title: String,
+    /// How many.
+    pub files: u64,
+    /// Bytes of all of them.
+    pub bytes: u64,
+    /// Bytes of those that were sent from here.
+    pub own_bytes: u64,
+    /// Bytes of fetched ones that stay.
+    pub kept_bytes: u64,
+    /// The largest, at most 100.
+    pub list: Vec<File>,
 }

@@ -1,16 +1,17 @@
 //! The node's side: one handle for commands, one channel of events, behind
 //! them the contact swarm and one swarm per relay.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kith_wire::crypto::Secret;
 use kith_wire::ids::PeerKey;
 use kith_wire::limits::FRAME_BYTES_MAX;
 use kith_wire::net::{LinkId, LinkKind, NetCommand, NetEvent};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::blobs::{self, BlobError, BlobStream};
 use crate::contact::{self, Command, Contact};
 use crate::error::{OverlayError, SendError};
 use crate::keys;
@@ -104,17 +105,28 @@ impl Overlay {
         let (commands, commands_rx) = mpsc::channel(COMMANDS_WAITING_MAX);
         let (direct, direct_rx) = watch::channel(config.direct);
         let (shared, notes) = Shared::<Report>::new(Links::new(CLIENT_LINKS_MAX), events, LARGE_MIB);
+        let (blobs, blobs_rx) = mpsc::channel(blobs::INCOMING_MAX);
         let stop = CancellationToken::new();
         let contact = Contact::new(
             contact::Config { keypair, key, listen, circuits: config.circuits },
             config.direct,
             shared.clone(),
+            blobs,
             seed,
         )?;
         let handle = shared.downgrade();
         shared.tasks.spawn(contact.run(commands_rx, notes, direct_rx, stop.clone()));
         let relay_seed = Secret::new(config.relay_keys_seed);
-        let inner = Inner { key, relay_seed, commands, direct, shared: handle, stop, runtime };
+        let inner = Inner {
+            key,
+            relay_seed,
+            commands,
+            direct,
+            shared: handle,
+            stop,
+            runtime,
+            blobs: Mutex::new(Some(blobs_rx)),
+        };
         Ok((OverlayHandle(Arc::new(inner)), events_rx))
     }
 }
@@ -127,6 +139,7 @@ struct Inner {
     shared: WeakShared<Report>,
     stop: CancellationToken,
     runtime: Handle,
+    blobs: Mutex<Option<mpsc::Receiver<BlobStream>>>,
 }
 
 impl Drop for Inner {
@@ -185,6 +198,24 @@ impl OverlayHandle {
         }
     }
 
+    /// Opens a stream for files to a peer that is directly connected. To be
+    /// asked for from a task that may wait.
+    pub async fn open_blob(&self, peer: PeerKey) -> Result<BlobStream, BlobError> {
+        let (opened, stream) = oneshot::channel();
+        if self.0.stop.is_cancelled() {
+            return Err(BlobError::Closed);
+        }
+        self.0.commands.send(Command::OpenBlob(peer, opened)).await.map_err(|_| BlobError::Closed)?;
+        stream.await.unwrap_or(Err(BlobError::NoConnection))
+    }
+
+    /// The streams for files that others open. Can be taken once; while
+    /// nobody reads them, they are closed.
+    #[must_use]
+    pub fn take_blobs(&self) -> Option<mpsc::Receiver<BlobStream>> {
+        self.0.blobs.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     /// Switches direct connections on or off. Links to contacts go `Down` and
     /// may be dialled again at once; those to relays stay.
     pub fn set_direct(&self, direct: bool) {
@@ -235,6 +266,8 @@ fn undo(rest: Command) -> NetCommand {
     match rest {
         Command::Dial(peer, addrs) => NetCommand::Dial { kind: LinkKind::Peer, peer, addrs },
         Command::Reserve(relays) => NetCommand::Reserve { relays },
+        // Never comes this way.
+        Command::OpenBlob(peer, _) => NetCommand::Dial { kind: LinkKind::Peer, peer, addrs: Vec::new() },
         Command::Fail(kind, peer, _) => NetCommand::Dial { kind, peer, addrs: Vec::new() },
     }
 }

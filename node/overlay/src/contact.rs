@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::addr::{self, Way};
+use crate::blobs::{self, BlobError, BlobStream, Opened};
 use crate::client::Report;
 use crate::dialing::{self, Attempt, Step};
 use crate::error::OverlayError;
@@ -53,6 +54,8 @@ pub(crate) enum Command {
     Dial(PeerKey, Vec<String>),
     /// Keep reservations at exactly these relays.
     Reserve(Vec<(PeerKey, Vec<String>)>),
+    /// Open a stream for files on a direct connection.
+    OpenBlob(PeerKey, Opened),
     /// Report a dial that failed before it began.
     Fail(LinkKind, PeerKey, String),
 }
@@ -100,6 +103,10 @@ pub(crate) struct Contact {
     told: Option<Vec<String>>,
     waiting: VecDeque<NetEvent>,
     close_later: Vec<(Instant, ConnectionId)>,
+    /// Streams for files that were asked for: over which connection.
+    blobs_opening: BTreeMap<u64, (PeerKey, ConnectionId, Opened)>,
+    next_blob: u64,
+    blobs: mpsc::Sender<BlobStream>,
 }
 
 /// Builds the swarm and listens, if direct connections are on.
@@ -117,6 +124,7 @@ impl Contact {
         config: Config,
         direct: bool,
         shared: Shared<Report>,
+        blobs: mpsc::Sender<BlobStream>,
         seed: u64,
     ) -> Result<Self, OverlayError> {
         let swarm = build(&config, direct)?;
@@ -135,6 +143,9 @@ impl Contact {
             told: None,
             waiting: VecDeque::new(),
             close_later: Vec::new(),
+            blobs_opening: BTreeMap::new(),
+            next_blob: 0,
+            blobs,
         })
     }
 
@@ -200,6 +211,7 @@ impl Contact {
         let now = Instant::now();
         match command {
             Command::Dial(key, addrs) => self.dial(key, &addrs, now),
+            Command::OpenBlob(key, opened) => self.open_blob(key, opened),
             Command::Fail(kind, peer, reason) => {
                 self.waiting.push_back(NetEvent::DialFailed { kind, peer, reason });
             }
@@ -210,6 +222,45 @@ impl Contact {
                 };
                 let relays = if self.config.circuits { relays } else { Vec::new() };
                 self.relays.reserve(relays.into_iter().filter_map(known).collect(), now);
+            }
+        }
+    }
+
+    /// Opens a stream for files, never through a relay: a circuit is for
+    /// messages.
+    fn open_blob(&mut self, key: PeerKey, opened: Opened) {
+        let best = self
+            .conns
+            .iter()
+            .filter(|(_, c)| c.key == key && c.path != Path::Circuit)
+            .min_by_key(|(id, c)| (c.failed_pings, !self.shared.links.uses(LinkKind::Peer, key, **id)))
+            .map(|(id, c)| (*id, c.peer));
+        let (Some((conn, peer)), true) = (best, self.blobs_opening.len() < blobs::OPENING_MAX) else {
+            let _gone = opened.send(Err(BlobError::NoConnection));
+            return;
+        };
+        let token = self.next_blob;
+        self.next_blob += 1;
+        self.blobs_opening.insert(token, (key, conn, opened));
+        self.swarm.behaviour_mut().blobs.open(peer, conn, token);
+    }
+
+    fn on_blob(&mut self, event: streams::Event) {
+        match event {
+            streams::Event::Inbound { conn, stream } => {
+                let Some(c) = self.conns.get(&conn).filter(|c| c.path != Path::Circuit) else { return };
+                // Nobody takes them, or too slowly: the stream closes.
+                let _full = self.blobs.try_send(BlobStream::new(c.key, stream));
+            }
+            streams::Event::Opened { token, stream } => {
+                if let Some((key, _, opened)) = self.blobs_opening.remove(&token) {
+                    let _gone = opened.send(Ok(BlobStream::new(key, stream)));
+                }
+            }
+            streams::Event::OpenFailed { token, .. } => {
+                if let Some((_, _, opened)) = self.blobs_opening.remove(&token) {
+                    let _gone = opened.send(Err(BlobError::Refused));
+                }
             }
         }
     }
@@ -271,6 +322,7 @@ impl Contact {
         self.circuit_listeners.clear();
         self.listening.clear();
         self.close_later.clear();
+        self.blobs_opening.clear();
         for (_, opening) in std::mem::take(&mut self.opening) {
             self.shared.links.remove(opening.meta.id);
         }
@@ -515,6 +567,8 @@ impl Contact {
                 for token in lost {
                     self.stream_failed(token, link::Failed::Broken);
                 }
+                // Who waits for these hears that they are gone.
+                self.blobs_opening.retain(|_, (_, conn, _)| *conn != connection_id);
             }
             SwarmEvent::OutgoingConnectionError { connection_id, peer_id: Some(peer), error } => {
                 if let Some(attempt) = self.attempts.get_mut(&peer) {
@@ -579,6 +633,7 @@ impl Contact {
             ContactEvent::Streams(streams::Event::OpenFailed { token, error }) => {
                 self.stream_failed(token, dialing::open_error(error));
             }
+            ContactEvent::Blobs(event) => self.on_blob(event),
             ContactEvent::Relay(relay::client::Event::ReservationReqAccepted { relay_peer_id, .. }) => {
                 self.relays.granted(relay_peer_id, now);
                 self.tell_addresses();

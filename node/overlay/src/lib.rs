@@ -11,6 +11,7 @@
 //! dropped in silence.
 
 mod addr;
+mod blobs;
 mod client;
 mod contact;
 mod dialing;
@@ -27,6 +28,7 @@ mod swarm;
 mod table;
 
 pub use addr::check_address;
+pub use blobs::{BlobError, BlobReader, BlobStream, BlobWriter};
 pub use client::{CLIENT_LINKS_MAX, ClientConfig, Overlay, OverlayHandle};
 pub use error::{OverlayError, SendError};
 pub use keys::{peer_id_text, peer_key_from_text, public_key};

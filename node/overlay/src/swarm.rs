@@ -18,6 +18,8 @@ use crate::streams;
 
 /// Links between nodes.
 pub(crate) const PEER_PROTOCOL: StreamProtocol = StreamProtocol::new("/kith/peer/1");
+/// Streams that carry files between nodes.
+pub(crate) const BLOB_PROTOCOL: StreamProtocol = StreamProtocol::new("/kith/blob/1");
 /// Links from a node to a relay.
 pub(crate) const LOG_PROTOCOL: StreamProtocol = StreamProtocol::new("/kith/log/1");
 /// What identify says of every Kith program: nothing that tells them apart.
@@ -58,6 +60,7 @@ pub(crate) struct Contact {
     limits: connection_limits::Behaviour,
     ips: ip_limit::Behaviour,
     pub(crate) streams: streams::Behaviour,
+    pub(crate) blobs: streams::Behaviour,
     relay: relay::client::Behaviour,
     dcutr: Toggle<dcutr::Behaviour>,
     identify: identify::Behaviour,
@@ -152,6 +155,7 @@ pub(crate) fn contact(key: Keypair, direct: bool) -> Result<Swarm<Contact>, Over
         limits: connection_limits::Behaviour::new(limits),
         ips: ip_limit::Behaviour::new(CONNECTIONS_PER_IP_MAX),
         streams: streams::Behaviour::new(PEER_PROTOCOL, true),
+        blobs: streams::Behaviour::new(BLOB_PROTOCOL, true),
         relay,
         dcutr: direct.then(|| dcutr::Behaviour::new(key.public().to_peer_id())).into(),
         identify: identify(key),

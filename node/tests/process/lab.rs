@@ -129,6 +129,31 @@ impl Node {
         let text = answer.body_mut().read_to_string().unwrap();
         (status, serde_json::from_str(&text).unwrap_or(Value::Null))
     }
+    /// Adds a file; answers status and body.
+    pub(crate) fn upload(&self, query: &str, bytes: &[u8]) -> (u16, Value) {
+        let url = format!("http://{}/api/v1/files?{query}", self.host());
+        let bearer = format!("Bearer {}", self.token);
+        let mut answer = self.agent.post(url).header("authorization", bearer).send(bytes).unwrap();
+        let text = answer.body_mut().read_to_string().unwrap();
+        (answer.status().as_u16(), serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+    /// The bytes of a file, or the range of them; answers status, headers and
+    /// body.
+    pub(crate) fn content(&self, id: &str, query: &str, range: Option<&str>) -> Content {
+        let url = format!("http://{}/api/v1/files/{id}/content{query}", self.host());
+        let mut request = self.agent.get(url).header("authorization", format!("Bearer {}", self.token));
+        if let Some(range) = range {
+            request = request.header("range", range);
+        }
+        let mut answer = request.call().unwrap();
+        let bytes = answer.body_mut().with_config().limit(1 << 30).read_to_vec().unwrap();
+        let headers = answer
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_str().unwrap_or_default().to_owned()))
+            .collect();
+        Content { status: answer.status().as_u16(), headers, bytes }
+    }
     /// As [`Node::call`]; it must succeed.
     pub(crate) fn get(&self, path: &str) -> Value {
         let (status, body) = self.call("GET", path, None);
@@ -177,6 +202,13 @@ impl Drop for Node {
         let _ended_already = self.child.kill();
         let _ended_already = self.child.wait();
     }
+}
+
+/// The answer to a request for a file's bytes.
+pub(crate) struct Content {
+    pub(crate) status: u16,
+    pub(crate) headers: std::collections::BTreeMap<String, String>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// An event stream.

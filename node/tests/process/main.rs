@@ -1,6 +1,7 @@
 //! Real processes of `kith`, each on a data folder of its own.
 
 mod errors;
+mod files;
 mod lab;
 mod life;
 mod people;

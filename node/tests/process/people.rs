@@ -24,7 +24,7 @@ fn wait_delivered(events: &mut Events, text: &str) {
 }
 
 /// Makes the two contacts; answers the conversation's id, the same on both sides.
-fn acquaint(alice: &Node, bob: &Node) -> String {
+pub(crate) fn acquaint(alice: &Node, bob: &Node) -> String {
     let (mut at_alice, mut at_bob) = (alice.events(), bob.events());
     // An invite names addresses, so the network must have told them.
     if alice.get("/network")["addrs"].as_array().unwrap().is_empty() {

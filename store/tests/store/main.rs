@@ -1,6 +1,7 @@
 //! The store from outside: one contract that every backend keeps, and what
 //! each part promises beyond it.
 
+mod blobs;
 mod contract;
 mod migrate;
 mod model;

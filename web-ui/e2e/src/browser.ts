@@ -20,6 +20,10 @@ export async function launch(): Promise<Browser> {
       "--disable-renderer-backgrounding",
       "--disable-backgrounding-occluded-windows",
       "--disable-background-timer-throttling",
+      // A microphone that beeps, and nobody to ask for it.
+      "--use-fake-device-for-media-stream",
+      "--use-fake-ui-for-media-stream",
+      "--autoplay-policy=no-user-gesture-required",
     ],
   });
 }

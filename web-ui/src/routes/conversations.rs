@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use kith_core::api::{Command, Reply};
 use kith_core::view;
-use kith_wire::ids::AccountId;
+use kith_wire::ids::{AccountId, EventId};
 use kith_wire::limits::{NAME_BYTES_MAX, REPORT_REASON_BYTES_MAX};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -76,6 +76,12 @@ pub(crate) struct Accepted {
     id: String,
     /// Place in the timeline.
     position: u64,
+}
+
+impl Accepted {
+    pub(super) fn new(event: EventId, position: u64) -> Self {
+        Self { id: event.hex(), position }
+    }
 }
 
 /// What there is to say to a reported message.
@@ -263,7 +269,7 @@ pub(crate) async fn send(
             _ => None,
         })
         .await?;
-    Ok((StatusCode::ACCEPTED, Json(Accepted { id: event.hex(), position })))
+    Ok((StatusCode::ACCEPTED, Json(Accepted::new(event, position))))
 }
 
 /// Where a message of one's own got to.

@@ -11,9 +11,9 @@ use kith_core::api::{Command, Refusal, Reply};
 use kith_core::view;
 use kith_web::assets::Assets;
 use kith_web::backend::Later;
-use kith_web::{App, Backend, EventHub, RelayTest, Server, Sessions, VaultState};
+use kith_web::{App, Backend, EventHub, FileSink, FileSource, RelayTest, Server, Sessions, VaultState};
 use kith_wire::crypto::Secret;
-use kith_wire::ids::{AccountId, EventId, GroupId};
+use kith_wire::ids::{AccountId, EventId, FileId, GroupId};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
@@ -93,6 +93,21 @@ impl Backend for Notes {
     }
     fn test_relay(&self, _: String) -> Later<'_, RelayTest> {
         Box::pin(async { Ok(RelayTest { ok: true, name: "R".into(), retention_s: Some(5), problem: None }) })
+    }
+    fn add_file(&self, _: String, _: String, _: u64) -> Later<'_, Box<dyn FileSink>> {
+        Box::pin(async { Err(none()) })
+    }
+    fn open_file(&self, _: FileId) -> Later<'_, Option<(view::File, Box<dyn FileSource>)>> {
+        Box::pin(async { Ok(None) })
+    }
+    fn file_progress(&self, _: FileId) -> Option<view::FileProgress> {
+        None
+    }
+    fn file(&self, _: FileId) -> Result<Option<view::File>, Refusal> {
+        Ok(None)
+    }
+    fn storage(&self) -> Result<view::Storage, Refusal> {
+        Ok(view::Storage::default())
     }
     fn network(&self) -> Result<view::Network, Refusal> {
         Ok(view::Network { relays: Vec::new(), peers: Vec::new(), addrs: Vec::new(), waiting: 0 })

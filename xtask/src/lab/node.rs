@@ -23,6 +23,8 @@ pub(crate) const PASSPHRASE: &str = "correct horse battery staple";
 pub(crate) struct Flags {
     /// Start with `--no-direct`.
     pub(crate) no_direct: bool,
+    /// Listen on TCP only, so that contacts use it.
+    pub(crate) tcp_only: bool,
     /// More environment, for test builds.
     pub(crate) environment: Vec<(String, String)>,
 }
@@ -106,7 +108,7 @@ impl Node {
         let mut command = Command::new(&self.program);
         command.arg("run").arg("--data").arg(&self.data);
         command.args(["--listen", &format!("127.0.0.1:{}", self.http_port)]);
-        for address in loopback_addresses(self.port) {
+        for address in loopback_addresses(self.port).into_iter().skip(usize::from(self.flags.tcp_only)) {
             command.args(["--p2p-listen", &address]);
         }
         if self.flags.no_direct {
@@ -169,6 +171,11 @@ impl Node {
     /// Its log.
     pub(crate) fn log(&self) -> &Path {
         &self.log
+    }
+
+    /// The token of its API.
+    pub(crate) fn token(&self) -> &str {
+        &self.token
     }
 
     /// Where its API listens.

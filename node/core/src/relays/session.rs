@@ -11,6 +11,7 @@ use kith_wire::relay::{
 use kith_wire::topic::{LinkContext, Right, TopicKeys};
 
 use super::POOL;
+use crate::files::port::{Do, Relayed, Token};
 use crate::live::{Dial, Live};
 use crate::view;
 
@@ -31,6 +32,8 @@ pub(super) enum Pending {
     Append { number: u64, topic: TopicId, entry: EntryId },
     TakePackage { account: AccountId, device: DeviceId },
     PutPackages,
+    PutChunk(Token),
+    GetChunk(Token),
 }
 
 /// One relay.
@@ -111,14 +114,21 @@ impl Session {
         self.statement.as_ref().map_or(KEEP_S, |s| s.retention_s.min(KEEP_S))
     }
 
-    pub(super) fn lost(&mut self) {
+    /// The link is gone. Answers the questions about chunks that nobody will
+    /// answer now.
+    pub(super) fn lost(&mut self) -> Vec<Token> {
         self.link = None;
         self.ready = false;
-        self.calls.clear();
+        let calls = core::mem::take(&mut self.calls);
         self.appends = 0;
         self.watching.clear();
         self.writable.clear();
         self.consumed = 0;
+        let chunk = |pending| match pending {
+            Pending::PutChunk(token) | Pending::GetChunk(token) => Some(token),
+            _ => None,
+        };
+        calls.into_values().filter_map(chunk).collect()
     }
 }
 
@@ -217,6 +227,7 @@ fn answered(live: &mut Live, relay: RelayId, number: u64, answer: Answer) -> Vec
             live.relays.dirty = true;
             live.outbox.relay_lost(&relay);
             live.network_changed = true;
+            live.files.sources_changed();
             Vec::new()
         }
         (Pending::OpenWrite(topic), Answer::Opened { packages, .. }) => {
@@ -244,6 +255,18 @@ fn answered(live: &mut Live, relay: RelayId, number: u64, answer: Answer) -> Vec
                 Ok(record) => vec![Work::Package { account, package: record.package }],
                 Err(_) => Vec::new(),
             }
+        }
+        (Pending::PutChunk(token), Answer::ChunkStored { stored_until_ms }) => {
+            live.files.out.push(Do::Relayed { token, answer: Relayed::Stored(stored_until_ms) });
+            Vec::new()
+        }
+        (Pending::GetChunk(token), Answer::Chunk { bytes, .. }) => {
+            live.files.out.push(Do::Relayed { token, answer: Relayed::Chunk(bytes) });
+            Vec::new()
+        }
+        (Pending::PutChunk(token) | Pending::GetChunk(token), _) => {
+            live.files.out.push(Do::Relayed { token, answer: Relayed::Later });
+            Vec::new()
         }
         _ => Vec::new(),
     }
@@ -278,6 +301,17 @@ fn refused(live: &mut Live, relay: RelayId, number: u64, refusal: kith_wire::rel
         Pending::OpenWrite(topic) => {
             s.writable.remove(&topic);
             s.problem = Some(sentence);
+            Vec::new()
+        }
+        Pending::PutChunk(token) | Pending::GetChunk(token) => {
+            let answer = match refusal.code {
+                Code::NotFound => Relayed::Missing,
+                Code::TopicFull | Code::ShareFull | Code::QuotaFull | Code::RelayFull | Code::Size => {
+                    Relayed::Full(sentence)
+                }
+                _ => Relayed::Later,
+            };
+            live.files.out.push(Do::Relayed { token, answer });
             Vec::new()
         }
         // Nothing to take: asked again later, or when the person is online.

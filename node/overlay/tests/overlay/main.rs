@@ -1,6 +1,7 @@
 //! The overlay over real sockets on loopback: real libp2p, real ports from
 //! the system, nothing replaced.
 
+mod blobs;
 mod contacts;
 mod hostile;
 mod relays;

@@ -3,6 +3,7 @@
 import { notifyManager } from "@tanstack/react-query";
 import { client, keys } from "./cache";
 import { memory } from "./fetch";
+import { noteProgress } from "./files";
 import { applyChanges, putContact } from "./patch";
 import { applyMessage, removeMessage, type Window } from "./window";
 import type { Contact, Conversation, ConversationDetails, Network, NodeEvent } from "./types";
@@ -66,6 +67,9 @@ function applyEvent(event: NodeEvent) {
       // A use of an invite shows up as a contact.
       void client.invalidateQueries({ queryKey: keys.invites });
       void client.invalidateQueries({ queryKey: keys.safety(event.contact.account) });
+      break;
+    case "file_progress":
+      noteProgress(event.progress);
       break;
     case "network":
       client.setQueryData<Network>(keys.network, event.network);

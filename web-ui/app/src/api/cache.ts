@@ -8,6 +8,7 @@ export const keys = {
   session: ["session"] as const,
   me: ["me"] as const,
   settings: ["settings"] as const,
+  storage: ["storage"] as const,
   network: ["network"] as const,
   contacts: ["contacts"] as const,
   invites: ["invites"] as const,

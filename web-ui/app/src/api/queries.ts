@@ -5,7 +5,7 @@ import { api, ApiError } from "./client";
 import { keys } from "./cache";
 import { fetchContacts, fetchConversations, fetchMe } from "./fetch";
 import { windowQuery } from "./paging";
-import type { Contact, Conversation, ConversationDetails, Delivery, Health, Invite, Network, Safety, Session, Settings } from "./types";
+import type { Contact, Conversation, ConversationDetails, Delivery, Health, Invite, Network, Safety, Session, Settings, Storage } from "./types";
 
 export type Gate = Session | { state: "signed_out" };
 
@@ -33,6 +33,8 @@ export const useHealth = () => useQuery({ queryKey: keys.health, queryFn: ({ sig
 export const useMe = () => useQuery({ queryKey: keys.me, queryFn: fetchMe });
 export const useSettings = () =>
   useQuery({ queryKey: keys.settings, queryFn: ({ signal }) => api.get<Settings>("/settings", { signal }) });
+export const useStorage = () =>
+  useQuery({ queryKey: keys.storage, queryFn: ({ signal }) => api.get<Storage>("/storage", { signal }), staleTime: 0 });
 export const useNetwork = () =>
   useQuery({ queryKey: keys.network, queryFn: ({ signal }) => api.get<Network>("/network", { signal }) });
 export const useContacts = () => useQuery<Contact[]>({ queryKey: keys.contacts, queryFn: fetchContacts });

@@ -98,6 +98,13 @@ export interface components {
             /** @description The text. */
             text: string;
         } | {
+            /** @description Words beside it; may be empty. */
+            caption: string;
+            /** @description The file, with what its sender says of it. */
+            file: components["schemas"]["File"];
+            /** @enum {string} */
+            kind: "file";
+        } | {
             /**
              * @description Names and titles to fill in, in the order of the catalogue's sentence. An empty name: it is not
              *     known here who did it. Roles as `owner`, `admin`, `member`.
@@ -272,6 +279,11 @@ export interface components {
             /** @enum {string} */
             type: "contact";
         } | {
+            /** @description As of now. */
+            progress: components["schemas"]["FileProgress"];
+            /** @enum {string} */
+            type: "file_progress";
+        } | {
             /** @description Who. */
             account: string;
             /** @description Where. */
@@ -303,6 +315,109 @@ export interface components {
              */
             seq: number;
         };
+        /** @description A file. Name, type and looks are words of its sender, made fit to show. */
+        File: {
+            at_relays?: components["schemas"]["KeptAtRelays"] | null;
+            /**
+             * Format: int64
+             * @description Length of a film or recording; 0 = unknown.
+             */
+            duration_ms: number;
+            /**
+             * Format: int32
+             * @description Pixels; 0 = unknown.
+             */
+            height: number;
+            /** @description Its id on this node, 64 hex digits. */
+            id: string;
+            /** @description It stays when room is made. */
+            keep: boolean;
+            /** @description Media type, like `image/jpeg`; empty = unknown. */
+            media_type: string;
+            /** @description Its name: no path, safe to save under. */
+            name: string;
+            /** @description It was added here. */
+            own: boolean;
+            /** @description A small picture as a `data:` URL. */
+            preview?: string | null;
+            /** @description Why it is not being fetched, as a sentence. */
+            problem?: string | null;
+            /**
+             * Format: int64
+             * @description Bytes.
+             */
+            size: number;
+            /** @description Whether its bytes are here. */
+            state: components["schemas"]["FileState"];
+            /** @description It was recorded as a voice message. */
+            voice: boolean;
+            /** @description Loudness over time of a voice message, 0 to 255. */
+            waveform: number[];
+            /**
+             * Format: int32
+             * @description Pixels; 0 = unknown.
+             */
+            width: number;
+        };
+        /** @description A file, and how far it is. */
+        FileNow: {
+            /** @description The file. */
+            file: components["schemas"]["File"];
+            progress?: components["schemas"]["FileProgress"] | null;
+        };
+        /** @description How far the fetching of a file is. */
+        FileProgress: {
+            /**
+             * Format: int64
+             * @description Bytes of it that are here, verified.
+             */
+            have: number;
+            /** @description The file. */
+            id: string;
+            /**
+             * Format: int64
+             * @description Bytes per second over the last seconds.
+             */
+            rate: number;
+            /**
+             * Format: int64
+             * @description Bytes of it.
+             */
+            size: number;
+            /**
+             * Format: int32
+             * @description Devices and relays that it comes from; 0 = nobody who has it can be reached.
+             */
+            sources: number;
+        };
+        /** @description How much may be fetched, kept and moved. */
+        FileSettings: {
+            /**
+             * Format: int64
+             * @description Files up to this size are fetched without being asked for.
+             */
+            auto_bytes: number;
+            /**
+             * Format: int64
+             * @description Bytes of fetched files that are kept; what was not looked at for longest goes first.
+             */
+            cache_bytes: number;
+            /**
+             * Format: int64
+             * @description Bytes per second from others; 0 = no limit.
+             */
+            down_bytes_per_s: number;
+            /**
+             * Format: int64
+             * @description Bytes per second to others; 0 = no limit.
+             */
+            up_bytes_per_s: number;
+        };
+        /**
+         * @description Whether a file's bytes are here.
+         * @enum {string}
+         */
+        FileState: "offered" | "fetching" | "paused" | "here" | "gone";
         /** @description Whether the node is there, and where its vault stands. */
         Health: {
             /** @description Where the vault stands. */
@@ -338,6 +453,27 @@ export interface components {
              * @description Uses left.
              */
             uses_left: number;
+        };
+        /** @description Whether a file stays. */
+        Keep: {
+            /** @description It stays when room is made. */
+            keep: boolean;
+        };
+        /** @description What relays hold of an own file, for people who were away. */
+        KeptAtRelays: {
+            /** @enum {string} */
+            kind: "waiting";
+        } | {
+            /** @enum {string} */
+            kind: "until";
+            /**
+             * Format: int64
+             * @description Kept until then.
+             */
+            until: number;
+        } | {
+            /** @enum {string} */
+            kind: "too_large";
         };
         /** @description A fresh sign-in link. */
         Link: {
@@ -479,6 +615,30 @@ export interface components {
              * @description Validity in seconds.
              */
             valid_s: number;
+        };
+        /** @description How a picture, film or recording looks or sounds. */
+        NewLook: {
+            /**
+             * Format: int64
+             * @description Length in milliseconds; 0 = unknown.
+             */
+            duration_ms?: number;
+            /**
+             * Format: int32
+             * @description Pixels; 0 = unknown.
+             */
+            height?: number;
+            /** @description A small JPEG or WebP (at most 640 pixels a side, 24 KiB), base64. */
+            preview?: string;
+            /** @description It was recorded as a voice message. */
+            voice?: boolean;
+            /** @description Loudness over time, at most 128 values. */
+            waveform?: number[];
+            /**
+             * Format: int32
+             * @description Pixels; 0 = unknown.
+             */
+            width?: number;
         };
         /** @description A role in a group. */
         NewRole: {
@@ -632,6 +792,18 @@ export interface components {
             /** @description Compared and confirmed here. */
             verified: boolean;
         };
+        /** @description A file to send. */
+        SendFile: {
+            /** @description Words beside it, at most 16 KiB. */
+            caption?: string;
+            /** @description A file that is here, 64 hex digits. */
+            file: string;
+            /** @description Chosen by the client, at most 64 bytes: the same key again answers as the first time. */
+            key: string;
+            look?: components["schemas"]["NewLook"] | null;
+            /** @description The message it answers. */
+            reply_to?: string | null;
+        };
         /** @description The caller's session. */
         Session: {
             /** @description Own name, while unlocked. */
@@ -653,6 +825,52 @@ export interface components {
          * @enum {string}
          */
         Standing: "active" | "joining" | "left" | "removed";
+        /** @description What files take of the disk. */
+        Storage: {
+            /**
+             * Format: int64
+             * @description Bytes of fetched files that may make room.
+             */
+            cached_bytes: number;
+            /** @description Per conversation, most first. */
+            conversations: components["schemas"]["StoredFiles"][];
+            /**
+             * Format: int64
+             * @description Bytes that the disk has left.
+             */
+            free_bytes: number;
+            /** @description The bounds. */
+            settings: components["schemas"]["FileSettings"];
+        };
+        /** @description Files of one conversation that are here. */
+        StoredFiles: {
+            /**
+             * Format: int64
+             * @description Bytes of all of them.
+             */
+            bytes: number;
+            /** @description The conversation; empty = files in no message. */
+            conversation: string;
+            /**
+             * Format: int64
+             * @description How many.
+             */
+            files: number;
+            /**
+             * Format: int64
+             * @description Bytes of fetched ones that stay.
+             */
+            kept_bytes: number;
+            /** @description The largest, at most 100. */
+            list: components["schemas"]["File"][];
+            /**
+             * Format: int64
+             * @description Bytes of those that were sent from here.
+             */
+            own_bytes: number;
+            /** @description Its title. */
+            title: string;
+        };
         /** @description Where an event stream begins. */
         StreamStart: {
             /** @description The gap cannot be filled: fetch everything anew. */

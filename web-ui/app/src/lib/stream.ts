@@ -5,6 +5,7 @@ import { useEffect } from "react";
 import { applyEvents, forgetSession } from "../api/apply";
 import { client, sessionChanged } from "../api/cache";
 import { openStream, type StreamState } from "../api/events";
+import { hasUploads } from "../api/files";
 import { hasPending, wakeOutbox } from "../api/outbox";
 import { Value } from "../api/store";
 import type { NodeEvent } from "../api/types";
@@ -41,7 +42,7 @@ export function useStream() {
       ended: sessionChanged,
     });
     const leaving = (event: BeforeUnloadEvent) => {
-      if (hasPending()) event.preventDefault();
+      if (hasPending() || hasUploads()) event.preventDefault();
     };
     window.addEventListener("beforeunload", leaving);
     return () => {

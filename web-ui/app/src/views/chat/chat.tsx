@@ -1,10 +1,13 @@
 // One conversation: header, timeline, composer and, when open, its details.
 
-import { Suspense, lazy } from "react";
+import { Suspense, lazy, useState } from "react";
+import { sendFiles } from "../../api/files";
 import { useConversations } from "../../api/queries";
 import { t } from "../../i18n";
 import { Link, paths } from "../../lib/router";
+import { signal } from "../../lib/signals";
 import { Empty, Skeleton } from "../../ui/panel";
+import { toast } from "../../ui/toasts";
 import { CatchingUp } from "./catching-up";
 import { Composer } from "./composer";
 import { Header } from "./header";
@@ -13,6 +16,7 @@ import { Timeline } from "./timeline";
 const Details = lazy(() => import("../details/details").then((m) => ({ default: m.Details })));
 
 export function Chat({ id, details }: { id: string; details: boolean }) {
+  const [over, setOver] = useState(false);
   const conversations = useConversations().data;
   const conversation = conversations?.find((c) => c.id === id);
   if (conversation === undefined) {
@@ -28,7 +32,27 @@ export function Chat({ id, details }: { id: string; details: boolean }) {
   }
   return (
     <div className="chat" data-details={details ? "open" : undefined}>
-      <div className="chat-main">
+      <div
+        className="chat-main"
+        data-drop={over ? true : undefined}
+        onDragOver={(event) => {
+          if (!event.dataTransfer.types.includes("Files") || conversation.standing !== "active") return;
+          event.preventDefault();
+          setOver(true);
+        }}
+        onDragLeave={(event) => {
+          if (!event.currentTarget.contains(event.relatedTarget as Node | null)) setOver(false);
+        }}
+        onDrop={(event) => {
+          setOver(false);
+          const files = [...event.dataTransfer.files];
+          if (files.length === 0 || conversation.standing !== "active") return;
+          event.preventDefault();
+          if (sendFiles(id, files) > 0) toast.refusal(t.files.tooMany);
+          signal("sent");
+        }}
+      >
+        {over ? <p className="drop-hint">{t.files.drop}</p> : null}
         <Header conversation={conversation} details={details} />
         <CatchingUp conversation={conversation} />
         <Timeline conversation={conversation} />

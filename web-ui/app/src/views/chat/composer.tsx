@@ -1,10 +1,11 @@
 // Where messages are written. Typing never waits for anything.
 
-import { useCallback, useEffect, useLayoutEffect, useRef } from "react";
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "react";
 import { api } from "../../api/client";
+import { sendFiles } from "../../api/files";
 import { send } from "../../api/outbox";
 import { useSettings } from "../../api/queries";
-import type { Conversation } from "../../api/types";
+import type { Conversation, Look } from "../../api/types";
 import { t } from "../../i18n";
 import { count } from "../../i18n/format";
 import { setDraft, useDraft } from "../../lib/drafts";
@@ -14,11 +15,14 @@ import { byteLength, clean } from "../../lib/text";
 import { IconButton } from "../../ui/button";
 import { Icon } from "../../ui/icon";
 import { toast } from "../../ui/toasts";
+import { Recorder } from "./recorder";
+import { Uploads } from "./uploads";
 
 /** The largest body of a message, in bytes. */
 const TEXT_BYTES_MAX = 64 * 1024;
 const WARN_BYTES = 56 * 1024;
 const TYPING_EVERY_MS = 4_000;
+const canRecord = typeof MediaRecorder !== "undefined" && typeof navigator.mediaDevices !== "undefined";
 const growsItself = typeof CSS !== "undefined" && CSS.supports("field-sizing", "content");
 
 function Reply({ author, text }: { author: string; text: string }) {
@@ -42,6 +46,8 @@ export function Composer({ conversation }: { conversation: Conversation }) {
   const settings = useSettings().data;
   const area = useRef<HTMLTextAreaElement>(null);
   const typedAt = useRef(0);
+  const picker = useRef<HTMLInputElement>(null);
+  const [recording, setRecording] = useState(false);
   const finePointer = useMedia("(pointer: fine)");
 
   useEffect(() => {
@@ -53,6 +59,7 @@ export function Composer({ conversation }: { conversation: Conversation }) {
     setDraft(id, { reply: null });
     focus();
   }, [focus, id]);
+  const stopRecording = useCallback(() => setRecording(false), []);
   useSignal("compose", focus);
   useSignal("cancel-reply", cancel);
 
@@ -71,6 +78,12 @@ export function Composer({ conversation }: { conversation: Conversation }) {
   const bytes = draft.text.length * 3 > WARN_BYTES ? byteLength(draft.text) : 0;
   const over = bytes - TEXT_BYTES_MAX;
   const sendable = draft.text.trim() !== "" && over <= 0;
+
+  const attach = (files: File[], look: Look | null = null) => {
+    if (sendFiles(id, files, draft.reply, look) > 0) toast.refusal(t.files.tooMany);
+    if (draft.reply !== null && files.length > 0) setDraft(id, { reply: null });
+    signal("sent");
+  };
 
   const submit = () => {
     if (sendable) {
@@ -96,8 +109,21 @@ export function Composer({ conversation }: { conversation: Conversation }) {
 
   return (
     <div className="composer">
+      <Uploads conversation={id} />
       {draft.reply === null ? null : <Reply author={clean(draft.reply.author_name)} text={draft.reply.text} />}
-      <div className="flex items-end gap-2 p-2 pl-4">
+      {recording ? <Recorder onDone={(file, look) => attach([file], look)} onEnd={stopRecording} /> : null}
+      <div className={`flex items-end gap-1 p-2 ${recording ? "hidden" : ""}`}>
+        <input
+          ref={picker}
+          type="file"
+          multiple
+          hidden
+          onChange={(event) => {
+            attach([...(event.target.files ?? [])]);
+            event.target.value = "";
+          }}
+        />
+        <IconButton icon="clip" label={t.files.attach} onPress={() => picker.current?.click()} />
         <textarea
           ref={area}
           aria-label={t.composer.label}
@@ -113,6 +139,12 @@ export function Composer({ conversation }: { conversation: Conversation }) {
             setDraft(id, { text: event.target.value });
             if (event.target.value !== "") typing();
           }}
+          onPaste={(event) => {
+            const files = [...event.clipboardData.files];
+            if (files.length === 0) return;
+            event.preventDefault();
+            attach(files);
+          }}
           onKeyDown={(event) => {
             if (event.key !== "Enter" || event.shiftKey || event.altKey || event.nativeEvent.isComposing) return;
             // On touch keyboards Enter is a new line; the button sends.
@@ -121,6 +153,9 @@ export function Composer({ conversation }: { conversation: Conversation }) {
             submit();
           }}
         />
+        {draft.text.trim() === "" && canRecord ? (
+          <IconButton icon="mic" label={t.files.record} onPress={() => setRecording(true)} />
+        ) : null}
         <IconButton icon="send" label={t.composer.send} isDisabled={!sendable} onPress={submit} className="send" />
       </div>
       {bytes > WARN_BYTES ? (

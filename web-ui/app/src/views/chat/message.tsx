@@ -12,6 +12,7 @@ import { Avatar } from "../../ui/avatar";
 import { Icon } from "../../ui/icon";
 import { stateName } from "../../ui/tick";
 import { DeliveryButton } from "./delivery";
+import { FileBody } from "./file";
 import { MessageMenu } from "./message-menu";
 import { Meta } from "./meta";
 import { PendingBody, pendingState } from "./pending";
@@ -75,13 +76,14 @@ function MessageBody({ message, row, conversation, group, active, now, tabStop, 
   return (
     <div className={`line ${mine ? "line-mine" : ""}`}>
       {group && !mine ? <span className="w-8 shrink-0 self-end">{row.last ? <Avatar id={message.author} name={message.author_name} size="s" /> : null}</span> : null}
-      <div className={`bubble ${mine ? "mine" : "theirs"} ${row.last ? "tail" : ""} ${large ? "large" : ""}`}>
+      <div className={`bubble ${mine ? "mine" : "theirs"} ${row.last ? "tail" : ""} ${large ? "large" : ""} ${content.kind === "file" ? "with-file" : ""}`}>
         {group && !mine && row.first ? (
           <bdi className="author mb-0.5 block truncate text-xs font-semibold text-accent-text">{clean(message.author_name)}</bdi>
         ) : null}
         {message.reply_to === null ? null : <QuoteBox quote={message.reply_to} tab={tab} onQuote={onQuote} />}
+        {content.kind === "file" ? <FileBody file={content.file} tab={tab} /> : null}
         <div dir="auto" className={`words ${content.kind === "newer" ? "italic text-soft" : ""}`}>
-          {content.kind === "text" ? <Words text={text} tab={tab} /> : text}
+          {content.kind === "text" ? <Words text={text} tab={tab} /> : content.kind === "file" ? <Words text={content.caption} tab={tab} /> : text}
           <Meta at={message.at}>
             <DeliveryButton conversation={conversation} message={message} now={now} tab={tab} />
           </Meta>
@@ -90,7 +92,7 @@ function MessageBody({ message, row, conversation, group, active, now, tabStop, 
       <Tools
         message={message}
         tab={tab}
-        onReply={content.kind === "text" && active ? onReply : null}
+        onReply={(content.kind === "text" || content.kind === "file") && active ? onReply : null}
         onReport={message.may_report && active ? onReport : null}
       />
     </div>

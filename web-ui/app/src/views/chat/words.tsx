@@ -5,6 +5,7 @@ import type { Message, Quote } from "../../api/types";
 import { t } from "../../i18n";
 import { offerInvite } from "../../lib/handoff";
 import { Link, paths } from "../../lib/router";
+import { length, size } from "../../lib/size";
 import { clean, parts } from "../../lib/text";
 
 const QUOTE_CHARS_MAX = 200;
@@ -52,6 +53,11 @@ export function plainText(message: Message): string {
   switch (message.content.kind) {
     case "text":
       return message.content.text;
+    case "file": {
+      const { file, caption } = message.content;
+      const name = file.voice ? t.files.voiceUnit(length(file.duration_ms)) : t.files.unit(file.name, size(file.size));
+      return caption === "" ? name : `${name} ${caption}`;
+    }
     case "notice":
       return noticeText(message.content.code, message.content.args);
     case "report": {
@@ -82,10 +88,12 @@ export function QuoteBox({ quote, tab, onQuote }: { quote: Quote; tab: number; o
 
 /** What an answer to this message carries of it; null when it has no words. */
 export function quoteOf(message: Message): Quote | null {
-  if (message.content.kind !== "text") return null;
+  const { content } = message;
+  if (content.kind !== "text" && content.kind !== "file") return null;
+  const text = content.kind === "text" ? content.text : content.caption === "" ? content.file.name : content.caption;
   return {
     id: message.id,
     author_name: message.mine ? t.timeline.you : message.author_name,
-    text: message.content.text.slice(0, QUOTE_CHARS_MAX),
+    text: text.slice(0, QUOTE_CHARS_MAX),
   };
 }

@@ -10,6 +10,7 @@ import { Skeleton } from "../../ui/panel";
 import { Refusal } from "../../ui/problem";
 import { PersonPanel } from "../people/person-panel";
 import { DeleteConversation } from "./delete";
+import { Files } from "./files";
 import { Group } from "./group";
 import { Technical } from "./technical";
 
@@ -47,6 +48,7 @@ export function Details({ conversation }: { conversation: Conversation }) {
         ) : (
           <Group conversation={conversation} details={details.data} />
         )}
+        <Files conversation={conversation.id} />
       </div>
     </aside>
   );

@@ -4,6 +4,7 @@ import { useState } from "react";
 import { useAction } from "../../api/action";
 import { sessionChanged } from "../../api/cache";
 import { api } from "../../api/client";
+import { clearFiles } from "../../api/files";
 import { clearOutbox } from "../../api/outbox";
 import { t } from "../../i18n";
 import { clearDrafts } from "../../lib/drafts";
@@ -55,6 +56,7 @@ export function SessionButtons() {
   const signOut = useAction(() => api.delete("/session"), {
     done: () => {
       clearOutbox();
+      clearFiles();
       clearDrafts();
       sessionChanged();
     },

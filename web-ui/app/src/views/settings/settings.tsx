@@ -11,6 +11,7 @@ import { Appearance, Notifications } from "./appearance";
 import { NetworkSection } from "./network";
 import { Privacy } from "./privacy";
 import { Profile } from "./profile";
+import { StorageSection } from "./storage";
 import { ChangePassphrase, SessionButtons } from "./security";
 
 export function Settings({ section }: { section: string | null }) {
@@ -35,6 +36,9 @@ export function Settings({ section }: { section: string | null }) {
         <Section title={t.settings.privacy} id="settings-privacy">
           <Refusal error={settings.error} />
           {settings.data === undefined ? <Skeleton rows={3} /> : <Privacy settings={settings.data} />}
+        </Section>
+        <Section title={t.storage.title} id="settings-storage">
+          <StorageSection />
         </Section>
         <Section title={t.settings.network} id="settings-network">
           <NetworkSection />

@@ -1,0 +1,222 @@
+// Files in the browser: a picture without its place, things that would like to
+// run and must not, a recording that is played while it arrives, a voice
+// message from the (fake) microphone, and the storage page.
+
+import assert from "node:assert/strict";
+import { pointer } from "./hands.js";
+import { acquaint, until, type Node } from "./lab.js";
+import { figure, Scenario } from "./steps.js";
+import { App } from "./views.js";
+
+const scenario = new Scenario("files", false);
+const { lab } = scenario;
+const apps: App[] = [];
+let talk = "";
+
+function at(index: number): App {
+  const app = apps[index];
+  if (app === undefined) throw new Error("nobody sits there");
+  return app;
+}
+const alice = () => at(0);
+const bob = () => at(1);
+const pageOf = (app: App) => app.person.page;
+
+type Given = { name: string; mimeType: string; buffer: Buffer };
+
+async function attach(app: App, ...files: Given[]): Promise<void> {
+  await pageOf(app).locator('input[type="file"]').setInputFiles(files);
+}
+
+/** The file of that name at a node, once all of it is there. */
+async function arrived(node: Node, name: string): Promise<any> {
+  return until(node, `the file ${name}`, async () => {
+    const page = await node.api("GET", `/conversations/${talk}/messages`);
+    const found = page.messages.map((m: any) => m.content.file).find((file: any) => file?.name === name);
+    return found?.state === "here" ? found : null;
+  });
+}
+
+/** A JPEG of the browser's own making, with a place in its metadata. */
+async function photo(app: App): Promise<Buffer> {
+  const plain = await pageOf(app).evaluate(() => {
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [640, 400];
+    const context = canvas.getContext("2d");
+    if (context !== null) {
+      const sky = context.createLinearGradient(0, 0, 640, 400);
+      sky.addColorStop(0, "#245");
+      sky.addColorStop(1, "#eb7");
+      context.fillStyle = sky;
+      context.fillRect(0, 0, 640, 400);
+    }
+    return canvas.toDataURL("image/jpeg", 0.9).split(",")[1] ?? "";
+  });
+  const jpeg = Buffer.from(plain, "base64");
+  const tiff = "MM\0*\0\0\0\x08\0\x01\x88\x25\0\x04\0\0\0\x01\0\0\0\x1a\0\0\0\0";
+  const exif = Buffer.from(`Exif\0\0${tiff}GPSLatitude 52.5200 GPSLongitude 13.4050`, "latin1");
+  const head = Buffer.alloc(4);
+  head.writeUInt16BE(0xffe1, 0);
+  head.writeUInt16BE(exif.length + 2, 2);
+  const parts = [jpeg.subarray(0, 2), head, exif, jpeg.subarray(2)];
+  return Buffer.from(parts.map((part) => part.toString("latin1")).join(""), "latin1");
+}
+
+/** So much noise as a sound file: it plays and seeks like a film. */
+function wav(bytes: number): Buffer {
+  const head = Buffer.alloc(44 + bytes);
+  head.write("RIFF", 0);
+  head.writeUInt32LE(36 + bytes, 4);
+  head.write("WAVEfmt ", 8);
+  head.writeUInt32LE(16, 16);
+  head.writeUInt16LE(1, 20);
+  head.writeUInt16LE(2, 22);
+  head.writeUInt32LE(48_000, 24);
+  head.writeUInt32LE(48_000 * 4, 28);
+  head.writeUInt16LE(4, 32);
+  head.writeUInt16LE(16, 34);
+  head.write("data", 36);
+  head.writeUInt32LE(bytes, 40);
+  for (let i = 0; i + 2 <= bytes; i += 2) head.writeInt16LE(Math.round(Math.sin(i / 150) * 3000), 44 + i);
+  return head;
+}
+
+scenario.step("two people", async () => {
+  const nodes: Node[] = [];
+  for (const name of ["Alice", "Bob"]) {
+    const node = await lab.startNode(name);
+    await node.signUp();
+    nodes.push(node);
+  }
+  const [a, b] = nodes as [Node, Node];
+  await acquaint(a, b);
+  talk = (await a.api("GET", "/conversations"))[0].id;
+  for (const [node, other] of [
+    [a, "Bob"],
+    [b, "Alice"],
+  ] as const) {
+    const app = new App(await scenario.sit(node), pointer);
+    apps.push(app);
+    await app.open(other);
+  }
+});
+
+scenario.step("a picture arrives without the place where it was taken", async () => {
+  const given = await photo(alice());
+  assert.ok(given.includes("GPSLatitude"));
+  await attach(alice(), { name: "lake.jpg", mimeType: "image/jpeg", buffer: given });
+  const picture = pageOf(bob()).getByRole("button", { name: "Open lake.jpg" }).locator("img");
+  await picture.waitFor();
+  await pageOf(bob()).waitForFunction((img) => (img as HTMLImageElement).naturalWidth === 640, await picture.elementHandle());
+  const file = await arrived(bob().person.node, "lake.jpg");
+  assert.ok(file.preview.startsWith("data:image/jpeg"), "it has a preview");
+  assert.deepEqual([file.width, file.height], [640, 400]);
+  const bytes = await pageOf(bob()).evaluate(async (id) => {
+    const answer = await fetch(`/api/v1/files/${id}/content`);
+    return Array.from(new Uint8Array(await answer.arrayBuffer()));
+  }, file.id);
+  assert.ok(!Buffer.from(bytes).includes("GPS"), "the place is gone");
+  await pageOf(bob()).getByRole("button", { name: "Open lake.jpg" }).click();
+  await pageOf(bob()).getByRole("dialog", { name: "lake.jpg" }).waitFor();
+  await pageOf(bob()).keyboard.press("Escape");
+});
+
+scenario.step("what would like to run does nothing", async () => {
+  const svg = `<svg xmlns="http://www.w3.org/2000/svg" onload="parent.document.title='owned'"><script>document.title='owned'</script></svg>`;
+  const html = `<!doctype html><script>document.title='owned';fetch('/api/v1/me').then(r=>r.text()).then(t=>{window.name=t})</script>`;
+  await attach(
+    alice(),
+    { name: "chart.svg", mimeType: "image/svg+xml", buffer: Buffer.from(svg) },
+    { name: "invoice.html", mimeType: "text/html", buffer: Buffer.from(html) },
+    { name: "cat.png", mimeType: "image/png", buffer: Buffer.from(html) },
+  );
+  for (const name of ["chart.svg", "invoice.html", "cat.png"]) {
+    const file = await arrived(bob().person.node, name);
+    const answer = await pageOf(bob()).evaluate(async (id) => {
+      const got = await fetch(`/api/v1/files/${id}/content`);
+      return Object.fromEntries(["content-type", "content-disposition", "content-security-policy"].map((h) => [h, got.headers.get(h) ?? ""]));
+    }, file.id);
+    assert.equal(answer["content-type"], "application/octet-stream", name);
+    assert.ok(answer["content-disposition"]?.startsWith("attachment"), name);
+    assert.ok(answer["content-security-policy"]?.includes("sandbox"), name);
+    // Opened by its address it is saved, and the page stays what it is.
+    const download = pageOf(bob()).waitForEvent("download");
+    await pageOf(bob()).evaluate((id) => {
+      location.href = `/api/v1/files/${id}/content`;
+    }, file.id);
+    await (await download).cancel();
+    assert.notEqual(await pageOf(bob()).title(), "owned");
+  }
+  await pageOf(bob()).getByRole("link", { name: "Save invoice.html" }).waitFor();
+});
+
+scenario.step("a recording plays and seeks while it arrives", async () => {
+  const node = bob().person.node;
+  const mib = 1024 * 1024;
+  const limits = { cache_bytes: 8192 * mib, auto_bytes: 0, up_bytes_per_s: 0, down_bytes_per_s: 4 * mib };
+  await node.api("PUT", "/storage", limits);
+  await attach(alice(), { name: "concert.wav", mimeType: "audio/wav", buffer: wav(48 * mib) });
+  const player = pageOf(bob()).getByLabel("concert.wav", { exact: true });
+  await player.waitFor();
+  const took = await player.evaluate(async (element) => {
+    const audio = element as HTMLAudioElement;
+    audio.muted = true;
+    const once = (event: string) => new Promise((resolve) => audio.addEventListener(event, resolve, { once: true }));
+    const begin = performance.now();
+    const playing = once("playing");
+    await audio.play();
+    await playing;
+    const started = performance.now() - begin;
+    const seek = performance.now();
+    const there = once("seeked");
+    audio.currentTime = audio.duration / 2;
+    await there;
+    const sought = performance.now() - seek;
+    audio.pause();
+    return { started, sought, duration: audio.duration };
+  });
+  const { file, progress } = await node.api("GET", `/files/${(await fileNamed(node, "concert.wav")).id}`);
+  assert.equal(file.state, "fetching", "it still arrives");
+  assert.ok(progress.have < 40 * mib, `${progress.have}`);
+  assert.ok(took.duration > 200, `${took.duration}`);
+  figure("files.media_start", took.started);
+  figure("files.media_seek", took.sought);
+  assert.ok(took.started < 10_000 && took.sought < 10_000, JSON.stringify(took));
+  await pageOf(bob()).getByRole("button", { name: "Pause concert.wav" }).click();
+  await pageOf(bob()).getByRole("button", { name: "Resume concert.wav" }).waitFor();
+  await node.api("PUT", "/storage", { ...limits, auto_bytes: 64 * mib, down_bytes_per_s: 0 });
+  await pageOf(bob()).getByRole("button", { name: "Resume concert.wav" }).click();
+  await arrived(node, "concert.wav");
+});
+
+async function fileNamed(node: Node, name: string): Promise<any> {
+  const page = await node.api("GET", `/conversations/${talk}/messages`);
+  return page.messages.map((m: any) => m.content.file).find((file: any) => file?.name === name);
+}
+
+scenario.step("a voice message from the microphone", async () => {
+  const { context, node } = alice().person;
+  await context.grantPermissions(["microphone"], { origin: node.origin });
+  await pageOf(alice()).getByRole("button", { name: "Record a voice message" }).click();
+  const timer = pageOf(alice()).getByRole("timer", { name: "Recording" });
+  await timer.getByText("0:02").waitFor();
+  await pageOf(alice()).getByRole("button", { name: "Send recording" }).click();
+  await pageOf(bob()).getByRole("button", { name: "Play voice message" }).click();
+  await pageOf(bob()).getByRole("button", { name: "Pause voice message" }).waitFor();
+  await pageOf(bob()).waitForFunction(() => Array.from(document.querySelectorAll("audio")).some((a) => a.currentTime > 0.5));
+  const page = await bob().person.node.api("GET", `/conversations/${talk}/messages`);
+  const voice = page.messages.map((m: any) => m.content.file).find((file: any) => file?.voice === true);
+  assert.ok(voice.waveform.length > 3 && voice.duration_ms >= 1_400, JSON.stringify(voice));
+});
+
+scenario.step("the storage page shows what takes space and frees it", async () => {
+  await pageOf(bob()).goto(`${bob().person.node.origin}/settings/storage`);
+  const page = pageOf(bob());
+  await page.getByRole("heading", { name: "Files and storage" }).waitFor();
+  await page.getByRole("button", { name: /^Free 5\d/u }).click();
+  await page.getByRole("alertdialog").getByRole("button", { name: /^Free/u }).click();
+  await until(bob().person.node, "the space to be free", async () => {
+    const storage = await bob().person.node.api("GET", "/storage");
+    return storage.cached_bytes === 0 ? storage : null;
+  });
+});
