@@ -135,6 +135,12 @@ pub fn last_mark(read: &dyn Read, gid: GroupId, device: DeviceId) -> Result<u64,
     Ok(rows::device(read, &gid, &device)?.map_or(0, |d| d.mark_n))
 }
 
+/// Whether more than one branch of a group, or an order, has ever been known
+/// here: the fork rule decides.
+pub fn is_contested(read: &dyn Read, gid: GroupId) -> Result<bool, EngineError> {
+    Ok(rows::group(read, &gid)?.is_some_and(|row| row.contested))
+}
+
 /// Counts the changes to what is known of a group.
 pub fn version(read: &dyn Read, gid: GroupId) -> Result<u64, EngineError> {
     Ok(rows::group(read, &gid)?.ok_or(EngineError::UnknownGroup)?.writes)

@@ -438,6 +438,9 @@ fn on_tip(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, tip: &TipChange) -
     refresh(ctx, live, group)?;
     let how = How { by: Some(tip.by), left: &tip.left, switched: tip.switched };
     changes::say(ctx, live, group, before.as_ref(), how)?;
+    if tip.switched {
+        crate::network::sync_with(ctx, live, group, &tip.removed_devices)?;
+    }
     Ok(())
 }
 

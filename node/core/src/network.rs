@@ -3,7 +3,7 @@
 
 use kith_store::{Read, StoreError};
 use kith_wire::content;
-use kith_wire::ids::{DeviceId, GroupId};
+use kith_wire::ids::{AccountId, DeviceId, GroupId};
 use kith_wire::net::{LinkId, LinkKind, NetCommand, NetEvent, Path};
 use kith_wire::peer::{Frame, nack};
 use rand_core::Rng as _;
@@ -340,6 +340,35 @@ fn sync_answer(
         live.links.send_object(link, group, object.clone(), Token::Part, &mut live.net);
     }
     live.links.send_object(link, group, last.clone(), token, &mut live.net);
+    Ok(())
+}
+
+/// Compares notes in the groups that have been split, though nothing came of
+/// them for long: who was left behind on a branch that lost has nobody there
+/// that would tell it.
+pub(crate) fn sync_split(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), Reject> {
+    for c in Conversation::all(&ctx.tx)? {
+        for group in &c.groups {
+            if kith_mls::view::is_contested(&ctx.tx, *group)? {
+                sync_all(ctx, live, *group)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Tells devices that stayed behind on a branch that this one has left.
+pub(crate) fn sync_with(
+    ctx: &mut Ctx<'_>,
+    live: &mut Live,
+    group: GroupId,
+    devices: &[(AccountId, DeviceId)],
+) -> Result<(), Reject> {
+    for (_, device) in devices {
+        if let Some(link) = live.links.of_device(device) {
+            hello(ctx, live, link, group, true)?;
+        }
+    }
     Ok(())
 }
 

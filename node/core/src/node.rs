@@ -408,6 +408,7 @@ fn on_timer(ctx: &mut Ctx<'_>, live: &mut Live, timer: Timer) -> Result<(), Reje
         Timer::Upkeep => {
             live.at(ctx.now.mono_ms + UPKEEP_MS, Timer::Upkeep);
             relays::fill_packages(ctx, live)?;
+            network::sync_split(ctx, live)?;
             network::publish_card(ctx, live)
         }
     }
