@@ -88,8 +88,11 @@ impl Ctx<'_, '_> {
         });
     }
 
-    pub(super) fn note_mark(&mut self, raw: &Raw, mark: &Mark) {
+    /// A mark that does not tell anything new leaves the decision as it is.
+    pub(super) fn note_mark(&mut self, raw: &Raw, mark: &Mark, tells: bool) {
+        let before = self.session.decision.take().filter(|_| !tells);
         self.note(|h| h.insert_mark(mark_fact(raw, mark)));
+        self.session.decision = before;
     }
 
     pub(super) fn note_order(&mut self, raw: &Raw, order: &Order) {

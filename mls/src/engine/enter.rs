@@ -327,18 +327,22 @@ impl Ctx<'_, '_> {
         Ok((reached, None))
     }
 
+    /// A state and its ancestors, at most so many.
+    fn line(&mut self, from: StateId, most: usize) -> Result<Vec<StateId>, EngineError> {
+        let mut line = vec![from];
+        let mut at = from;
+        while let Some(parent) = self.known(&at)?.row.parent.filter(|_| line.len() < most) {
+            line.push(parent);
+            at = parent;
+        }
+        Ok(line)
+    }
+
     /// The states from a common ancestor (exclusive) to each of two states.
     fn apart(&mut self, old: StateId, new: StateId) -> Result<(Vec<StateId>, Vec<StateId>), EngineError> {
-        let mut line = |mut at: StateId| -> Result<Vec<StateId>, EngineError> {
-            let mut line = vec![at];
-            while let Some(parent) = self.known(&at)?.row.parent.filter(|_| line.len() < BACK_MAX) {
-                line.push(parent);
-                at = parent;
-            }
-            line.reverse();
-            Ok(line)
-        };
-        let (a, b) = (line(old)?, line(new)?);
+        let (mut a, mut b) = (self.line(old, BACK_MAX)?, self.line(new, BACK_MAX)?);
+        a.reverse();
+        b.reverse();
         let on_b: BTreeSet<StateId> = b.iter().copied().collect();
         let on_a: BTreeSet<StateId> = a.iter().copied().collect();
         let lost = a.into_iter().filter(|s| !on_b.contains(s)).collect();
@@ -432,12 +436,17 @@ impl Ctx<'_, '_> {
                 }
             }
         }
-        let newest: Vec<StateId> = self.row().held.iter().rev().map(|(s, _)| *s).collect();
-        for state in newest {
+        let mut rest: Vec<StateId> = self.row().held.iter().rev().map(|(s, _)| *s).collect();
+        rest.retain(|s| !keep.contains(s));
+        if rest.is_empty() {
+            return Ok(());
+        }
+        let recent = self.line(self.row().tip, WINDOW_STATES + 1)?;
+        for state in rest {
             if keep.len() >= IMAGES_MAX {
                 break;
             }
-            if branches.contains(&state) || (!keep.contains(&state) && self.is_own_rival(&state)?) {
+            if branches.contains(&state) || self.is_own_rival(&state, &recent)? {
                 keep.insert(state);
             }
         }
@@ -451,24 +460,14 @@ impl Ctx<'_, '_> {
         Ok(())
     }
 
-    /// Whether an own commit leads to a state, from the last states before the
-    /// tip: should it win after all, nothing but its image leads there.
-    fn is_own_rival(&mut self, state: &StateId) -> Result<bool, EngineError> {
+    /// Whether an own commit leads to a state, from one of the last states before
+    /// the tip: should it win after all, nothing but its image leads there.
+    fn is_own_rival(&mut self, state: &StateId, window: &[StateId]) -> Result<bool, EngineError> {
         let Some(commit) = self.known(state)?.row.commit else { return Ok(false) };
         if rows::commit(self.tx, &commit)?.is_none_or(|c| c.device != self.me()) {
             return Ok(false);
         }
-        let line = |ctx: &mut Self, from: StateId| -> Result<Vec<StateId>, EngineError> {
-            let mut line = vec![from];
-            let mut at = from;
-            while let Some(parent) = ctx.known(&at)?.row.parent.filter(|_| line.len() <= WINDOW_STATES) {
-                line.push(parent);
-                at = parent;
-            }
-            Ok(line)
-        };
-        let tip = self.row().tip;
-        let (own, window) = (line(self, *state)?, line(self, tip)?);
+        let own = self.line(*state, WINDOW_STATES + 1)?;
         Ok(!window.contains(state) && own.iter().any(|s| window.contains(s)))
     }
 

@@ -58,10 +58,7 @@ impl Ctx<'_, '_> {
         self.row_mut().mark_prev = Some(mark_id(&raw).0);
         let bytes = raw.to_bytes();
         self.put_mark(&rows::pair(&gid, &me.0), n, bytes.clone());
-        let tells = moved || self.tells(&mark);
-        let before = self.session.decision.clone();
-        self.note_mark(&raw, &mark);
-        self.session.decision = before.filter(|_| !tells);
+        self.note_mark(&raw, &mark, moved || self.tells(&mark));
         Ok(bytes)
     }
 
@@ -299,9 +296,7 @@ impl Ctx<'_, '_> {
         let dropped = mutant::on(Mutant::LateMarksDropped) && self.device(&mark.device)?.mark_n > mark.n;
         let tells = self.tells(mark);
         if !dropped {
-            let before = self.session.decision.clone();
-            self.note_mark(raw, mark);
-            self.session.decision = before.filter(|_| !tells);
+            self.note_mark(raw, mark, tells);
         }
         if !mark.bad.is_empty() {
             self.contest();

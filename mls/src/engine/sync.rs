@@ -140,10 +140,7 @@ pub(super) fn answer(
     let mut out = Answer { objects: Vec::new(), left: max_bytes };
     let has: BTreeSet<StateId> = hello.heads.iter().copied().chain([hello.tip, hello.anchor]).collect();
     let here = states.get(&row.tip)?.is_some_and(|s| s.device(&peer).is_some());
-    let stranded = match row.contested && !here {
-        true => stranded(&mut states, row.tip, peer, &has)?,
-        false => None,
-    };
+    let stranded = if row.contested && !here { stranded(&mut states, row.tip, peer, &has)? } else { None };
     let account = commits(&mut states, row.tip, peer, &has, stranded, &mut out)?;
     if row.contested && account.is_some() {
         branches(&mut states, row.anchor, peer, &has, stranded.is_some(), &mut out)?;

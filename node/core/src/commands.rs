@@ -345,6 +345,15 @@ fn delete(ctx: &mut Ctx<'_>, live: &mut Live, id: &GroupId) -> Result<(), Refusa
     Ok(())
 }
 
+/// What a request with this key was answered before, if it was.
+fn answered(ctx: &Ctx<'_>, key: &str) -> Result<Option<Reply>, Refusal> {
+    if key.is_empty() || key.len() > KEY_CHARS_MAX {
+        return Err(Refusal::new("bad_key", "The request's key must have 1 to 128 characters."));
+    }
+    let before = rows::answered(&ctx.tx, key).map_err(store)?;
+    Ok(before.map(|(event, position)| Reply::Accepted { event, position }))
+}
+
 fn send_text(
     ctx: &mut Ctx<'_>,
     live: &mut Live,
@@ -353,11 +362,8 @@ fn send_text(
     reply_to: Option<EventId>,
     key: &str,
 ) -> Result<Reply, Refusal> {
-    if key.is_empty() || key.len() > KEY_CHARS_MAX {
-        return Err(Refusal::new("bad_key", "The request's key must have 1 to 128 characters."));
-    }
-    if let Some((event, position)) = rows::answered(&ctx.tx, key).map_err(store)? {
-        return Ok(Reply::Accepted { event, position });
+    if let Some(reply) = answered(ctx, key)? {
+        return Ok(reply);
     }
     if body.trim().is_empty() {
         return Err(Refusal::new("empty", "There is nothing to send."));
@@ -380,11 +386,8 @@ fn send_file(
     reply_to: Option<EventId>,
     key: &str,
 ) -> Result<Reply, Refusal> {
-    if key.is_empty() || key.len() > KEY_CHARS_MAX {
-        return Err(Refusal::new("bad_key", "The request's key must have 1 to 128 characters."));
-    }
-    if let Some((event, position)) = rows::answered(&ctx.tx, key).map_err(store)? {
-        return Ok(Reply::Accepted { event, position });
+    if let Some(reply) = answered(ctx, key)? {
+        return Ok(reply);
     }
     let mut attachment = files::send(ctx, &file, &caption, look)?;
     attachment.reply_to = reply_to;

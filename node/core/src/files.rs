@@ -23,9 +23,9 @@ use kith_wire::net::Path;
 use crate::ctx::Ctx;
 use crate::groups::Reject;
 use crate::live::{Live, Timer};
+use crate::people;
 use crate::rows::{Entry, GroupInfo};
 use crate::view::FileSettings;
-use crate::{people, text};
 
 pub(crate) use commands::{run, send};
 pub(crate) use deposit::{consider, forgive};
@@ -153,23 +153,10 @@ pub(crate) fn received(
 ) -> Result<(), StoreError> {
     let mut row = match FileRow::load(&ctx.tx, &file.blob.id())? {
         Some(row) => row,
-        None => FileRow {
-            blob: file.blob.clone(),
-            name: text::file_name(&file.name),
-            media_type: file.media_type.clone(),
-            state: rows::OFFERED,
-            own: false,
-            keep: false,
-            groups: Vec::new(),
-            events: Vec::new(),
-            used_at: ctx.now.wall_ms,
-            problem: None,
-            added_at: ctx.now.wall_ms,
-            deposit: rows::DEPOSIT_NONE,
-            deposited: Vec::new(),
-            refused: Vec::new(),
-            got: Vec::new(),
-        },
+        None => {
+            let (blob, kind) = (file.blob.clone(), file.media_type.clone());
+            FileRow::new(blob, &file.name, kind, false, ctx.now.wall_ms)
+        }
     };
     row.shown_in(group, e.id);
     if row.state == rows::OFFERED && file.blob.size <= live.files.settings.auto_bytes {

@@ -439,7 +439,9 @@ fn on_tip(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, tip: &TipChange) -
     let how = How { by: Some(tip.by), left: &tip.left, switched: tip.switched };
     changes::say(ctx, live, group, before.as_ref(), how)?;
     if tip.switched {
-        crate::network::sync_with(ctx, live, group, &tip.removed_devices)?;
+        // Who stayed behind on the branch has nobody there to tell it.
+        let behind = tip.removed_devices.iter().map(|(_, device)| *device);
+        crate::network::sync_with(ctx, live, group, behind)?;
     }
     Ok(())
 }
@@ -545,6 +547,9 @@ fn refresh_info(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<Gr
 pub(crate) fn send_mark(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<(), Reject> {
     if let Some(mark) = ctx.engine.mark(&mut ctx.tx, ctx.now.wall_ms, group)? {
         publish(ctx, live, group, mark)?;
+    }
+    if !kith_mls::view::is_contested(&ctx.tx, group)? {
+        return Ok(());
     }
     // What this device says may decide, too.
     let outcomes = ctx.engine.look(&mut ctx.tx, ctx.now.wall_ms, group)?;

@@ -3,7 +3,7 @@
 
 use kith_store::{Read, StoreError};
 use kith_wire::content;
-use kith_wire::ids::{AccountId, DeviceId, GroupId};
+use kith_wire::ids::{DeviceId, GroupId};
 use kith_wire::net::{LinkId, LinkKind, NetCommand, NetEvent, Path};
 use kith_wire::peer::{Frame, nack};
 use rand_core::Rng as _;
@@ -357,15 +357,15 @@ pub(crate) fn sync_split(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), Rejec
     Ok(())
 }
 
-/// Tells devices that stayed behind on a branch that this one has left.
+/// Compares notes with those of some devices that are linked.
 pub(crate) fn sync_with(
     ctx: &mut Ctx<'_>,
     live: &mut Live,
     group: GroupId,
-    devices: &[(AccountId, DeviceId)],
+    devices: impl Iterator<Item = DeviceId>,
 ) -> Result<(), Reject> {
-    for (_, device) in devices {
-        if let Some(link) = live.links.of_device(device) {
+    for device in devices {
+        if let Some(link) = live.links.of_device(&device) {
             hello(ctx, live, link, group, true)?;
         }
     }
@@ -375,12 +375,7 @@ pub(crate) fn sync_with(
 /// Compares notes with every linked member of a group.
 pub(crate) fn sync_all(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<(), Reject> {
     let Some(info) = GroupInfo::load(&ctx.tx, &group)? else { return Ok(()) };
-    for member in info.members {
-        if let Some(link) = live.links.of_device(&member.device) {
-            hello(ctx, live, link, group, true)?;
-        }
-    }
-    Ok(())
+    sync_with(ctx, live, group, info.members.into_iter().map(|m| m.device))
 }
 
 /// Dials the devices of people whose time has come.

@@ -119,7 +119,11 @@ pub(crate) fn send(ctx: &mut Ctx<'_>, live: &mut Live, group: &GroupId) -> Resul
                 ctx.tx.delete(Key::at(Table::State, BYTES, &w.place()));
                 continue;
             };
-            crate::inbox::send(ctx, live, w.account, w.device, &welcome)?;
+            match crate::inbox::send(ctx, live, w.account, w.device, &welcome) {
+                // Whom nobody knows how to reach now does not hold up others.
+                Ok(()) | Err(Reject::Invalid(_)) => {}
+                Err(e) => return Err(e),
+            }
             let wait = AGAIN_MS.0.saturating_mul(1 << (2 * w.times.min(12))).min(AGAIN_MS.1);
             w.times += 1;
             w.due = now.saturating_add(wait);

@@ -75,10 +75,7 @@ impl Run {
         let mut left = false;
         for n in self.honest() {
             let Some(store) = self.world.store(self.nodes[n]) else { continue };
-            let (Ok(group), Ok(facts)) = (view::group(&*store, self.group), view::facts(&*store, self.group))
-            else {
-                continue;
-            };
+            let Ok(group) = view::group(&*store, self.group) else { continue };
             if !group.behind {
                 if group.me_in {
                     return false;
@@ -86,6 +83,7 @@ impl Run {
                 continue;
             }
             left = true;
+            let Ok(facts) = view::facts(&*store, self.group) else { return false };
             let made = facts.commits.iter().find(|c| Some(c.child) == facts.goal).map(|c| c.device);
             let by = self.devices.iter().position(|d| Some(*d) == made);
             if !by.is_some_and(|by| self.evil.contains(&by)) {

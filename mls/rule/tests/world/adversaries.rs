@@ -444,10 +444,7 @@ fn old_rights_do_not_come_back_with_the_account() {
     let root = m.genesis;
     let out = m.remove(d(0), 1, root);
     let gone = m.enact(d(0), root, out, 1);
-    let lift = m.order(d(0), OrderKind::Add, Target::Account(account(1)), gone, BTreeMap::new());
-    if let Some(Fact::Order(o)) = m.facts.last_mut() {
-        o.lifts = vec![out];
-    }
+    let lift = m.lift(d(0), 1, gone, out);
     let back = m.commit(
         d(0),
         gone,
@@ -480,10 +477,7 @@ fn lifting_does_not_change_older_forks() {
         m.mark(d(1), rival);
         let gone = m.enact(d(0), root, out, 1);
         assert_eq!(m.tip(), gone, "seed {seed}");
-        let lift = m.order(d(0), OrderKind::Add, Target::Account(account(1)), gone, BTreeMap::new());
-        if let Some(Fact::Order(o)) = m.facts.last_mut() {
-            o.lifts = vec![out];
-        }
+        let lift = m.lift(d(0), 1, gone, out);
         let back = m.commit(
             d(0),
             gone,

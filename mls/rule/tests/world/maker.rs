@@ -253,6 +253,15 @@ impl Maker {
         self.facts.push(Fact::Mark(Mark { id, device, n, prev, at, acks, bad }));
         id
     }
+    /// An order to let an account in again that lifts another.
+    pub(crate) fn lift(&mut self, by: DeviceId, whom: usize, at: StateId, order: OrderId) -> OrderId {
+        let id = self.order(by, OrderKind::Add, Target::Account(account(whom)), at, BTreeMap::new());
+        if let Some(Fact::Order(o)) = self.facts.last_mut() {
+            o.lifts = vec![order];
+        }
+        id
+    }
+
     /// An order with the next number; its ref is given, as a liar would.
     pub(crate) fn order(
         &mut self,

@@ -32,23 +32,7 @@ pub(crate) fn run(ctx: &mut Ctx<'_>, live: &mut Live, command: FileCommand) -> R
         FileCommand::Add { blob, name, media_type } => {
             let id = blob.id();
             blob.tree().map_err(|_| too_large())?;
-            let row = FileRow {
-                blob,
-                name: text::file_name(&name),
-                media_type,
-                state: rows::STAGED,
-                own: true,
-                keep: false,
-                groups: Vec::new(),
-                events: Vec::new(),
-                used_at: ctx.now.wall_ms,
-                problem: None,
-                added_at: ctx.now.wall_ms,
-                deposit: rows::DEPOSIT_NONE,
-                deposited: Vec::new(),
-                refused: Vec::new(),
-                got: Vec::new(),
-            };
+            let row = FileRow::new(blob, &name, media_type, true, ctx.now.wall_ms);
             row.save(&mut ctx.tx);
             live.files.know(&row.blob);
             return Ok(Reply::File(id));

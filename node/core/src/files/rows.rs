@@ -81,6 +81,26 @@ pub(crate) struct FileRow {
 }
 
 impl FileRow {
+    /// A file that was sealed here, or that somebody offers.
+    pub(crate) fn new(blob: Blob, name: &str, media_type: String, own: bool, now_ms: u64) -> Self {
+        Self {
+            blob,
+            name: crate::text::file_name(name),
+            media_type,
+            state: if own { STAGED } else { OFFERED },
+            own,
+            keep: false,
+            groups: Vec::new(),
+            events: Vec::new(),
+            used_at: now_ms,
+            problem: None,
+            added_at: now_ms,
+            deposit: DEPOSIT_NONE,
+            deposited: Vec::new(),
+            refused: Vec::new(),
+            got: Vec::new(),
+        }
+    }
     pub(crate) fn load(r: &dyn Read, id: &FileId) -> Result<Option<Self>, StoreError> {
         get(r, Key::of(Table::Files, &id.0))
     }

@@ -2,10 +2,9 @@
 // In memory only: a page that closes gives up what it had not handed over.
 
 import { ApiError, api, sentence } from "./client";
-import { showAccepted } from "./paging";
-import { client, keys } from "./cache";
+import { type Accepted, showAccepted } from "./paging";
 import { useValueOf, Values } from "./store";
-import type { FileNow, FileProgress, Look, Me, Message, NodeFile, Quote } from "./types";
+import type { FileNow, FileProgress, Look, NodeFile, Quote } from "./types";
 import { t } from "../i18n";
 import { lookOf, remoteLook } from "../lib/look";
 
@@ -115,24 +114,13 @@ async function deliver(work: Work): Promise<void> {
       ...(work.look === null ? {} : { look: work.look }),
       ...(work.replyTo === null ? {} : { reply_to: work.replyTo.id }),
     };
-    const accepted = await api.post<{ id: string; position: number }>(`/conversations/${work.conversation}/files`, body);
+    const accepted = await api.post<Accepted>(`/conversations/${work.conversation}/files`, body);
     const { file } = await api.get<FileNow>(`/files/${work.id}`);
-    const me = client.getQueryData<Me>(keys.me);
-    const message: Message = {
-      id: accepted.id,
-      position: accepted.position,
-      author: me?.account ?? "",
-      author_name: me?.name ?? "",
-      mine: true,
+    showAccepted(work.conversation, accepted, {
       at: Date.now(),
       content: { kind: "file", file: { ...file, ...shownLook(work.look) }, caption: "" },
       reply_to: work.replyTo,
-      delivery: "queued",
-      stored_until: null,
-      stored_at: 0,
-      may_report: false,
-    };
-    showAccepted(work.conversation, message);
+    });
     forget(work.key);
   } catch (error) {
     if (!works.has(work.key)) return;

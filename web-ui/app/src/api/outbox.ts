@@ -3,10 +3,10 @@
 // In memory only: what a person writes is never kept by the browser.
 
 import { ApiError, api, sentence } from "./client";
-import { checkSession, client, keys } from "./cache";
-import { showAccepted } from "./paging";
+import { checkSession } from "./cache";
+import { type Accepted, showAccepted } from "./paging";
 import { useValueOf, Values } from "./store";
-import type { Me, Message, Quote } from "./types";
+import type { Message, Quote } from "./types";
 
 export type Pending = {
   /** Idempotency key; also the row's key. */
@@ -60,8 +60,6 @@ export function wakeOutbox() {
   for (const done of sleepers) done();
 }
 
-type Accepted = { id: string; position: number };
-
 async function deliver(item: Pending): Promise<void> {
   const body = {
     text: item.text,
@@ -71,22 +69,11 @@ async function deliver(item: Pending): Promise<void> {
   for (let attempt = 0; held(item); attempt += 1) {
     try {
       const accepted = await api.post<Accepted>(`/conversations/${item.conversation}/messages`, body);
-      const me = client.getQueryData<Me>(keys.me);
-      const message: Message = {
-        id: accepted.id,
-        position: accepted.position,
-        author: me?.account ?? "",
-        author_name: me?.name ?? "",
-        mine: true,
+      showAccepted(item.conversation, accepted, {
         at: item.at,
         content: { kind: "text", text: item.text },
         reply_to: item.replyTo,
-        delivery: "queued",
-        stored_until: null,
-        stored_at: 0,
-        may_report: false,
-      };
-      showAccepted(item.conversation, message);
+      });
       change(item.conversation, (list) => list.filter((p) => p.key !== item.key));
       return;
     } catch (error) {

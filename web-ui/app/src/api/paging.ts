@@ -7,7 +7,7 @@ import { fetchConversations, fetchOver, memory, type Context } from "./fetch";
 import type { MessageChange } from "./patch";
 import { Values } from "./store";
 import { append, applyMessage, fromPage, PAGE, prepend, removeMessage, type Window } from "./window";
-import type { Message, MessagePage } from "./types";
+import type { Me, Message, MessagePage } from "./types";
 
 type PageQuery = { before: number } | { after: number } | null;
 
@@ -127,8 +127,23 @@ export async function loadNewest(id: string): Promise<void> {
   client.setQueryData<Window>(keys.window(id), window);
 }
 
-/** Shows a message that the node just accepted, before its event comes. */
-export function showAccepted(id: string, message: Message) {
+/** What the node answers when it takes a message. */
+export type Accepted = { id: string; position: number };
+
+/** Shows an own message that the node just accepted, before its event comes. */
+export function showAccepted(id: string, accepted: Accepted, own: Pick<Message, "at" | "content" | "reply_to">) {
+  const me = client.getQueryData<Me>(keys.me);
+  const message: Message = {
+    ...accepted,
+    ...own,
+    author: me?.account ?? "",
+    author_name: me?.name ?? "",
+    mine: true,
+    delivery: "queued",
+    stored_until: null,
+    stored_at: 0,
+    may_report: false,
+  };
   client.setQueryData<Window>(keys.window(id), (now) => {
     if (now === undefined || now.messages.some((m) => m.id === message.id)) return now;
     return applyMessage(now, message);
