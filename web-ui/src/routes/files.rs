@@ -20,11 +20,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::conversations::Accepted;
-use super::{Shared, ask, done, look};
+use super::{Shared, ask, done, find, look};
 use crate::app::App;
 use crate::backend::{FileSink, FileSource};
 use crate::extract::{self, Body, Ids, Params, bounded};
-use crate::limits::KEY_BYTES_MAX;
+use crate::limits::{KEY_BYTES_MAX, PAGE_DEFAULT, PAGE_MAX};
 use crate::media::{self, Picture};
 use crate::problem::Problem;
 use crate::strip;
@@ -264,6 +264,36 @@ fn new_look(look: NewLook) -> Result<Look, Problem> {
     })
 }
 
+/// Which files of a conversation.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct FilesQuery {
+    /// Those of messages before this position.
+    #[serde(default)]
+    before: Option<u64>,
+    /// Files at most: 50 if absent, 200 at most.
+    #[serde(default)]
+    limit: Option<usize>,
+}
+
+/// Files that a conversation's messages brought, newest first, whether they are here or not.
+#[utoipa::path(get, path = "/conversations/{id}/files", tag = "files",
+    params(("id" = String, Path, description = "Conversation id"), FilesQuery),
+    responses((status = 200, body = view::FilePage), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn list(
+    State(app): Shared,
+    Ids(id): Ids<String>,
+    Params(query): Params<FilesQuery>,
+) -> Result<Json<view::FilePage>, Problem> {
+    let group = extract::group(&id)?;
+    let limit = query.limit.unwrap_or(PAGE_DEFAULT);
+    if !(1..=PAGE_MAX).contains(&limit) {
+        return Err(Problem::malformed(format!("`limit` lies between 1 and {PAGE_MAX}.")));
+    }
+    find(&app, "conversation", move |b| b.files(group, query.before, limit)).await
+}
+
 /// One file, and how far it is.
 #[utoipa::path(get, path = "/files/{id}", tag = "files",
     params(("id" = String, Path, description = "File id")),
@@ -274,7 +304,7 @@ pub(crate) async fn file(State(app): Shared, Ids(id): Ids<String>) -> Result<Jso
     Ok(Json(FileNow { file, progress: app.backend().file_progress(id) }))
 }
 
-/// Fetches a file, or goes on fetching it.
+/// Fetches a file, or goes on fetching it. An own file that was held back goes on its way to relays.
 #[utoipa::path(post, path = "/files/{id}/fetch", tag = "files",
     params(("id" = String, Path, description = "File id")),
     responses((status = 204), (status = "default", body = Problem, content_type = "application/problem+json")))]
@@ -282,7 +312,7 @@ pub(crate) async fn fetch(State(app): Shared, Ids(id): Ids<String>) -> Result<St
     done(&app, Command::File(FileCommand::Fetch { file: file_id(&id)? })).await
 }
 
-/// Stops fetching a file; what is here stays.
+/// Stops fetching a file; what is here stays. An own file goes no further to relays.
 #[utoipa::path(post, path = "/files/{id}/pause", tag = "files",
     params(("id" = String, Path, description = "File id")),
     responses((status = 204), (status = "default", body = Problem, content_type = "application/problem+json")))]
