@@ -1,7 +1,7 @@
 // What is about to be sent: files that were chosen, dropped or pasted, with
 // words beside them. Nothing leaves before the person says so.
 
-import { useEffect, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { sendFiles, stage, useStaged } from "../../api/files";
 import type { Quote } from "../../api/types";
 import { t } from "../../i18n";
@@ -19,19 +19,34 @@ import { kindOfType } from "./kind";
 const CAPTION_BYTES_MAX = 16 * 1024;
 /** A picture that is larger is not decoded only to be looked at. */
 const THUMB_BYTES_MAX = 64 * 1024 * 1024;
+/** Pixels of a drawn picture. */
+const THUMB_PIXELS = 80;
 /** Pictures drawn here; further files are named only. */
 const THUMBS_MAX = 12;
 
 function Thumb({ file }: { file: File }) {
-  const [url, setUrl] = useState<string | null>(null);
-  useEffect(() => {
-    const made = URL.createObjectURL(file);
-    setUrl(made);
-    return () => URL.revokeObjectURL(made);
-  }, [file]);
+  const canvas = useRef<HTMLCanvasElement>(null);
   const [broken, setBroken] = useState(false);
-  if (url === null || broken) return <Icon name="file" size={22} />;
-  return <img src={url} alt="" className="h-full w-full object-cover" onError={() => setBroken(true)} />;
+  useEffect(() => {
+    let gone = false;
+    createImageBitmap(file).then(
+      (picture) => {
+        const { width, height } = picture;
+        const [place, side] = [canvas.current, Math.min(width, height)];
+        // The middle of it, as a square.
+        if (!gone) place?.getContext("2d")?.drawImage(picture, (width - side) / 2, (height - side) / 2, side, side, 0, 0, THUMB_PIXELS, THUMB_PIXELS);
+        picture.close();
+      },
+      () => {
+        if (!gone) setBroken(true);
+      },
+    );
+    return () => {
+      gone = true;
+    };
+  }, [file]);
+  if (broken) return <Icon name="file" size={22} />;
+  return <canvas ref={canvas} width={THUMB_PIXELS} height={THUMB_PIXELS} className="h-full w-full" />;
 }
 
 function Line({ file, pictured, onRemove }: { file: File; pictured: boolean; onRemove: () => void }) {

@@ -41,6 +41,56 @@ function Shown({ file }: { file: NodeFile }) {
   return <img src={contentUrl(file.id)} alt={file.name} className="viewer" onError={() => setBroken(true)} />;
 }
 
+const viewable = (file: NodeFile) => file.state === "here" && (kindOf(file) === "image" || kindOf(file) === "video");
+
+function Looking({ conversation, file, onClose }: { conversation: string; file: NodeFile; onClose: () => void }) {
+  const [id, setId] = useState(file.id);
+  const pages = useFiles(conversation);
+  const all = (pages.data?.pages ?? []).flatMap((page) => page.files).map((shared) => shared.file);
+  const shown = all.filter((f, index) => viewable(f) && all.findIndex((other) => other.id === f.id) === index);
+  // Newest first, as the node lists them.
+  const at = shown.findIndex((f) => f.id === id);
+  const now = shown[at] ?? file;
+  const [older, newer] = at < 0 ? [undefined, undefined] : [shown[at + 1], shown[at - 1]];
+  const { hasNextPage, isFetchingNextPage, fetchNextPage } = pages;
+  const wantsMore = older === undefined && hasNextPage && !isFetchingNextPage;
+  useEffect(() => {
+    if (wantsMore) void fetchNextPage();
+  }, [wantsMore, fetchNextPage]);
+  const go = (to: NodeFile | undefined) => {
+    if (to !== undefined) setId(to.id);
+  };
+  return (
+    <AriaDialog aria-label={now.name} className="outline-none">
+      <div
+        role="group"
+        aria-label={t.files.viewer}
+        className="flex max-h-full flex-col items-center gap-3"
+        onKeyDown={(event) => {
+          // A film's own controls use the arrows to seek.
+          if (event.target instanceof HTMLVideoElement) return;
+          if (event.key === "ArrowLeft") go(older);
+          else if (event.key === "ArrowRight") go(newer);
+        }}
+      >
+        <Shown key={now.id} file={now} />
+        <div className="flex max-w-full items-center gap-2 rounded-full bg-raised px-4 py-1 shadow-float">
+          <IconButton icon="back" label={t.files.older} isDisabled={older === undefined} onPress={() => go(older)} />
+          <bdi className="max-w-60 min-w-0 truncate text-sm" title={now.name}>
+            {now.name}
+          </bdi>
+          <span className="shrink-0 text-xs text-soft">{size(now.size)}</span>
+          <a className="icon-button" href={contentUrl(now.id, true)} download={now.name} aria-label={t.files.save(now.name)}>
+            <Icon name="down" />
+          </a>
+          <IconButton icon="next" label={t.files.newer} isDisabled={newer === undefined} onPress={() => go(newer)} />
+          <IconButton icon="x" label={t.app.close} onPress={onClose} />
+        </div>
+      </div>
+    </AriaDialog>
+  );
+}
+
 type Props = {
   conversation: string;
   /** The one that is opened; null = closed. */
@@ -50,25 +100,6 @@ type Props = {
 
 /** Opens at one file; arrows go on to the others that are here. */
 export function Viewer({ conversation, file, onClose }: Props) {
-  const [id, setId] = useState<string | null>(null);
-  const pages = useFiles(conversation, file !== null);
-  useEffect(() => setId(file?.id ?? null), [file]);
-
-  const all = (pages.data?.pages ?? []).flatMap((page) => page.files).map((shared) => shared.file);
-  const shown = all.filter((f, index) => f.state === "here" && kindOf(f) !== "audio" && kindOf(f) !== "other" && all.findIndex((other) => other.id === f.id) === index);
-  // Newest first, as the node lists them: what comes next is newer.
-  const at = shown.findIndex((f) => f.id === id);
-  const now = shown[at] ?? file;
-  const [older, newer] = at < 0 ? [undefined, undefined] : [shown[at + 1], shown[at - 1]];
-  const { hasNextPage, isFetchingNextPage, fetchNextPage } = pages;
-  const wantsMore = file !== null && at >= 0 && older === undefined && hasNextPage && !isFetchingNextPage;
-  useEffect(() => {
-    if (wantsMore) void fetchNextPage();
-  }, [wantsMore, fetchNextPage]);
-
-  const go = (to: NodeFile | undefined) => {
-    if (to !== undefined) setId(to.id);
-  };
   return (
     <ModalOverlay
       isOpen={file !== null}
@@ -79,35 +110,7 @@ export function Viewer({ conversation, file, onClose }: Props) {
       className="overlay viewer-overlay fixed inset-0 z-40 grid place-items-center p-4"
     >
       <Modal className="max-h-full max-w-full outline-none">
-        <AriaDialog aria-label={now?.name ?? t.files.viewer} className="flex max-h-full flex-col items-center gap-3 outline-none">
-          {now === null ? null : (
-            <div
-              role="group"
-              aria-label={t.files.viewer}
-              className="flex max-h-full flex-col items-center gap-3"
-              onKeyDown={(event) => {
-                // A film's own controls use the arrows to seek.
-                if (event.target instanceof HTMLVideoElement) return;
-                if (event.key === "ArrowLeft") go(older);
-                else if (event.key === "ArrowRight") go(newer);
-              }}
-            >
-              <Shown key={now.id} file={now} />
-              <div className="flex max-w-full items-center gap-2 rounded-full bg-raised px-4 py-1 shadow-float">
-                <IconButton icon="back" label={t.files.older} isDisabled={older === undefined} onPress={() => go(older)} />
-                <bdi className="max-w-60 min-w-0 truncate text-sm" title={now.name}>
-                  {now.name}
-                </bdi>
-                <span className="shrink-0 text-xs text-soft">{size(now.size)}</span>
-                <a className="icon-button" href={contentUrl(now.id, true)} download={now.name} aria-label={t.files.save(now.name)}>
-                  <Icon name="down" />
-                </a>
-                <IconButton icon="next" label={t.files.newer} isDisabled={newer === undefined} onPress={() => go(newer)} />
-                <IconButton icon="x" label={t.app.close} onPress={onClose} />
-              </div>
-            </div>
-          )}
-        </AriaDialog>
+        {file === null ? null : <Looking key={file.id} conversation={conversation} file={file} onClose={onClose} />}
       </Modal>
     </ModalOverlay>
   );

@@ -44,13 +44,14 @@ function Look({ file }: { file: NodeFile }) {
   );
 }
 
+const seen = (file: NodeFile) => kindOf(file) === "image" || kindOf(file) === "video";
+
 export function Files({ conversation }: { conversation: string }) {
   const pages = useFiles(conversation);
   const fetch = useAction((id: string) => api.post(`/files/${id}/fetch`), { refresh: [keys.files(conversation)], parallel: true });
   const all = (pages.data?.pages ?? []).flatMap((page) => page.files).map((shared) => shared.file);
   const files = all.filter((file, index) => all.findIndex((other) => other.id === file.id) === index);
   if (files.length === 0) return null;
-  const seen = (file: NodeFile) => kindOf(file) === "image" || kindOf(file) === "video";
   const pictures = files.filter(seen);
   const others = files.filter((file) => !seen(file));
   const here = files.filter((file) => file.state === "here");
