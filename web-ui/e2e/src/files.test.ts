@@ -3,6 +3,7 @@
 // message from the (fake) microphone, and the storage page.
 
 import assert from "node:assert/strict";
+import { deflateSync } from "node:zlib";
 import { pointer } from "./hands.js";
 import { acquaint, until, type Node } from "./lab.js";
 import { figure, Scenario } from "./steps.js";
@@ -30,6 +31,34 @@ async function arrived(node: Node, name: string): Promise<any> {
     const found = page.messages.map((m: any) => m.content.file).find((file: any) => file?.name === name);
     return found?.state === "here" ? found : null;
   });
+}
+
+/** A white picture of so many pixels a side: it takes a gigabyte to draw and next to nothing to send. */
+function hugePng(side: number): Buffer {
+  const part = (name: string, body: Buffer) => {
+    const head = Buffer.alloc(4);
+    head.writeUInt32BE(body.length);
+    const named = Buffer.from(name + body.toString("latin1"), "latin1");
+    const sum = Buffer.alloc(4);
+    sum.writeUInt32BE(crc32(named));
+    return [head, named, sum].map((b) => b.toString("latin1")).join("");
+  };
+  const header = Buffer.alloc(13);
+  header.writeUInt32BE(side, 0);
+  header.writeUInt32BE(side, 4);
+  header.writeUInt8(1, 8);
+  const rows = deflateSync(new Uint8Array(side * (1 + side / 8)));
+  const all = "\x89PNG\r\n\x1a\n" + part("IHDR", header) + part("IDAT", rows) + part("IEND", Buffer.alloc(0));
+  return Buffer.from(all, "latin1");
+}
+
+function crc32(bytes: Buffer): number {
+  let sum = 0xffffffff;
+  for (const byte of bytes) {
+    sum ^= byte;
+    for (let bit = 0; bit < 8; bit += 1) sum = sum & 1 ? (sum >>> 1) ^ 0xedb88320 : sum >>> 1;
+  }
+  return (sum ^ 0xffffffff) >>> 0;
 }
 
 /** So much noise as a sound file: it plays and seeks like a film. */
@@ -117,6 +146,17 @@ scenario.step("what would like to run does nothing", async () => {
     assert.notEqual(await pageOf(bob()).title(), "owned");
   }
   await pageOf(bob()).getByRole("link", { name: "Save invoice.html" }).waitFor();
+});
+
+scenario.step("a small file that is a huge picture is not drawn", async () => {
+  const { node, page } = { node: alice().person.node, page: pageOf(bob()) };
+  const refused = page.waitForResponse((answer) => answer.status() === 422 && answer.url().includes("/content"));
+  await node.give(talk, "bomb.png", "image/png", hugePng(30_000));
+  await arrived(bob().person.node, "bomb.png");
+  await refused;
+  // A card with its name in place of the picture; it can be saved.
+  await page.getByRole("link", { name: "Save bomb.png" }).waitFor();
+  assert.equal(await page.getByRole("button", { name: "Open bomb.png" }).count(), 0);
 });
 
 scenario.step("a recording plays and seeks while it arrives", async () => {

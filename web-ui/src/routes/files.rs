@@ -375,8 +375,19 @@ pub(crate) async fn content(
     let shown = if query.download {
         None
     } else {
-        let head = source.read(0).await?;
-        media::shown(head.get(..media::HEAD_BYTES.min(head.len())).unwrap_or_default(), &file.media_type)
+        let chunk = source.read(0).await?;
+        let head = chunk.get(..media::HEAD_BYTES.min(chunk.len())).unwrap_or_default();
+        let shown = media::shown(head, &file.media_type);
+        let decodable = shown.is_none_or(|kind| media::decodable(kind, &chunk));
+        // Browsers draw what is asked for as a picture, whatever type it has.
+        if !decodable && headers.get("sec-fetch-dest").is_some_and(|dest| dest == "image") {
+            return Err(Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "picture_too_large",
+                "This picture has too many pixels to be shown here. Save it to look at it.",
+            ));
+        }
+        shown.filter(|_| decodable)
     };
     let (from, to) = range.unwrap_or((0, file.size));
     let mut response = Response::builder()

@@ -47,7 +47,18 @@ fn make(film: &Path, mib: u64) -> Result<()> {
     let rate = format!("{KBIT}k");
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg.args(["-hide_banner", "-loglevel", "error", "-y", "-f", "lavfi", "-i", &picture]);
-    ffmpeg.args(["-f", "lavfi", "-i", &tone, "-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p"]);
+    ffmpeg.args([
+        "-f",
+        "lavfi",
+        "-i",
+        &tone,
+        "-c:v",
+        "libx264",
+        "-preset",
+        "ultrafast",
+        "-pix_fmt",
+        "yuv420p",
+    ]);
     ffmpeg.args(["-b:v", &rate, "-minrate", &rate, "-maxrate", &rate, "-bufsize", &rate, "-g", "50"]);
     ffmpeg.args(["-x264-params", "nal-hrd=cbr", "-c:a", "aac", "-movflags", "+faststart"]).arg(film);
     succeed(&mut ffmpeg)?;
