@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,6 +21,9 @@ use crate::random::Random;
 const DATAGRAM: usize = 2_048;
 /// Ports of one side that are stood in for; packets of more are lost.
 const PORTS_MAX: usize = 64;
+/// Packets on their way in one direction; further ones are lost, as at a full
+/// router.
+const HELD_MAX: usize = 32 << 10;
 /// Two ports in front of what passes on the cable.
 const HEAD: usize = 4;
 
@@ -34,7 +37,7 @@ pub(crate) fn run(args: &[String]) -> Result<bool> {
     let cable: SocketAddr = cable.parse().context("the cable's end")?;
     let link = UdpSocket::bind(cable)?;
     link.connect(other.parse::<SocketAddr>().context("the cable's other end")?)?;
-    let (held, due) = channel();
+    let (held, due) = sync_channel(HELD_MAX);
     let side = Arc::new(Side {
         far: ip(far)?,
         near: ip(near)?,
@@ -66,7 +69,7 @@ struct Side {
     near: Ipv4Addr,
     ports: Mutex<BTreeMap<u16, Arc<UdpSocket>>>,
     /// What is on its way, and the dice.
-    way: Mutex<(Sender<(Instant, Vec<u8>)>, Random)>,
+    way: Mutex<(SyncSender<(Instant, Vec<u8>)>, Random)>,
     delay: Duration,
     /// Of a thousand.
     loss: u64,
@@ -101,7 +104,8 @@ impl Side {
                 continue;
             }
             let head = [from.port().to_be_bytes(), port.to_be_bytes()].concat();
-            if way.0.send((Instant::now() + self.delay, [&head[..], payload].concat())).is_err() {
+            let packet = (Instant::now() + self.delay, [&head[..], payload].concat());
+            if let Err(TrySendError::Disconnected(_)) = way.0.try_send(packet) {
                 return;
             }
         }
