@@ -2,9 +2,10 @@
 //! they take of the disk.
 
 use std::ops::Bound;
+use std::time::Duration;
 
 use axum::Json;
-use axum::body::Body as HttpBody;
+use axum::body::{Body as HttpBody, BodyDataStream};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
@@ -31,6 +32,9 @@ use crate::strip;
 
 /// Bytes handed on to be sealed in one go.
 const WRITE_BYTES: usize = 1 << 20;
+/// Bytes of a refused file that are read all the same, and for how long.
+const DRAINED_BYTES_MAX: u64 = 8 << 30;
+const DRAINED_WITHIN: Duration = Duration::from_secs(30);
 
 /// What is known of a file before its bytes.
 #[derive(Deserialize, IntoParams)]
@@ -152,10 +156,39 @@ pub(crate) async fn add(
     Params(query): Params<NewFile>,
     request: Request,
 ) -> Result<(StatusCode, Json<view::File>), Problem> {
-    let size = announced(request.headers())?;
+    let size = announced(request.headers());
+    let mut body = request.into_body().into_data_stream();
+    let id = match size {
+        Ok(size) => take_in(&app, query, size, &mut body).await,
+        Err(problem) => Err(problem),
+    };
+    if id.is_err() {
+        drain(&mut body).await;
+    }
+    let id = id?;
+    let file = look(&app, move |b| b.file(id)).await?.ok_or_else(Problem::internal)?;
+    Ok((StatusCode::CREATED, Json(file)))
+}
+
+/// Whoever still sends hears an answer only after that: what is left of a
+/// refused file is read and thrown away, within bounds.
+async fn drain(body: &mut BodyDataStream) {
+    let mut left = DRAINED_BYTES_MAX;
+    let rest = async {
+        while let Some(Ok(bytes)) = body.next().await {
+            left = left.saturating_sub(bytes.len() as u64);
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    let _too_slow = tokio::time::timeout(DRAINED_WITHIN, rest).await;
+}
+
+/// Has a file added. Answers its id.
+async fn take_in(app: &App, query: NewFile, size: u64, body: &mut BodyDataStream) -> Result<FileId, Problem> {
     let name = bounded(query.name, 4 * FILE_NAME_BYTES_MAX, "The name")?;
     let media_type = bounded(query.media_type, MEDIA_TYPE_BYTES_MAX, "The type")?;
-    let mut body = request.into_body().into_data_stream();
     let mut held: Vec<u8> = Vec::new();
     while held.len() < media::HEAD_BYTES {
         match body.next().await {
@@ -195,17 +228,11 @@ pub(crate) async fn add(
         let rest = held.split_off(held.len().min(WRITE_BYTES));
         sink.write(core::mem::replace(&mut held, rest)).await?;
     }
-    let id = sink.finish().await?;
-    let file = look(&app, move |b| b.file(id)).await?.ok_or_else(Problem::internal)?;
-    Ok((StatusCode::CREATED, Json(file)))
+    Ok(sink.finish().await?)
 }
 
 /// Everything but the last part, which stays in `held`.
-async fn pour(
-    sink: &mut dyn FileSink,
-    held: &mut Vec<u8>,
-    mut body: axum::body::BodyDataStream,
-) -> Result<(), Problem> {
+async fn pour(sink: &mut dyn FileSink, held: &mut Vec<u8>, body: &mut BodyDataStream) -> Result<(), Problem> {
     while let Some(bytes) = body.next().await {
         held.extend_from_slice(&bytes.map_err(|_| cut_short())?);
         if held.len() >= WRITE_BYTES {
