@@ -41,6 +41,8 @@ cargo xtask COMMAND
   bench file [--mib N] [--far-mib N] [--no-near] [--no-sources] [--no-far]
                              a file from node to node, beside bare libp2p and TCP; from three sources, one of
                              them bad; over 80 ms and 1 % loss
+  bench file|film, soak file --programs FOLDER
+                             measure the programs in a folder instead of building them
   bench film [--mib N]       a film of 500 MiB in a browser, watched while it arrives
   bench dm [--runs N]        latency, throughput, start and memory of two nodes
   bench group                processor time and bytes of groups of up to 1,000

@@ -29,15 +29,23 @@ const SEED: u64 = 77;
 
 /// Runs the bench from the command line.
 pub(crate) fn run(env: &Env, rest: &[String]) -> Result<bool> {
-    only_flags(rest, &["--mib", "--far-mib"], &["--dev", "--no-near", "--no-sources", "--no-far"])?;
+    only_flags(
+        rest,
+        &["--mib", "--far-mib", "--programs"],
+        &["--dev", "--no-near", "--no-sources", "--no-far"],
+    )?;
     let mib = number(rest, "--mib", MIB)?.clamp(1, 64 << 10);
     let far_mib = number(rest, "--far-mib", far::MIB)?.clamp(1, 1 << 10);
     let without = |flag: &str| rest.iter().any(|a| a == flag);
     let profile = if rest.iter().any(|a| a == "--dev") { Profile::Dev } else { Profile::Release };
     tools::ensure(env, &[tools::CLANG, tools::NPM])?;
     ui::build(env, false)?;
-    let kith = env.binaries(&[], profile)?.kith;
-    let bare = build_bare(env, profile)?;
+    let measured = env.measured(rest, profile)?;
+    let kith = measured.programs.kith;
+    let bare = match measured.folder {
+        Some(folder) => folder.join("examples").join("bulk"),
+        None => build_bare(env, profile)?,
+    };
     let mut met = true;
     for (name, tcp_only) in [("quic", false), ("tcp", true)] {
         if without("--no-near") {

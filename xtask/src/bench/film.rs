@@ -17,14 +17,14 @@ const KBIT: u64 = 14_000;
 
 /// Runs it from the command line.
 pub(crate) fn run(env: &Env, rest: &[String]) -> Result<bool> {
-    only_flags(rest, &["--mib"], &["--dev"])?;
+    only_flags(rest, &["--mib", "--programs"], &["--dev"])?;
     let mib = number(rest, "--mib", MIB)?.clamp(20, 4 << 10);
     let profile = if rest.iter().any(|a| a == "--dev") { Profile::Dev } else { Profile::Release };
     tools::ensure(env, &[tools::CLANG, tools::NPM, tools::CHROMIUM, tools::FFMPEG])?;
     let folder = env.root.join("web-ui/e2e");
     ui::install(&folder)?;
     ui::build(env, false)?;
-    let Binaries { kith, bootstrap } = env.binaries(&[], profile)?;
+    let Binaries { kith, bootstrap } = env.measured(rest, profile)?.programs;
     let scratch = Scratch::new(&env.target, "bench-film")?;
     let film = scratch.path().join("film.mp4");
     make(&film, mib)?;
