@@ -68,9 +68,7 @@ pub(super) fn run(kith: &Path, folder: &Path) -> Result<bool> {
     let mut met = verdict("file.sources_speedup >= 2", one / three >= 2.0);
     met &= verdict("file.liar_costs <= 5", liar / two <= 1.05);
     met &= verdict("file.slow_costs <= 5", slow / two <= 1.05);
-    // It brings its part up to the stop; what it was asked last is waited for
-    // in vain for a moment.
-    met &= verdict("file.stalled_costs <= 25", stalled / two <= 1.25);
+    met &= verdict("file.stalled_costs <= 5", stalled / two <= 1.05);
     Ok(met)
 }
 
