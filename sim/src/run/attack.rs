@@ -451,7 +451,13 @@ impl Run {
         Some(())
     }
 
+    /// An admin orders somebody out when it has been ordered out itself; or,
+    /// by hand, as of a state that it has long left.
     fn backdated_order(&mut self, who: usize) -> Option<()> {
+        let by_hand = !self.strict && who % 2 == 1;
+        if by_hand {
+            self.others_go_on(2);
+        }
         let mut puppet = self.puppet(who)?;
         let mut juniors = self.honest();
         juniors.retain(|n| {
@@ -461,6 +467,12 @@ impl Run {
                 && !self.appointed.contains(n)
         });
         let junior = *juniors.first()?;
+        if by_hand {
+            let objects = puppet.backdated(self.accounts[junior])?;
+            self.show_all(who, &objects);
+            self.world.run(5_000);
+            return Some(());
+        }
         let command = Command::RemoveMember { group: self.group, account: self.accounts[who] };
         if self.world.ask(self.nodes[0], command).is_ok() {
             self.report.removals += 1;
