@@ -92,6 +92,8 @@ export function pictures(title: string, hands: Hands): void {
     await hands.pressIn(bob.message("The lake, twice"), "Open dawn.jpg");
     const shown = (name: string) => page.getByRole("dialog", { name, exact: true });
     await shown("dawn.jpg").waitFor();
+    // What comes before and after is known in a moment.
+    await page.waitForFunction(() => document.querySelector('[aria-label="Newer"]:not([disabled])') !== null);
     if (hands.keysOnly) await page.keyboard.press("ArrowRight");
     else await hands.press(page.getByRole("button", { name: "Newer", exact: true }));
     await shown("noon.jpg").waitFor();

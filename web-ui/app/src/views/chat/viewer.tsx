@@ -60,18 +60,23 @@ function Looking({ conversation, file, onClose }: { conversation: string; file: 
   const go = (to: NodeFile | undefined) => {
     if (to !== undefined) setId(to.id);
   };
+  // Wherever the focus is in it, or if it is on the dialog itself.
+  useEffect(() => {
+    const onKey = (event: KeyboardEvent) => {
+      // A film's own controls use the arrows to seek.
+      if (event.target instanceof HTMLVideoElement || event.altKey || event.ctrlKey || event.metaKey) return;
+      if (event.key === "ArrowLeft" && older !== undefined) setId(older.id);
+      else if (event.key === "ArrowRight" && newer !== undefined) setId(newer.id);
+    };
+    document.addEventListener("keydown", onKey);
+    return () => document.removeEventListener("keydown", onKey);
+  }, [older, newer]);
   return (
     <AriaDialog aria-label={now.name} className="outline-none">
       <div
         role="group"
         aria-label={t.files.viewer}
         className="flex max-h-full flex-col items-center gap-3"
-        onKeyDown={(event) => {
-          // A film's own controls use the arrows to seek.
-          if (event.target instanceof HTMLVideoElement) return;
-          if (event.key === "ArrowLeft") go(older);
-          else if (event.key === "ArrowRight") go(newer);
-        }}
       >
         <Shown key={now.id} file={now} />
         <div className="flex max-w-full items-center gap-2 rounded-full bg-raised px-4 py-1 shadow-float">
