@@ -102,6 +102,9 @@ fn a_small_file_is_fetched_from_its_sender_and_a_large_one_when_asked() {
     assert_eq!(shown(&world, b, &group, &small).state, FileState::Here);
     world.ask(b, Command::File(FileCommand::Pause { file: large })).unwrap();
     assert!(world.take_orders(b).iter().any(|o| matches!(o, Do::Stop { id } if *id == large)));
+    // A player that is still open does not go on against the person's will.
+    world.ask(b, Command::File(FileCommand::Read { file: large })).unwrap();
+    assert_eq!(shown(&world, b, &group, &large).state, FileState::Paused);
     // Late news of what was given up are not believed.
     world.ask(b, Command::File(FileCommand::Free { file: large })).unwrap();
     assert!(world.take_orders(b).iter().any(|o| matches!(o, Do::Remove { id, .. } if *id == large)));

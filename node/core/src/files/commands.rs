@@ -59,6 +59,11 @@ pub(crate) fn run(ctx: &mut Ctx<'_>, live: &mut Live, command: FileCommand) -> R
                 live.files.want(&row);
             }
         }
+        FileCommand::Read { file } => {
+            if !matches!(row(ctx, &file)?.state, rows::HERE | rows::PAUSED) {
+                return run(ctx, live, FileCommand::Fetch { file });
+            }
+        }
         FileCommand::Pause { file } => {
             row(ctx, &file)?;
             live.files.unwant(&file);

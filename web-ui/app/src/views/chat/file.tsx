@@ -158,6 +158,7 @@ function Picture({ file, conversation, tab }: Placed) {
 
 function Film({ file, tab }: { file: NodeFile; tab: number }) {
   const [playing, setPlaying] = useState(false);
+  const { fetch } = useActions(file);
   const [broken, setBroken] = useState(false);
   const place = box(file) ?? { width: 320, aspectRatio: "16 / 9" };
   const shown = !broken && (playing || (file.state === "here" && file.own));
@@ -179,7 +180,11 @@ function Film({ file, tab }: { file: NodeFile; tab: number }) {
           onError={() => setBroken(true)}
         />
       ) : (
-        <AriaButton className="picture-button film" style={place} excludeFromTabOrder={tab < 0} aria-label={t.files.play(file.name)} onPress={() => setPlaying(true)}>
+        <AriaButton className="picture-button film" style={place} excludeFromTabOrder={tab < 0} aria-label={t.files.play(file.name)} onPress={() => {
+            if (file.state === "paused") fetch.mutate();
+            setPlaying(true);
+          }}
+        >
           {file.preview === null ? null : <img src={file.preview} alt="" className="picture" />}
           <span className="film-play">
             <Icon name="play" size={28} />
@@ -189,6 +194,25 @@ function Film({ file, tab }: { file: NodeFile; tab: number }) {
       )}
       <Card file={file} tab={tab} />
     </div>
+  );
+}
+
+function Sound({ file, tab }: { file: NodeFile; tab: number }) {
+  const { fetch } = useActions(file);
+  return (
+    // Nobody but its maker could caption it.
+    // oxlint-disable-next-line jsx-a11y/media-has-caption
+    <audio
+      controls
+      preload="none"
+      aria-label={file.name}
+      tabIndex={tab}
+      src={contentUrl(file.id)}
+      className="w-72 max-w-full"
+      onPlay={() => {
+        if (file.state === "paused") fetch.mutate();
+      }}
+    />
   );
 }
 
@@ -203,8 +227,7 @@ export function FileBody({ file, conversation, tab }: Placed) {
     case "audio":
       return (
         <div className="flex max-w-full flex-col gap-1">
-          {/* oxlint-disable-next-line jsx-a11y/media-has-caption */}
-          <audio controls preload="none" aria-label={file.name} tabIndex={tab} src={contentUrl(file.id)} className="w-72 max-w-full" />
+          <Sound file={file} tab={tab} />
           <Card file={file} tab={tab} />
         </div>
       );
