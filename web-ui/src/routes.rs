@@ -96,7 +96,7 @@ fn unlocked() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(conversations::read))
         .routes(routes!(conversations::typing))
         .routes(routes!(files::add))
-        .routes(routes!(files::send))
+        .routes(routes!(files::list, files::send))
         .routes(routes!(files::file, files::free))
         .routes(routes!(files::content))
         .routes(routes!(files::fetch))

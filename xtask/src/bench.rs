@@ -1,8 +1,9 @@
 //! `cargo xtask bench dm`: two durable nodes on loopback, release build.
 //! Figures are medians over the runs; ratios inside one run are what counts.
-//! `cargo xtask bench group` is in `bench/group.rs`.
+//! The others are in `bench/group.rs`, `bench/file.rs` and `bench/film.rs`.
 
 pub(crate) mod file;
+mod film;
 mod group;
 
 use std::collections::BTreeMap;
@@ -37,7 +38,8 @@ pub(crate) fn run(env: &Env, args: &[String]) -> Result<bool> {
         Some(("dm", rest)) => dm(env, rest),
         Some(("group", rest)) => group::run(env, rest),
         Some(("file", rest)) => file::run(env, rest),
-        _ => bail!("there are `cargo xtask bench dm`, `bench group` and `bench file`"),
+        Some(("film", rest)) => film::run(env, rest),
+        _ => bail!("there are `cargo xtask bench dm`, `bench group`, `bench file` and `bench film`"),
     }
 }
 
