@@ -40,6 +40,8 @@ labels! {
     INVITE_TOKEN = "kith/invite/token/v1";
     /// Report of a message, as its row is named.
     ID_REPORT = "kith/id/report/v1";
+    /// Call, as its row is named.
+    ID_CALL = "kith/id/call/v1";
     /// Proof of work of a contact request without a token.
     ID_WORK = "kith/id/work/v1";
     /// Checksum of a community link.

@@ -61,6 +61,8 @@ pub(crate) struct Live {
     pub duties: crate::duty::Duties,
     /// Files that are wanted, and what is to be done about them.
     pub files: crate::files::Files,
+    /// Calls that ring or are talked in.
+    pub calls: crate::calls::machine::Machine,
     pub settings: view::Settings,
     /// Direct links are allowed at all (configuration).
     pub direct_allowed: bool,
@@ -101,6 +103,8 @@ pub(crate) enum Timer {
     Deposit(FileId),
     /// Ask relays again that did not take a file.
     DepositAgain(FileId),
+    /// End calls whose time has run out.
+    Calls,
 }
 
 /// Deadlines, monotonic ms, one for each thing.
@@ -147,7 +151,7 @@ impl Live {
     }
 
     /// Everything rebuilt from the store.
-    pub(crate) fn load(r: &dyn Read, direct_allowed: bool, _me: &Identity) -> Result<Self, StoreError> {
+    pub(crate) fn load(r: &dyn Read, direct_allowed: bool, me: &Identity) -> Result<Self, StoreError> {
         let mut live = Self {
             links: Links::default(),
             relays: Relays::load(r)?,
@@ -170,6 +174,7 @@ impl Live {
             adds: crate::membership::Adds::load(r)?,
             duties: crate::duty::Duties::default(),
             files: crate::files::Files::default(),
+            calls: crate::calls::machine(me),
             settings: rows::settings(r)?,
             direct_allowed,
         };

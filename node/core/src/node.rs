@@ -19,7 +19,9 @@ use crate::groups::Reject;
 use crate::identity::Identity;
 use crate::live::{Live, Timer};
 use crate::rows::{Conversation, Entry};
-use crate::{commands, duty, files, groups, inbox, membership, network, people, read, relays, welcomes};
+use crate::{
+    calls, commands, duty, files, groups, inbox, membership, network, people, read, relays, welcomes,
+};
 
 /// How often pools and cards are looked after, ms.
 const UPKEEP_MS: u64 = 60 * 60 * 1000;
@@ -377,6 +379,7 @@ fn start(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), Reject> {
     live.relearn_all(ctx)?;
     welcomes::resume(ctx, live)?;
     files::start(ctx, live)?;
+    calls::start(ctx, live)?;
     live.at(ctx.now.mono_ms, Timer::RelayDials);
     live.at(ctx.now.mono_ms, Timer::Dials);
     live.at(ctx.now.mono_ms, Timer::Adds);
@@ -405,6 +408,7 @@ fn on_timer(ctx: &mut Ctx<'_>, live: &mut Live, timer: Timer) -> Result<(), Reje
         }
         Timer::Deposit(file) => files::consider(ctx, live, &file),
         Timer::DepositAgain(file) => files::forgive(ctx, live, &file),
+        Timer::Calls => calls::tick(ctx, live),
         Timer::Upkeep => {
             live.at(ctx.now.mono_ms + UPKEEP_MS, Timer::Upkeep);
             relays::fill_packages(ctx, live)?;

@@ -10,6 +10,7 @@ mod chunks;
 mod offer;
 mod packages;
 mod session;
+mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
 

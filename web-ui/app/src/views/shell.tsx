@@ -13,6 +13,7 @@ import { useTitle } from "../lib/title";
 import { Skeleton } from "../ui/panel";
 import { Chat } from "./chat/chat";
 import { Home } from "./home";
+import { CallLayer } from "./call/layer";
 import { Resizer } from "./resizer";
 import { Sidebar } from "./sidebar/sidebar";
 
@@ -82,6 +83,7 @@ export function Shell() {
       <a href="#main" className="skip">
         {t.nav.skip}
       </a>
+      <CallLayer />
       <Sidebar route={route} onJump={onJump}>
         <Resizer
           width={width}
