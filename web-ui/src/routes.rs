@@ -101,6 +101,7 @@ fn unlocked() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(calls::now, calls::act))
         .routes(routes!(calls::hang_up))
         .routes(routes!(calls::servers))
+        .routes(routes!(calls::test))
         .routes(routes!(calls::hide_address))
         .routes(routes!(files::add))
         .routes(routes!(files::send))

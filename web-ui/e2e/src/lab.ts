@@ -64,7 +64,7 @@ class Process {
   }
 
   async end(signal: "SIGTERM" | "SIGKILL"): Promise<void> {
-    this.child.kill(signal);
+    if (this.child.exitCode === null && this.child.signalCode === null) this.child.kill(signal);
     await this.ended;
   }
 }
@@ -141,6 +141,7 @@ export class Node {
   /** The sign-in link of the last start. */
   link = "";
   private process: Process | null = null;
+  private readonly programs: Process[] = [];
 
   private constructor(
     readonly name: string,
@@ -174,6 +175,7 @@ export class Node {
   }
 
   async stop(): Promise<void> {
+    await Promise.all(this.programs.splice(0).map((program) => program.end("SIGTERM")));
     await this.process?.end("SIGTERM");
     this.process = null;
   }
@@ -192,6 +194,30 @@ export class Node {
     const text = await answer.text();
     if (!answer.ok) throw new Error(`${this.name}: ${method} ${path} answered ${answer.status}: ${text}`);
     return text === "" ? null : JSON.parse(text);
+  }
+
+  /** Another program on this node's data: `kith ARGS`. Resolves once `text` is in its output. */
+  async program(args: string[], text: string): Promise<{ end: () => Promise<void> }> {
+    const log = join(this.folder, `${this.name.toLowerCase()}-${args.join("-").replace(/\W+/g, "-")}.log`);
+    const [process] = await started(args.join(" "), binary("KITH_BIN"), [...args, "--data", this.data], log, text);
+    this.programs.push(process);
+    return { end: () => process.end("SIGTERM") };
+  }
+
+  /** The output of a program on this node's data that ends by itself. */
+  async output(args: string[]): Promise<string> {
+    return new Promise((resolve, reject) => {
+      const child = spawn(binary("KITH_BIN"), [...args, "--data", this.data], { stdio: ["ignore", "pipe", "pipe"] });
+      let text = "";
+      child.stdout.on("data", (part) => (text += String(part)));
+      child.stderr.on("data", (part) => (text += String(part)));
+      const timer = setTimeout(() => child.kill("SIGKILL"), PATIENCE_MS);
+      child.on("exit", (code) => {
+        clearTimeout(timer);
+        if (code === 0) resolve(text);
+        else reject(new Error(`kith ${args.join(" ")} ended with ${code}: ${text}`));
+      });
+    });
   }
 
   /** Creates the account without a browser. */

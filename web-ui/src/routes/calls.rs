@@ -223,6 +223,29 @@ pub(crate) async fn hang_up(
     done(&app, Command::Call(CallCommand::HangUp { call: call_id(&id)?, reason })).await
 }
 
+/// A page's description, with all of its addresses.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TestCall {
+    /// The offer.
+    sdp: String,
+}
+
+/// The node's description, with all of its addresses.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct TestAnswer {
+    /// The answer.
+    sdp: String,
+}
+
+/// A call to this node itself, which sends sound and picture back for a minute.
+#[utoipa::path(post, path = "/call-test", tag = "calls", request_body = TestCall,
+    responses((status = 200, body = TestAnswer), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn test(State(app): Shared, Body(body): Body<TestCall>) -> Result<Json<TestAnswer>, Problem> {
+    let sdp = app.backend().call_test(sdp(body.sdp)?).await?;
+    Ok(Json(TestAnswer { sdp }))
+}
+
 /// Servers that help media to find their way.
 #[utoipa::path(get, path = "/call-servers", tag = "calls", params(WithWhom),
     responses((status = 200, body = view::CallServers), (status = "default", body = Problem, content_type = "application/problem+json")))]
