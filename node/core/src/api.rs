@@ -237,6 +237,9 @@ pub enum Command {
         /// The place in its timeline.
         position: u64,
     },
+    /// Where a call may be relayed now: TURN servers of own relays, with
+    /// credentials that hold.
+    Turn,
     /// The person is typing.
     Typing {
         /// The conversation.
@@ -304,6 +307,8 @@ pub enum Reply {
     Contact(AccountId),
     /// A file that can be sent.
     File(FileId),
+    /// TURN servers; none if no relay offers one.
+    Turn(Vec<view::TurnServer>),
 }
 
 /// Why a command was not carried out. Nothing has changed.

@@ -101,6 +101,8 @@ pub(crate) enum Timer {
     Deposit(FileId),
     /// Ask relays again that did not take a file.
     DepositAgain(FileId),
+    /// Renew the credentials of a relay's TURN server.
+    Turn(RelayId),
 }
 
 /// Deadlines, monotonic ms, one for each thing.
