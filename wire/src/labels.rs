@@ -52,6 +52,8 @@ labels! {
     ID_RELAY_SOURCE = "kith/id/relay-source/v1";
     /// Sender that a relay charges, hashed.
     ID_RELAY_SENDER = "kith/id/relay-sender/v1";
+    /// Random part of a TURN user name.
+    ID_TURN_USER = "kith/id/turn-user/v1";
     /// MLS exporter label of a group's topic secret.
     TOPIC = "kith/topic/v1";
     /// Seed of a topic's read key.

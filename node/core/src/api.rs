@@ -241,6 +241,9 @@ pub enum Command {
         /// The place in its timeline.
         position: u64,
     },
+    /// Where a call may be relayed now: TURN servers of own relays, with
+    /// credentials that hold.
+    Turn,
     /// The person is typing.
     Typing {
         /// The conversation.
@@ -370,6 +373,8 @@ pub enum Reply {
     CallNow(Box<view::CallNow>),
     /// Servers for media.
     CallServers(Box<view::CallServers>),
+    /// TURN servers; none if no relay offers one.
+    Turn(Vec<view::TurnServer>),
 }
 
 /// Why a command was not carried out. Nothing has changed.

@@ -17,7 +17,7 @@ use kith_wire::content::TYPE_CALL;
 use kith_wire::ids::{AccountId, EventId, GroupId};
 use rand_core::Rng as _;
 
-use crate::api::{CallCommand, Event, Refusal, Reply};
+use crate::api::{CallCommand, Event, Now, Refusal, Reply};
 use crate::ctx::Ctx;
 use crate::groups::{self, Reject};
 use crate::live::{Live, Timer};
@@ -66,7 +66,7 @@ fn command_in(ctx: &mut Ctx<'_>, live: &mut Live, command: CallCommand) -> Resul
             let keeps = ask == Ask::Keep;
             let ask = clean(ask, hide)?;
             if matches!(ask, Ask::Answer(_)) && hide {
-                relay_needed(live)?;
+                relay_needed(live, ctx.now)?;
             }
             live.calls.ask(now, &call, &tab, ask)?;
             carry_out(ctx, live).map_err(groups::refusal)?;
@@ -97,7 +97,7 @@ fn command_in(ctx: &mut Ctx<'_>, live: &mut Live, command: CallCommand) -> Resul
                 None => false,
             };
             return Ok(Reply::CallServers(Box::new(view::CallServers {
-                servers: live.relays.call_servers(now.wall_ms),
+                servers: servers(live, now),
                 hide_address: hide,
             })));
         }
@@ -112,6 +112,18 @@ fn command_in(ctx: &mut Ctx<'_>, live: &mut Live, command: CallCommand) -> Resul
     Ok(Reply::Done)
 }
 
+/// Servers of own relays as a browser wants them.
+fn servers(live: &Live, now: Now) -> Vec<view::CallServer> {
+    let all = crate::relays::turn_servers(live, now.mono_ms).into_iter();
+    let some = |text: String| (!text.is_empty()).then_some(text);
+    all.map(|s| view::CallServer {
+        urls: s.urls,
+        username: some(s.username),
+        credential: some(s.credential),
+    })
+    .collect()
+}
+
 fn check_tab(tab: &str) -> Result<(), Refusal> {
     if tab.is_empty() || tab.len() > TAB_CHARS_MAX || !tab.bytes().all(|b| b.is_ascii_alphanumeric()) {
         return Err(Refusal::new(
@@ -123,8 +135,8 @@ fn check_tab(tab: &str) -> Result<(), Refusal> {
 }
 
 /// With a hidden address nothing but relays can carry a call.
-fn relay_needed(live: &Live) -> Result<(), Refusal> {
-    if live.relays.has_call_relay() {
+fn relay_needed(live: &Live, now: Now) -> Result<(), Refusal> {
+    if servers(live, now).iter().any(|s| s.urls.iter().any(|u| u.starts_with("turn"))) {
         return Ok(());
     }
     Err(Refusal::new(
@@ -156,7 +168,7 @@ fn dial(
     }
     let hide = rows::hides(&ctx.tx, &peer).map_err(store)?;
     if hide {
-        relay_needed(live)?;
+        relay_needed(live, ctx.now)?;
     }
     let sdp = clean_own(&sdp, hide)?;
     let mut id = [0; 16];

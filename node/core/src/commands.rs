@@ -109,6 +109,7 @@ pub(crate) fn run(ctx: &mut Ctx<'_>, live: &mut Live, command: Command) -> Resul
         Command::Report { group, event, reason } => report::send(ctx, live, &group, event, &reason)?,
         Command::SettleReport { group, report } => report::settle(ctx, live, &group, &report)?,
         Command::MarkRead { group, position } => mark_read(ctx, live, &group, position)?,
+        Command::Turn => return Ok(Reply::Turn(crate::relays::turn_servers(live, ctx.now.mono_ms))),
         Command::Typing { group } => typing(ctx, live, &group)?,
     }
     Ok(Reply::Done)

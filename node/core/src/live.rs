@@ -105,6 +105,8 @@ pub(crate) enum Timer {
     DepositAgain(FileId),
     /// End calls whose time has run out.
     Calls,
+    /// Renew the credentials of a relay's TURN server.
+    Turn(RelayId),
 }
 
 /// Deadlines, monotonic ms, one for each thing.

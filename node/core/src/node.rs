@@ -409,6 +409,10 @@ fn on_timer(ctx: &mut Ctx<'_>, live: &mut Live, timer: Timer) -> Result<(), Reje
         Timer::Deposit(file) => files::consider(ctx, live, &file),
         Timer::DepositAgain(file) => files::forgive(ctx, live, &file),
         Timer::Calls => calls::tick(ctx, live),
+        Timer::Turn(relay) => {
+            relays::renew_turn(live, &relay);
+            Ok(())
+        }
         Timer::Upkeep => {
             live.at(ctx.now.mono_ms + UPKEEP_MS, Timer::Upkeep);
             relays::fill_packages(ctx, live)?;

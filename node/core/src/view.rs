@@ -431,6 +431,21 @@ pub struct Relay {
     pub link: String,
 }
 
+/// A TURN server and the right to use it, as a browser's `RTCIceServer`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TurnServer {
+    /// Name of the relay that runs it.
+    pub relay: String,
+    /// `stun:…` and `turn:…`.
+    pub urls: Vec<String>,
+    /// User name.
+    pub username: String,
+    /// Password.
+    pub credential: String,
+    /// How long new allocations are granted, seconds from now.
+    pub valid_s: u64,
+}
+
 /// A live link to another person's device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PeerLink {
