@@ -2,6 +2,7 @@
 //! Figures are medians over the runs; ratios inside one run are what counts.
 //! `cargo xtask bench group` is in `bench/group.rs`.
 
+mod call;
 pub(crate) mod file;
 mod group;
 
@@ -37,7 +38,8 @@ pub(crate) fn run(env: &Env, args: &[String]) -> Result<bool> {
         Some(("dm", rest)) => dm(env, rest),
         Some(("group", rest)) => group::run(env, rest),
         Some(("file", rest)) => file::run(env, rest),
-        _ => bail!("there are `cargo xtask bench dm`, `bench group` and `bench file`"),
+        Some(("call", rest)) => call::run(env, rest),
+        _ => bail!("there are `cargo xtask bench dm`, `bench group`, `bench file` and `bench call`"),
     }
 }
 

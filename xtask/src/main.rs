@@ -40,6 +40,8 @@ cargo xtask COMMAND
                              a large file over a link that drops, with kills; a file through the relay alone
   bench file [--mib N]       a file from node to node, beside bare libp2p and TCP; three sources
   bench dm [--runs N]        latency, throughput, start and memory of two nodes
+  bench call [--calls N] [--delay-ms N] [--dev]
+                             two browsers in two network namespaces: ring to picture, a cut link
   bench group                processor time and bytes of groups of up to 1,000
   sim --seeds N [--from SEED] [--floors]
                              groups of whole nodes in virtual time, faults and all

@@ -9,9 +9,10 @@ import type { Lab, Node } from "./lab.js";
 /** Waits in the page are for this long at most. */
 export const PATIENCE_MS = 45_000;
 
-export async function launch(): Promise<Browser> {
+/** A browser; with a wrapper, a program that starts it elsewhere. */
+export async function launch(wrapper?: string): Promise<Browser> {
   return chromium.launch({
-    executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium",
+    executablePath: wrapper ?? process.env["CHROMIUM"] ?? "/usr/bin/chromium",
     headless: true,
     args: [
       "--no-sandbox",

@@ -8,6 +8,7 @@ import { faults } from "./axe.js";
 import { pointer } from "./hands.js";
 import { acquaint, type Node } from "./lab.js";
 import { figure, Scenario } from "./steps.js";
+import { truth, until, watch } from "./talk.js";
 import { App } from "./views.js";
 
 const PICTURES = process.env["KITH_E2E_PICTURES"];
@@ -22,53 +23,6 @@ function at(index: number): App {
 }
 const alice = () => at(0).page;
 const bob = () => at(1).page;
-
-/** What the browser itself says of the call that stands. */
-interface Truth {
-  state: string;
-  frames: number;
-  energy: number;
-  concealed: number;
-  packets: number;
-  local: string;
-  remote: string;
-}
-
-async function truth(page: Page): Promise<Truth> {
-  return page.evaluate(async () => {
-    const all = (globalThis as any).kithConnections as RTCPeerConnection[];
-    const pc = all.filter((c) => c.connectionState !== "closed").at(-1);
-    const none = { state: "none", frames: 0, energy: 0, concealed: 0, packets: 0, local: "", remote: "" };
-    if (pc === undefined) return none;
-    const stats = new Map<string, any>();
-    (await pc.getStats()).forEach((report: any) => stats.set(report.id, report));
-    const list = [...stats.values()];
-    const transport = list.find((r) => r.type === "transport");
-    const pair = stats.get(transport?.selectedCandidatePairId);
-    const inbound = list.filter((r) => r.type === "inbound-rtp");
-    const sum = (name: string) => inbound.reduce((total, r) => total + (r[name] ?? 0), 0);
-    return {
-      state: pc.connectionState,
-      frames: sum("framesDecoded"),
-      energy: sum("totalAudioEnergy"),
-      concealed: sum("concealedSamples"),
-      packets: sum("packetsReceived"),
-      local: stats.get(pair?.localCandidateId)?.candidateType ?? "",
-      remote: stats.get(pair?.remoteCandidateId)?.candidateType ?? "",
-    };
-  });
-}
-
-/** Looks again until what the browser says fits. */
-async function until(page: Page, what: string, fits: (now: Truth) => boolean, ms = 20_000): Promise<Truth> {
-  const end = Date.now() + ms;
-  for (;;) {
-    const now = await truth(page);
-    if (fits(now)) return now;
-    if (Date.now() > end) throw new Error(`not in time: ${what}: ${JSON.stringify(now)}`);
-    await page.waitForTimeout(100);
-  }
-}
 
 const call = (page: Page, name: string) => page.getByRole("region", { name: `Call with ${name}` });
 const tool = (page: Page, name: string) => page.getByRole("toolbar", { name: "In this call" }).getByRole("button", { name });
@@ -112,16 +66,7 @@ scenario.step("two people", async () => {
     [b, "Alice"],
   ] as const) {
     const person = await scenario.sit(node);
-    await person.context.addInitScript(() => {
-      const all: RTCPeerConnection[] = [];
-      (globalThis as any).kithConnections = all;
-      globalThis.RTCPeerConnection = class extends RTCPeerConnection {
-        constructor(configuration?: RTCConfiguration) {
-          super(configuration);
-          all.push(this);
-        }
-      };
-    });
+    await watch(person);
     await person.page.reload();
     const app = new App(person, pointer);
     apps.push(app);
@@ -168,10 +113,10 @@ scenario.step("camera off and screen share", async () => {
   const dark = await truth(bob());
   const later = await until(bob(), "packets go on", (n) => n.packets > dark.packets + 60);
   assert.equal(later.frames, dark.frames, "no picture comes");
-  await tool(alice(), "Sharing screen").click();
+  await tool(alice(), "Share screen").click();
   await bob().getByLabel("Screen of Alice").waitFor();
   await until(bob(), "the screen's picture", (n) => n.frames > later.frames + 5);
-  await tool(alice(), "Sharing screen").click();
+  await tool(alice(), "Share screen").click();
   await tool(alice(), "Camera").click();
   await until(bob(), "the camera's picture", (n) => n.frames > later.frames + 20);
 });
@@ -215,6 +160,24 @@ scenario.step("declined, and missed", async () => {
   await rows(bob()).filter({ hasText: "Missed voice call" }).waitFor();
   await rows(alice()).filter({ hasText: "Voice call, cancelled" }).waitFor();
   await judge(bob(), "history");
+});
+
+scenario.step("a key that was altered on the way ends the call", async () => {
+  // Somebody between the page and the group: another key than the one that came by it.
+  await alice().evaluate(() => {
+    const prototype = RTCPeerConnection.prototype as any;
+    const plain = prototype.setRemoteDescription;
+    prototype.setRemoteDescription = function (this: RTCPeerConnection, description: RTCSessionDescriptionInit) {
+      prototype.setRemoteDescription = plain;
+      const bend = (_: string, byte: string) => `a=fingerprint:sha-256 ${byte === "00" ? "01" : "00"}`;
+      const sdp = (description.sdp ?? "").replace(/a=fingerprint:sha-256 (..)/g, bend);
+      return plain.call(this, { type: description.type, sdp });
+    };
+  });
+  await alice().getByRole("button", { name: "Call Bob", exact: true }).click();
+  await rings(bob()).getByRole("button", { name: "Answer" }).click();
+  await alice().getByText(/does not hold the key/).waitFor();
+  await over();
 });
 
 scenario.step("it rings in every window, and is taken in one", async () => {

@@ -659,7 +659,7 @@ export const en = {
     microphoneOff: "Muted",
     camera: "Camera",
     cameraOff: "Camera off",
-    screen: "Sharing screen",
+    screen: "Sharing",
     screenOff: "Share screen",
     hangUp: "Hang up",
     tools: "In this call",

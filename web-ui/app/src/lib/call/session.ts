@@ -300,6 +300,10 @@ class Session {
         this.sayMedia();
       }
       void this.measure();
+    } else if (pc.getTransceivers().some((transceiver) => transceiver.sender.transport?.state === "failed")) {
+      // There is a path, and at its end somebody without the key.
+      toast.refusal(t.call.wrongKey);
+      this.hangUp("wrong_key");
     } else if (pc.iceConnectionState === "disconnected" || pc.iceConnectionState === "failed" || pc.connectionState === "failed") {
       this.broken(pc.iceConnectionState === "disconnected" ? GAP_MS : 0);
     } else if (shown.get()?.since == null && this.outgoing && pc.iceConnectionState === "checking") {
@@ -508,6 +512,8 @@ export function endSentence(call: Call, name: string): string | null {
 }
 
 let current: Session | null = null;
+/** Whether the call that this page made last began with a picture. */
+let wantedVideo = false;
 
 async function run(session: Session, work: () => Promise<void>) {
   current?.hangUp();
@@ -524,6 +530,7 @@ async function run(session: Session, work: () => Promise<void>) {
 export const calling = {
   dial(whom: Whom, video: boolean) {
     performance.clearMarks("kith:call-connected");
+    wantedVideo = video;
     const session = new Session(whom, true, video);
     void run(session, () => session.dial());
   },
@@ -554,7 +561,7 @@ export function onCallEvents(events: readonly NodeEvent[]) {
       applyCall(call);
       if (current !== null && current.callId === call.id) current.called(call);
       // Both called at once: this page takes the call that stands.
-      else if (call.auto && call.tab === tab && call.phase === "incoming") calling.answer(call, shown.get()?.camera ?? call.video);
+      else if (call.auto && call.tab === tab && call.phase === "incoming") calling.answer(call, wantedVideo);
     } else if (current !== null && current.callId === event.call && event.tab === tab) {
       current.hear(event.signal);
     }

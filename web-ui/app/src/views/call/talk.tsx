@@ -74,9 +74,11 @@ function QualityLine({ talk }: { talk: Shown }) {
   );
 }
 
-function Toggle({ on, icon, off, labels, onChange }: { on: boolean; icon: IconName; off: IconName; labels: readonly [string, string]; onChange: (on: boolean) => void }) {
+type ToggleProps = { name: string; on: boolean; icon: IconName; off: IconName; labels: readonly [string, string]; onChange: (on: boolean) => void };
+
+function Toggle({ name, on, icon, off, labels, onChange }: ToggleProps) {
   return (
-    <ToggleButton isSelected={on} onChange={onChange} aria-label={labels[0]} className="call-button">
+    <ToggleButton isSelected={on} onChange={onChange} aria-label={name} className="call-button">
       <Icon name={on ? icon : off} size={22} />
       <span className="call-word">{on ? labels[0] : labels[1]}</span>
     </ToggleButton>
@@ -165,10 +167,10 @@ export function Talk({ talk }: { talk: Shown }) {
       </div>
       {expanded ? <QualityLine talk={talk} /> : null}
       <div className="call-tools" role="toolbar" aria-label={t.call.tools}>
-        <Toggle on={talk.microphone} icon="mic" off="micOff" labels={[t.call.microphone, t.call.microphoneOff]} onChange={calling.setMicrophone} />
-        <Toggle on={talk.camera} icon="camera" off="cameraOff" labels={[t.call.camera, t.call.cameraOff]} onChange={calling.setCamera} />
+        <Toggle name={t.call.microphone} on={talk.microphone} icon="mic" off="micOff" labels={[t.call.microphone, t.call.microphoneOff]} onChange={calling.setMicrophone} />
+        <Toggle name={t.call.camera} on={talk.camera} icon="camera" off="cameraOff" labels={[t.call.camera, t.call.cameraOff]} onChange={calling.setCamera} />
         {expanded && "getDisplayMedia" in navigator.mediaDevices ? (
-          <Toggle on={talk.screen} icon="screen" off="screen" labels={[t.call.screen, t.call.screenOff]} onChange={calling.setScreen} />
+          <Toggle name={t.call.screenOff} on={talk.screen} icon="screen" off="screen" labels={[t.call.screen, t.call.screenOff]} onChange={calling.setScreen} />
         ) : null}
         <button type="button" className="call-button call-hang-up" aria-label={t.call.hangUp} onClick={() => calling.hangUp()}>
           <Icon name="hangUp" size={22} />
