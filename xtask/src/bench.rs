@@ -2,7 +2,7 @@
 //! Figures are medians over the runs; ratios inside one run are what counts.
 //! `cargo xtask bench group` is in `bench/group.rs`.
 
-mod call;
+pub(crate) mod call;
 pub(crate) mod file;
 mod group;
 

@@ -16,6 +16,7 @@ use rtc::rtp_transceiver::rtp_sender::{
     RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind,
 };
 use tokio::sync::mpsc;
+use webrtc::media_stream::Track;
 use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
@@ -355,6 +356,7 @@ struct Plain<'a>(&'a webrtc::peer_connection::RTCStatsReportEntry);
 
 impl serde::Serialize for Plain<'_> {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        use serde::Serialize as _;
         use webrtc::peer_connection::RTCStatsReportEntry as Entry;
         match self.0 {
             Entry::Transport(e) => e.serialize(s),

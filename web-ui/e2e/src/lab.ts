@@ -152,19 +152,22 @@ export class Relay {
   private constructor(
     private readonly folder: string,
     private readonly port: number,
+    private readonly place: Place,
+    private readonly extra: string[],
   ) {}
 
-  static async start(folder: string): Promise<Relay> {
-    const relay = new Relay(folder, await freePort());
+  static async start(folder: string, place: Place = HERE, extra: string[] = []): Promise<Relay> {
+    const relay = new Relay(folder, await freePort(), place, extra);
     await relay.start();
     return relay;
   }
 
   async start(): Promise<void> {
-    const args = ["--data", join(this.folder, "relay"), "--name", "Test relay"];
-    for (const address of listen("127.0.0.1", this.port)) args.push("--listen", address);
+    const args = ["--data", join(this.folder, "relay"), "--name", "Test relay", ...this.extra];
+    for (const address of listen(this.place.address, this.port)) args.push("--listen", address);
     const log = join(this.folder, "relay.log");
-    const [process, rest] = await started("the relay", binary("KITH_BOOTSTRAP_BIN"), args, log, "kith-relay:");
+    const [program, all] = placed(this.place, binary("KITH_BOOTSTRAP_BIN"), args);
+    const [process, rest] = await started("the relay", program, all, log, "kith-relay:");
     this.process = process;
     this.link = `kith-relay:${rest.split(/\s/)[0] ?? ""}`;
   }
