@@ -356,7 +356,6 @@ struct Plain<'a>(&'a webrtc::peer_connection::RTCStatsReportEntry);
 
 impl serde::Serialize for Plain<'_> {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        use serde::Serialize as _;
         use webrtc::peer_connection::RTCStatsReportEntry as Entry;
         match self.0 {
             Entry::Transport(e) => e.serialize(s),

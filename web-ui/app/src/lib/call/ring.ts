@@ -43,12 +43,11 @@ function play(context: AudioContext, tone: Tone): () => void {
 function sound(tone: Tone, alone: boolean): () => void {
   const context = new AudioContext();
   const over = new AbortController();
-  let silence = () => {};
   const begin = async () => {
     // Without a touch of the person a browser may keep the page silent.
     await context.resume();
     if (over.signal.aborted) return;
-    silence = play(context, tone);
+    const silence = play(context, tone);
     await new Promise<void>((done) => over.signal.addEventListener("abort", () => done(), { once: true }));
     silence();
   };

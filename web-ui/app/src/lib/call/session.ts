@@ -4,7 +4,7 @@
 import { callApi, calls, isCallEvent, refreshCalls, tab, applyCall } from "../../api/calls";
 import { ApiError, sentence } from "../../api/client";
 import { Value } from "../../api/store";
-import type { Call, CallSignal, NodeEvent } from "../../api/types";
+import type { Call, CallServers, CallSignal, NodeEvent } from "../../api/types";
 import { t } from "../../i18n";
 import { clean } from "../text";
 import { toast } from "../../ui/toasts";
@@ -57,6 +57,11 @@ function mediaProblem(cause: unknown): string {
   if (name === "NotFoundError" || name === "OverconstrainedError") return t.call.noDevice;
   if (name === "NotReadableError") return t.call.deviceBusy;
   return cause instanceof ApiError ? sentence(cause) : t.call.failed;
+}
+
+/** The relays' servers as the browser wants them. */
+export function iceServersOf({ servers }: CallServers): RTCIceServer[] {
+  return servers.map(({ urls, username, credential }) => (username === null || credential === null ? { urls } : { urls, username, credential }));
 }
 
 type Whom = { conversation: string; peer: string; name: string };
@@ -133,10 +138,7 @@ class Session {
       throw new DOMException("over", "AbortError");
     }
     this.show({ camera: this.cameraTrack !== null, local: this.cameraTrack === null ? null : new MediaStream([this.cameraTrack]) });
-    const iceServers = servers.servers.map(({ urls, username, credential }) => ({
-      urls,
-      ...(username === null || credential === null ? {} : { username, credential }),
-    }));
+    const iceServers = iceServersOf(servers);
     const pc = new RTCPeerConnection({ iceServers, iceTransportPolicy: servers.hide_address ? "relay" : "all", bundlePolicy: "max-bundle" });
     this.pc = pc;
     pc.addEventListener("icecandidate", ({ candidate }) => {
@@ -177,10 +179,11 @@ class Session {
   async answer(call: Call) {
     const [pc, now] = await Promise.all([this.open(), callApi.now(call.id, 0)]);
     const offer = now.signals.find((s) => s.kind === "offer");
-    if (offer?.sdp == null) throw new ApiError(409, "call_over", t.call.over);
+    const sdp = offer?.sdp ?? null;
+    if (offer === undefined || sdp === null) throw new ApiError(409, "call_over", t.call.over);
     this.expected = offer.fingerprint;
     this.lastSignal = offer.number;
-    await pc.setRemoteDescription({ type: "offer", sdp: offer.sdp });
+    await pc.setRemoteDescription({ type: "offer", sdp });
     const [audio, video] = [pc.getTransceivers()[0], pc.getTransceivers()[1]];
     if (audio === undefined || video === undefined) throw new ApiError(409, "call_over", t.call.failed);
     await this.attach(audio, video);
@@ -293,7 +296,7 @@ class Session {
       clearTimeout(this.mendTimer);
       this.mendTimer = undefined;
       const now = shown.get();
-      const again = now?.since != null;
+      const again = (now?.since ?? null) !== null;
       this.show({ connection: "connected", since: now?.since ?? Date.now() });
       if (!again) {
         performance.mark("kith:call-connected");
@@ -306,14 +309,14 @@ class Session {
       this.hangUp("wrong_key");
     } else if (pc.iceConnectionState === "disconnected" || pc.iceConnectionState === "failed" || pc.connectionState === "failed") {
       this.broken(pc.iceConnectionState === "disconnected" ? GAP_MS : 0);
-    } else if (shown.get()?.since == null && this.outgoing && pc.iceConnectionState === "checking") {
+    } else if ((shown.get()?.since ?? null) === null && this.outgoing && pc.iceConnectionState === "checking") {
       this.show({ connection: "connecting" });
     }
   }
 
   private broken(wait: number) {
     this.brokenSince ??= Date.now();
-    if (shown.get()?.since != null) this.show({ connection: "reconnecting" });
+    if ((shown.get()?.since ?? null) !== null) this.show({ connection: "reconnecting" });
     if (this.mendTimer !== undefined) {
       if (wait > 0) return;
       clearTimeout(this.mendTimer);
@@ -343,10 +346,7 @@ class Session {
     const { pc, id } = this;
     if (pc === null || id === null || this.ended) return;
     const servers = await callApi.servers(this.whom.peer);
-    const iceServers = servers.servers.map(({ urls, username, credential }) => ({
-      urls,
-      ...(username === null || credential === null ? {} : { username, credential }),
-    }));
+    const iceServers = iceServersOf(servers);
     pc.setConfiguration({ ...pc.getConfiguration(), iceServers });
     const offer = await pc.createOffer({ iceRestart: true });
     await pc.setLocalDescription(offer);
@@ -583,7 +583,7 @@ export function dropCalls() {
 if (typeof window !== "undefined") {
   window.addEventListener("online", () => current?.networkBack());
   window.addEventListener("pagehide", () => {
-    const id = current?.callId;
-    if (id != null) callApi.leave(id);
+    const id = current?.callId ?? null;
+    if (id !== null) callApi.leave(id);
   });
 }

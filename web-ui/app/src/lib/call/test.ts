@@ -5,6 +5,7 @@ import { api } from "../../api/client";
 import { callApi } from "../../api/calls";
 import { t } from "../../i18n";
 import { openCamera, openMicrophone } from "./devices";
+import { iceServersOf } from "./session";
 
 export type StepName = "microphone" | "camera" | "connection" | "sound" | "picture" | "relay";
 export type Step = { name: StepName; state: "running" | "ok" | "bad" | "none"; text: string };
@@ -75,13 +76,13 @@ export async function testSetup(told: (steps: readonly Step[]) => void): Promise
     }
 
     say("connection", "running", t.call.test.connection);
-    const { servers } = await callApi.servers(null);
-    const iceServers = servers.map(({ urls, username, credential }) => ({ urls, ...(username === null || credential === null ? {} : { username, credential }) }));
-    const own = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
+    const servers = iceServersOf(await callApi.servers(null));
+    const own = new RTCPeerConnection({ iceServers: servers, bundlePolicy: "max-bundle" });
     pc = own;
     const kinds = new Set<string>();
     own.addEventListener("icecandidate", ({ candidate }) => {
-      if (candidate?.type != null) kinds.add(candidate.type);
+      const type = candidate?.type ?? null;
+      if (type !== null) kinds.add(type);
     });
     const heard = new MediaStream();
     own.addEventListener("track", ({ track }) => {

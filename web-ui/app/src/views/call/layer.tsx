@@ -30,7 +30,7 @@ export function CallLayer() {
   const all = useValue(calls);
   const talk = useValue(shown);
   const incoming = all.filter((call) => rings(call) && call.id !== talk?.call?.id);
-  const own = talk?.call == null ? null : all.find((call) => call.id === talk.call?.id);
+  const own = (talk?.call ?? null) === null ? null : all.find((call) => call.id === talk?.call?.id);
   return (
     <>
       {incoming.length > 0 && talk === null ? <Ringing /> : null}

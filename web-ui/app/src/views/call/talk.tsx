@@ -33,6 +33,7 @@ function Voice({ stream }: { stream: MediaStream }) {
     audio.srcObject = stream;
     if ("setSinkId" in audio) void audio.setSinkId(speaker).catch(() => undefined);
   }, [stream, speaker]);
+  // oxlint-disable-next-line jsx-a11y/media-has-caption
   return <audio ref={ref} autoPlay className="hidden" />;
 }
 
@@ -119,7 +120,7 @@ export function Talk({ talk }: { talk: Shown }) {
 
   const inPicture = async () => {
     const video = stage.current?.querySelector<HTMLVideoElement>("video.call-remote");
-    if (video == null || !document.pictureInPictureEnabled) return;
+    if (video === undefined || video === null || !document.pictureInPictureEnabled) return;
     if (document.pictureInPictureElement === video) await document.exitPictureInPicture();
     else await video.requestPictureInPicture().catch(() => undefined);
   };
