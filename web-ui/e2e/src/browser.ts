@@ -43,7 +43,7 @@ export class Person {
   static async at(browser: Browser, node: Node, options: { keysOnly: boolean }): Promise<Person> {
     const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, locale: "en-GB" });
     context.setDefaultTimeout(PATIENCE_MS);
-    await context.grantPermissions(["clipboard-read", "clipboard-write"], { origin: node.origin });
+    await context.grantPermissions(["clipboard-read", "clipboard-write", "microphone", "camera"], { origin: node.origin });
     const page = await context.newPage();
     const person = new Person(node, context, page);
     page.on("pageerror", (error) => person.faults.push(`script error: ${error.message}`));

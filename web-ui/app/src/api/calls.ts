@@ -10,15 +10,26 @@ export const tab = crypto.randomUUID().replaceAll("-", "");
 /** Calls that are not over. */
 export const calls = new Value<readonly Call[]>([]);
 
+/** How often events told of calls: an answer that they overtook is stale. */
+let told = 0;
+
 /** Takes over what an event says of a call. */
 export function applyCall(call: Call) {
+  told += 1;
   const others = calls.get().filter((known) => known.id !== call.id);
   calls.set(call.phase === "over" ? others : [...others, call]);
 }
 
 /** Looks anew: something may have been missed. */
 export async function refreshCalls() {
-  calls.set(await api.get<Call[]>("/calls"));
+  for (let attempt = 0; attempt < 5; attempt += 1) {
+    const before = told;
+    const list = await api.get<Call[]>("/calls");
+    if (told === before) {
+      calls.set(list);
+      return;
+    }
+  }
 }
 
 export type CallMedia = { microphone: boolean; video: boolean; screen: boolean };
