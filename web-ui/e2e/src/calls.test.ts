@@ -198,13 +198,8 @@ scenario.step("when both call at once, they are connected", async () => {
     alice().getByRole("button", { name: "Call Bob", exact: true }).click(),
     bob().getByRole("button", { name: "Call Alice", exact: true }).click(),
   ]);
-  for (const page of [alice(), bob()]) {
-    // Where one was quicker it rang at the other, who now answers.
-    const ring = page.getByRole("region", { name: /calls$/ }).getByRole("button", { name: "Answer", exact: true });
-    const connected = until(page, "sound", (n) => n.energy > 0);
-    await Promise.race([connected, ring.click({ timeout: 15_000 }).catch(() => undefined)]);
-    await connected;
-  }
+  // Nobody has to answer.
+  await Promise.all([alice(), bob()].map((page) => until(page, "sound", (n) => n.energy > 0)));
   const open = await Promise.all(apps.map((app) => app.person.node.api("GET", "/calls")));
   assert.deepEqual(
     open.map((list) => list.length),

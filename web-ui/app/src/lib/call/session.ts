@@ -90,7 +90,7 @@ class Session {
   private work: Promise<void> = Promise.resolve();
 
   constructor(
-    private readonly whom: Whom,
+    readonly whom: Whom,
     private readonly outgoing: boolean,
     private readonly wantsVideo: boolean,
   ) {
@@ -523,7 +523,10 @@ async function run(session: Session, work: () => Promise<void>) {
   } catch (cause) {
     if (current !== session) return;
     session.hangUp();
-    toast.refusal(mediaProblem(cause));
+    // Whom one wants to call is calling: that is what was wanted.
+    const theirs = cause instanceof ApiError && cause.code === "they_call" ? calls.get().find((call) => call.peer === session.whom.peer && call.phase === "incoming") : undefined;
+    if (theirs === undefined) toast.refusal(mediaProblem(cause));
+    else calling.answer(theirs, wantedVideo);
   }
 }
 
