@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use kith_core::api::Event;
-use kith_core::view::{Call, CallNow, CallOutcome, CallPhase, CallServers, CallSignal, CallSignalKind, Contact};
+use kith_core::view::{
+    Call, CallNow, CallOutcome, CallPhase, CallServers, CallSignal, CallSignalKind, Contact,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -279,9 +281,8 @@ async fn probe(client: &Arc<Client>, who: &str, out: Out) -> Result<()> {
     let call = begun["call"].as_str().ok_or_else(|| anyhow!("the node gave no call"))?.to_owned();
     let mut line = Line { client, tab: &tab, call: call.clone(), endpoint, last: 0 };
     let reached = reach(&mut line, &mut events, begin).await;
-    let hang_up = |reason: &str| {
-        ask(|| client.tell(&format!("/calls/{call}/hangup"), &json!({"reason": reason})))
-    };
+    let hang_up =
+        |reason: &str| ask(|| client.tell(&format!("/calls/{call}/hangup"), &json!({"reason": reason})));
     let (answered, connected) = match reached {
         Ok(times) => times,
         Err(error) => {

@@ -345,11 +345,17 @@ impl Backend for Host {
         Box::pin(async move {
             let asker = self.asker()?;
             let bad = |_| {
-                Refusal::new("bad_description", "The browser's description of the call is malformed. Reload the page.")
+                Refusal::new(
+                    "bad_description",
+                    "The browser's description of the call is malformed. Reload the page.",
+                )
             };
             kith_wire::call::check_sdp(&sdp).map_err(bad)?;
             let Ok(slot) = Arc::clone(&self.0.tests).try_acquire_owned() else {
-                return Err(Refusal::new("slow_down", "Another test is running. Wait a minute, then try again."));
+                return Err(Refusal::new(
+                    "slow_down",
+                    "Another test is running. Wait a minute, then try again.",
+                ));
             };
             let servers = match asker.ask(Command::Call(CallCommand::Servers { account: None })).await? {
                 Reply::CallServers(servers) => *servers,

@@ -91,8 +91,7 @@ fn talk(world: &mut World, a: NodeIndex, b: NodeIndex, group: GroupId) -> CallId
 fn a_call_is_made_talked_in_and_remembered_by_both() {
     let (mut world, a, b, group) = pair(1);
     let call = talk(&mut world, a, b, group);
-    let Reply::CallNow(now) =
-        world.ask(a, Command::Call(CallCommand::Get { call, after: 0 })).unwrap()
+    let Reply::CallNow(now) = world.ask(a, Command::Call(CallCommand::Get { call, after: 0 })).unwrap()
     else {
         panic!("no call")
     };

@@ -116,12 +116,8 @@ fn command_in(ctx: &mut Ctx<'_>, live: &mut Live, command: CallCommand) -> Resul
 fn servers(live: &Live, now: Now) -> Vec<view::CallServer> {
     let all = crate::relays::turn_servers(live, now.mono_ms).into_iter();
     let some = |text: String| (!text.is_empty()).then_some(text);
-    all.map(|s| view::CallServer {
-        urls: s.urls,
-        username: some(s.username),
-        credential: some(s.credential),
-    })
-    .collect()
+    all.map(|s| view::CallServer { urls: s.urls, username: some(s.username), credential: some(s.credential) })
+        .collect()
 }
 
 fn check_tab(tab: &str) -> Result<(), Refusal> {

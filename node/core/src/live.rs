@@ -59,6 +59,8 @@ pub(crate) struct Live {
     pub adds: crate::membership::Adds,
     /// What this device does for its groups by itself.
     pub duties: crate::duty::Duties,
+    /// Who was found lacking what this device said.
+    pub lacking: crate::lacking::Lacking,
     /// Files that are wanted, and what is to be done about them.
     pub files: crate::files::Files,
     /// Calls that ring or are talked in.
@@ -91,6 +93,8 @@ pub(crate) enum Timer {
     Welcome(GroupId),
     /// Do what is due in a group.
     Duty(GroupId),
+    /// See who lacks what was said here.
+    Lacking(GroupId),
     /// Ask again for key packages.
     Adds,
     /// Give people the own card if it changed.
@@ -175,6 +179,7 @@ impl Live {
             me_changed: false,
             adds: crate::membership::Adds::load(r)?,
             duties: crate::duty::Duties::default(),
+            lacking: crate::lacking::Lacking::default(),
             files: crate::files::Files::default(),
             calls: crate::calls::machine(me),
             settings: rows::settings(r)?,
@@ -242,6 +247,14 @@ impl Live {
             let at = dial.next_at.max(mono_ms);
             self.at(at, Timer::Dials);
         }
+    }
+
+    /// A device has shown that it is there: its next dial need not wait.
+    pub(crate) fn dial_soon(&mut self, device: &DeviceId, mono_ms: u64) {
+        if let Some(dial) = self.dials.get_mut(device).filter(|d| !d.dialling) {
+            *dial = Dial::now(mono_ms);
+        }
+        self.want_dial(device, mono_ms);
     }
 
     /// Relays that hold a device's inbox.

@@ -22,8 +22,9 @@ use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 use webrtc::peer_connection::{
     MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
-    RTCIceCandidateInit, RTCIceGatheringState, RTCIceServer, RTCIceTransportPolicy, RTCPeerConnectionIceEvent,
-    RTCPeerConnectionState, RTCSessionDescription, Registry, StatsSelector, register_default_interceptors,
+    RTCIceCandidateInit, RTCIceGatheringState, RTCIceServer, RTCIceTransportPolicy,
+    RTCPeerConnectionIceEvent, RTCPeerConnectionState, RTCSessionDescription, Registry, StatsSelector,
+    register_default_interceptors,
 };
 
 use super::measure::{Seen, Stream};
@@ -115,8 +116,7 @@ impl PeerConnectionEventHandler for Handler {
     }
     async fn on_track(&self, track: Arc<dyn TrackRemote>) {
         let video = track.kind().await == RtpCodecKind::Video;
-        let (out, hz) =
-            if video { (&self.tracks.video, VP8_HZ) } else { (&self.tracks.audio, OPUS_HZ) };
+        let (out, hz) = if video { (&self.tracks.video, VP8_HZ) } else { (&self.tracks.audio, OPUS_HZ) };
         let out = (self.kind == Kind::Echo).then(|| Arc::clone(out));
         let streams = Arc::clone(&self.streams);
         if video {
@@ -225,7 +225,8 @@ impl Endpoint {
         let (tell, news) = mpsc::channel(NEWS_MAX);
         let streams = Arc::new(Mutex::new(Streams::default()));
         let tracks = Arc::new(Tracks { audio: track(false)?, video: track(true)? });
-        let handler = Handler { kind, news: tell, streams: Arc::clone(&streams), tracks: Arc::clone(&tracks) };
+        let handler =
+            Handler { kind, news: tell, streams: Arc::clone(&streams), tracks: Arc::clone(&tracks) };
         let connection = PeerConnectionBuilder::new()
             .with_configuration(configuration)
             .with_media_engine(engine)
@@ -338,9 +339,8 @@ impl Endpoint {
             let candidate = by_id(id.as_str()?)?;
             candidate["candidateType"].as_str().map(str::to_owned)
         };
-        let path = selected.and_then(|pair| {
-            Some((kind(&pair["localCandidateId"])?, kind(&pair["remoteCandidateId"])?))
-        });
+        let path = selected
+            .and_then(|pair| Some((kind(&pair["localCandidateId"])?, kind(&pair["remoteCandidateId"])?)));
         let rtt = selected.and_then(|pair| pair["currentRoundTripTime"].as_f64());
         Measured { audio, video, path, rtt_ms: rtt.map(|s| s * 1000.0) }
     }

@@ -241,7 +241,10 @@ pub(crate) struct TestAnswer {
 /// A call to this node itself, which sends sound and picture back for a minute.
 #[utoipa::path(post, path = "/call-test", tag = "calls", request_body = TestCall,
     responses((status = 200, body = TestAnswer), (status = "default", body = Problem, content_type = "application/problem+json")))]
-pub(crate) async fn test(State(app): Shared, Body(body): Body<TestCall>) -> Result<Json<TestAnswer>, Problem> {
+pub(crate) async fn test(
+    State(app): Shared,
+    Body(body): Body<TestCall>,
+) -> Result<Json<TestAnswer>, Problem> {
     let sdp = app.backend().call_test(sdp(body.sdp)?).await?;
     Ok(Json(TestAnswer { sdp }))
 }
