@@ -5,6 +5,7 @@ mod config;
 mod folder;
 mod run;
 mod show;
+mod turn;
 
 use anyhow::Context as _;
 

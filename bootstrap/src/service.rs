@@ -10,6 +10,7 @@ mod link;
 mod log;
 mod sweep;
 mod topics;
+mod turn;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -34,6 +35,7 @@ use crate::rows;
 use link::Link;
 
 pub use chunks::{ChunkStore, Known, MemoryChunks};
+pub use turn::TurnSetup;
 
 /// Version of the rows that this service writes.
 const SCHEMA: u32 = 1;
@@ -107,6 +109,7 @@ pub(crate) struct Relay {
     limits: Limits,
     admission: Option<Vec<u8>>,
     guests: bool,
+    turn: Option<TurnSetup>,
     /// Keys the hash of address prefixes.
     charge_secret: [u8; 32],
     statement: Vec<u8>,
@@ -221,6 +224,7 @@ impl<S: Store, C: ChunkStore> Service<S, C> {
             limits,
             admission: setup.admission,
             guests: setup.guests,
+            turn: None,
             charge_secret,
             statement,
         };
@@ -241,6 +245,11 @@ impl<S: Store, C: ChunkStore> Service<S, C> {
             ready: VecDeque::new(),
             sweep: sweep::Sweep::new(now),
         })
+    }
+
+    /// From now on members are handed credentials of this TURN server.
+    pub fn offer_turn(&mut self, turn: TurnSetup) {
+        self.relay.turn = Some(turn);
     }
 
     /// The relay's key.
@@ -549,6 +558,7 @@ fn handle(ctx: &mut Ctx<'_>, link: &mut Link, call: Call) -> Result<Answer, Stop
         }
         Call::PutChunk { topic, id, bytes, keep_s } => chunks::put(ctx, link, topic, id, &bytes, keep_s),
         Call::GetChunk { id, from, len } => chunks::get(ctx, &id, from, len),
+        Call::Turn {} => turn::mint(ctx, link),
     }
 }
 

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{self, Out};
 use crate::config::{Config, Flags, ProcessEnvironment};
-use crate::{init, run};
+use crate::{calls, init, run};
 
 /// A private messenger that runs on your own machine.
 #[derive(Debug, Parser)]
@@ -94,6 +94,11 @@ enum Command {
     Tail {
         /// Name or id; absent: all conversations
         from: Option<String>,
+    },
+    /// Calls without a browser
+    Call {
+        #[command(subcommand)]
+        action: CallAction,
     },
     /// Relays
     Relays {
@@ -307,6 +312,18 @@ pub(crate) enum FileAction {
     },
 }
 
+/// What to do with calls.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CallAction {
+    /// Answer every call to this node, and send sound and picture back
+    Echo,
+    /// Call a contact, measure the path for ten seconds, hang up
+    Probe {
+        /// Name or `kith1…`
+        who: String,
+    },
+}
+
 /// What to do with relays.
 #[derive(Debug, Subcommand)]
 pub(crate) enum RelayAction {
@@ -379,6 +396,7 @@ fn dispatch(cli: Cli, out: Out) -> anyhow::Result<()> {
         Command::Files { action } => commands::files(&data, action, out),
         Command::Read { from, limit } => commands::read(&data, &from, limit, out),
         Command::Tail { from } => commands::tail(&data, from.as_deref(), out),
+        Command::Call { action } => calls::run(&data, &action, out),
         Command::Relays { action } => commands::relays(&data, action, out),
         Command::Config { action: ConfigAction::Show } => {
             commands::show_config(&config, out);

@@ -3,8 +3,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use kith_core::api::{Command, Refusal, Reply};
+use kith_core::api::{CallCommand, Command, Refusal, Reply};
 use kith_core::node::{self, Node};
+use kith_core::view::CallServers;
 use kith_core::{read, view};
 use kith_store::{Read, Store, StoreError};
 use kith_web::backend::Later;
@@ -12,6 +13,7 @@ use kith_web::{Backend, EventHub, FileSink, FileSource, RelayTest, VaultState};
 use kith_wire::crypto::Secret;
 use kith_wire::ids::{AccountId, EventId, FileId, GroupId};
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 use crate::data::DataDir;
@@ -19,7 +21,10 @@ use crate::driver::{Asker, Driver, FilesPort, Reopen, open_refusal};
 use crate::files::{self, Files, Import, Reader};
 use crate::network::{Net, NetConfig};
 use crate::vault::{self, Pending, store_refusal};
-use crate::{probe, system};
+use crate::{calls, probe, system};
+
+/// Tests of the own set-up at once.
+const TESTS_MAX: usize = 4;
 
 /// One node on one data folder.
 #[derive(Clone)]
@@ -37,6 +42,8 @@ struct Inner {
     /// Held while the state moves.
     moving: tokio::sync::Mutex<()>,
     name: Mutex<Option<String>>,
+    /// Tests of the own set-up that may run at once.
+    tests: Arc<Semaphore>,
 }
 
 struct Running {
@@ -77,6 +84,7 @@ impl Host {
             running: RwLock::new(None),
             moving: tokio::sync::Mutex::new(()),
             name: Mutex::new(None),
+            tests: Arc::new(Semaphore::new(TESTS_MAX)),
         })))
     }
 
@@ -331,6 +339,31 @@ impl Backend for Host {
         Box::pin(async move {
             self.asker()?;
             probe::test(&link).await
+        })
+    }
+    fn call_test(&self, sdp: String) -> Later<'_, String> {
+        Box::pin(async move {
+            let asker = self.asker()?;
+            let bad = |_| {
+                Refusal::new(
+                    "bad_description",
+                    "The browser's description of the call is malformed. Reload the page.",
+                )
+            };
+            kith_wire::call::check_sdp(&sdp).map_err(bad)?;
+            let Ok(slot) = Arc::clone(&self.0.tests).try_acquire_owned() else {
+                return Err(Refusal::new(
+                    "slow_down",
+                    "Another test is running. Wait a minute, then try again.",
+                ));
+            };
+            let servers = match asker.ask(Command::Call(CallCommand::Servers { account: None })).await? {
+                Reply::CallServers(servers) => *servers,
+                _ => CallServers::default(),
+            };
+            calls::test(sdp, servers, slot).await.map_err(|e| {
+                Refusal::new("no_endpoint", format!("The node could not answer the test call: {e:#}."))
+            })
         })
     }
     fn add_file(&self, name: String, media_type: String, size: u64) -> Later<'_, Box<dyn FileSink>> {

@@ -4,6 +4,7 @@
 //! together, and owns their clocks, threads and randomness. Must never decide
 //! anything that the state machine should.
 
+mod calls;
 mod cli;
 mod client;
 mod commands;

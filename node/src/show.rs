@@ -3,7 +3,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use kith_core::view::{Content, Message};
+use kith_core::view::{CallOutcome, Content, Message};
 
 /// Text from others on one terminal line.
 pub(crate) fn line(text: &str) -> String {
@@ -75,6 +75,20 @@ pub(crate) fn message(message: &Message) -> String {
             format!("{at}  ! {author} reported a message of {of}{state}: {quote}\n    {reason}")
                 .trim_end()
                 .to_owned()
+        }
+        Content::Call { outgoing, video, outcome, talked_ms, .. } => {
+            let what = if *video { "video call" } else { "voice call" };
+            let way = if *outgoing { "you called" } else { "you were called" };
+            let end = match outcome {
+                CallOutcome::Answered => format!("{} s", talked_ms / 1000),
+                CallOutcome::Unanswered => "no answer".to_owned(),
+                CallOutcome::Declined => "declined".to_owned(),
+                CallOutcome::Busy => "busy".to_owned(),
+                CallOutcome::Cancelled => "cancelled".to_owned(),
+                CallOutcome::Failed => "no connection".to_owned(),
+                CallOutcome::GaveWay => "gave way to another call".to_owned(),
+            };
+            format!("{at}  * {way}: {what}, {end}")
         }
         Content::Newer => format!("{at}  {author}: (this needs a newer Kith)"),
     }

@@ -86,6 +86,9 @@ pub trait Backend: Send + Sync + 'static {
     fn command(&self, command: Command) -> Later<'_, Reply>;
     /// Tries a relay without taking it into use.
     fn test_relay(&self, link: String) -> Later<'_, RelayTest>;
+    /// Answers a page's description with an endpoint of this node that sends
+    /// sound and picture back, for a test of the own set-up.
+    fn call_test(&self, sdp: String) -> Later<'_, String>;
     /// Begins a file of exactly `size` bytes.
     fn add_file(&self, name: String, media_type: String, size: u64) -> Later<'_, Box<dyn FileSink>>;
     /// Opens a file that is here or on its way, or fetches it from now on.

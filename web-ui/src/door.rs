@@ -60,7 +60,7 @@ fn secure(app: &App, headers: &mut HeaderMap) {
         (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
         (
             HeaderName::from_static("permissions-policy"),
-            "camera=(), microphone=(self), geolocation=(), payment=(), usb=()",
+            "camera=(self), microphone=(self), display-capture=(self), geolocation=(), payment=(), usb=()",
         ),
     ] {
         headers.insert(name, HeaderValue::from_static(value));

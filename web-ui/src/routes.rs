@@ -1,6 +1,7 @@
 //! The route table. Each handler states its path and shapes once; the router
 //! and the OpenAPI document both come from that.
 
+mod calls;
 mod conversations;
 mod files;
 mod people;
@@ -95,6 +96,13 @@ fn unlocked() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(conversations::settle_report))
         .routes(routes!(conversations::read))
         .routes(routes!(conversations::typing))
+        .routes(routes!(calls::list))
+        .routes(routes!(calls::dial))
+        .routes(routes!(calls::now, calls::act))
+        .routes(routes!(calls::hang_up))
+        .routes(routes!(calls::servers))
+        .routes(routes!(calls::test))
+        .routes(routes!(calls::hide_address))
         .routes(routes!(files::add))
         .routes(routes!(files::list, files::send))
         .routes(routes!(files::file, files::free))

@@ -19,6 +19,8 @@ pub const TYPE_READ: u16 = 3;
 pub const TYPE_PROFILE: u16 = 4;
 /// A file: [`Attachment`].
 pub const TYPE_FILE: u16 = 5;
+/// Call signalling: [`crate::call::Signal`].
+pub const TYPE_CALL: u16 = 6;
 
 /// A text message.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

@@ -40,6 +40,8 @@ labels! {
     INVITE_TOKEN = "kith/invite/token/v1";
     /// Report of a message, as its row is named.
     ID_REPORT = "kith/id/report/v1";
+    /// Call, as its row is named.
+    ID_CALL = "kith/id/call/v1";
     /// Proof of work of a contact request without a token.
     ID_WORK = "kith/id/work/v1";
     /// Checksum of a community link.
@@ -50,6 +52,8 @@ labels! {
     ID_RELAY_SOURCE = "kith/id/relay-source/v1";
     /// Sender that a relay charges, hashed.
     ID_RELAY_SENDER = "kith/id/relay-sender/v1";
+    /// Random part of a TURN user name.
+    ID_TURN_USER = "kith/id/turn-user/v1";
     /// MLS exporter label of a group's topic secret.
     TOPIC = "kith/topic/v1";
     /// Seed of a topic's read key.

@@ -7,6 +7,7 @@
 
 pub mod blob;
 pub mod bulk;
+pub mod call;
 pub mod cbor;
 pub mod contact;
 pub mod content;

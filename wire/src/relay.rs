@@ -13,7 +13,7 @@ mod records;
 mod refusal;
 mod work;
 
-pub use answer::{Answer, Entry, Numbered, Push, ServerFrame};
+pub use answer::{Answer, Entry, Numbered, Push, ServerFrame, Turn};
 pub use call::{Call, ClientFrame, Watch, frame_number};
 pub(crate) use community::SCHEME;
 pub use community::{CommunityLink, CommunityLinkError};
@@ -110,6 +110,7 @@ mod tests {
                 admission
             }),
             Just(Call::Statement {}),
+            Just(Call::Turn {}),
             (descriptor(), sig()).prop_map(|(descriptor, proof)| Call::Open {
                 descriptor,
                 right: Right::Write,
@@ -178,6 +179,14 @@ mod tests {
             Answer::Package { record: vec![5] },
             Answer::ChunkStored { stored_until_ms: 6 },
             Answer::Chunk { total: 7, bytes: vec![7] },
+            Answer::Turn {
+                turn: Turn {
+                    urls: vec!["turn:relay.example:3478?transport=tcp".into()],
+                    username: "1:a".into(),
+                    credential: "c".into(),
+                    valid_s: 60,
+                },
+            },
         ];
         let mut frames: Vec<_> =
             answers.into_iter().map(|answer| ServerFrame::Answer { number: 8, answer }).collect();
@@ -215,6 +224,29 @@ mod tests {
             last_resort: Some(Bytes(vec![0; PACKAGE_RECORD_BYTES_MAX])),
         };
         assert!(ClientFrame { number: u64::MAX, call }.to_bytes().len() <= limits::FRAME_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_relay_cannot_smuggle_other_things_into_a_browsers_configuration() {
+        let good = Turn {
+            urls: vec!["stun:192.0.2.1:3478".into(), "turn:[2001:db8::1]:3478?transport=udp".into()],
+            username: "1:a".into(),
+            credential: "x=".into(),
+            valid_s: 1,
+        };
+        assert!(good.is_sound());
+        let bent = |bend: fn(&mut Turn)| {
+            let mut turn = good.clone();
+            bend(&mut turn);
+            turn.is_sound()
+        };
+        assert!(!bent(|t| t.urls.clear()));
+        assert!(!bent(|t| t.urls.push("https://example.org".into())));
+        assert!(!bent(|t| t.urls.push("turn:a b".into())));
+        assert!(!bent(|t| t.urls = vec!["stun:a".into(); Turn::URLS_MAX + 1]));
+        assert!(!bent(|t| t.username = "x".repeat(Turn::TEXT_BYTES_MAX + 1)));
+        assert!(!bent(|t| t.credential = "\n".into()));
+        assert!(!bent(|t| t.valid_s = 0));
     }
 
     #[test]

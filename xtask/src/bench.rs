@@ -2,6 +2,7 @@
 //! Figures are medians over the runs; ratios inside one run are what counts.
 //! The others are in `bench/group.rs`, `bench/file.rs` and `bench/film.rs`.
 
+pub(crate) mod call;
 pub(crate) mod file;
 mod film;
 mod group;
@@ -39,7 +40,8 @@ pub(crate) fn run(env: &Env, args: &[String]) -> Result<bool> {
         Some(("group", rest)) => group::run(env, rest),
         Some(("file", rest)) => file::run(env, rest),
         Some(("film", rest)) => film::run(env, rest),
-        _ => bail!("there are `cargo xtask bench dm`, `bench group`, `bench file` and `bench film`"),
+        Some(("call", rest)) => call::run(env, rest),
+        _ => bail!("there are `cargo xtask bench dm`, `bench group`, `bench file`, `bench film` and `bench call`"),
     }
 }
 

@@ -45,6 +45,10 @@ cargo xtask COMMAND
                              measure the programs in a folder instead of building them
   bench film [--mib N]       a film of 500 MiB in a browser, watched while it arrives
   bench dm [--runs N]        latency, throughput, start and memory of two nodes
+  bench call [--calls N] [--delay-ms N] [--dev]
+                             two browsers in two network namespaces: ring to picture, a cut link
+  netlab calls [--pairs A:B,…] [--release]
+                             calls behind address translation of every kind
   bench group                processor time and bytes of groups of up to 1,000
   sim --seeds N [--from SEED] [--floors]
                              groups of whole nodes in virtual time, faults and all
@@ -94,6 +98,10 @@ fn dispatch(args: &[String]) -> Result<bool> {
         "sim" => sim::run(&env, rest),
         "soak" => soak::run(&env, rest),
         "bench" => bench::run(&env, rest),
+        "netlab" => match rest.split_first() {
+            Some((what, rest)) if what == "calls" => bench::call::nat(&env, rest),
+            _ => bail!("there is `cargo xtask netlab calls`"),
+        },
         "canary" => canary::run(&env, rest),
         other => bail!("there is no command {other:?}; `cargo xtask help` lists them"),
     }

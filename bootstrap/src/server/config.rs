@@ -11,6 +11,8 @@ use kith_wire::limits::{ADDRS_MAX, NAME_BYTES_MAX};
 use kith_wire::relay::{ANSWER_BYTES_MAX, WORK_BITS_MAX};
 use serde::Deserialize;
 
+use super::turn::{self, FileTurn, TurnConfig};
+
 /// Where the relay listens unless told otherwise.
 const LISTEN: [&str; 2] = ["/ip4/0.0.0.0/udp/4001/quic-v1", "/ip4/0.0.0.0/tcp/4001"];
 /// The largest configuration file, in bytes.
@@ -39,6 +41,13 @@ pub(crate) struct Args {
     /// Admit whoever comes, without the token of the community link.
     #[arg(long)]
     pub open: bool,
+    /// Address of the STUN and TURN server, over UDP and TCP, as IP:PORT; may be repeated. “off”: none.
+    /// Default: the IP addresses of --listen at port 3478.
+    #[arg(long, env = "KITH_BOOTSTRAP_TURN", value_delimiter = ',')]
+    pub turn: Vec<String>,
+    /// Relay media into private networks and to this machine too: for tests and closed networks.
+    #[arg(long, env = "KITH_BOOTSTRAP_TURN_ALLOW_LOCAL")]
+    pub turn_allow_local: bool,
     /// Print no QR code.
     #[arg(long)]
     pub no_qr: bool,
@@ -70,6 +79,7 @@ struct File {
     guests: Option<bool>,
     limits: FileLimits,
     circuits: FileCircuits,
+    turn: FileTurn,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -113,6 +123,7 @@ pub(crate) struct Config {
     pub limits: Limits,
     pub connections_per_ip: usize,
     pub circuits: CircuitLimits,
+    pub turn: TurnConfig,
 }
 
 /// The data folder by flag, environment, or the XDG rules.
@@ -128,7 +139,7 @@ pub(crate) fn data_folder(args: &Args) -> anyhow::Result<PathBuf> {
 }
 
 /// A number of the file within bounds, times its unit.
-fn pick(
+pub(super) fn pick(
     value: Option<u64>,
     key: &str,
     (min, max): (u64, u64),
@@ -160,9 +171,12 @@ impl Config {
                 flags.to_vec()
             }
         };
+        let listen = listed(&args.listen, file.listen, &LISTEN);
+        let turn = turn::config(&args.turn, args.turn_allow_local, &file.turn, &listen)?;
         let config = Self {
+            turn,
             name: args.name.clone().or(file.name).unwrap_or_else(|| "Kith relay".into()),
-            listen: listed(&args.listen, file.listen, &LISTEN),
+            listen,
             external: listed(&args.external, file.external, &[]),
             open: args.open || file.open.unwrap_or(false),
             guests: file.guests.unwrap_or(true),

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use super::chunks::DiskChunks;
 use super::config::Config;
 use super::folder::{self, Folder};
-use super::show;
+use super::{show, turn};
 
 /// Frames in one burst, and so in one write.
 const BURST_FRAMES: usize = 512;
@@ -79,10 +79,14 @@ pub(crate) fn run(config: Config, folder: Folder) -> anyhow::Result<()> {
         server.connections_max = u32::try_from(config.limits.links.saturating_mul(2)).unwrap_or(u32::MAX);
         server.connections_per_ip_max = config.connections_per_ip;
         let (handle, events) = Server::spawn(server)?;
+        let addrs = shareable(handle.addresses().await);
+        if let Some(setup) = turn::start(&config.turn, &addrs).await? {
+            service.offer_turn(setup);
+        }
         let link = CommunityLink {
             name: config.name.clone(),
             key: service.id(),
-            addrs: shareable(handle.addresses().await),
+            addrs,
             admission: admission.unwrap_or_default(),
         };
         folder::write_link(&path, &link)?;

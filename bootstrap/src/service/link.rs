@@ -35,6 +35,8 @@ pub(super) struct Link {
     /// Watched topics that may have entries not yet sent.
     pub behind: BTreeSet<TopicId>,
     pub credit: u64,
+    /// Minted TURN credentials.
+    pub turns: super::turn::Minted,
 }
 
 impl Link {
@@ -53,6 +55,7 @@ impl Link {
             watch: BTreeMap::new(),
             behind: BTreeSet::new(),
             credit: 0,
+            turns: super::turn::Minted::default(),
         }
     }
 

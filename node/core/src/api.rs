@@ -2,12 +2,14 @@
 //! machine and everything around it (driver, web UI, CLI, simulator).
 
 use kith_wire::blob::tree::Blob;
+use kith_wire::call::{CallId, Reason};
 use kith_wire::content::Look;
 use kith_wire::ids::{AccountId, EventId, FileId, GroupId, InviteId, RelayId};
 use kith_wire::net::{NetCommand, NetEvent};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::calls::machine::Ask;
 use crate::files::port::{Do, Heard};
 use crate::view;
 
@@ -207,6 +209,8 @@ pub enum Command {
     },
     /// Something about a file.
     File(FileCommand),
+    /// Something about calls.
+    Call(CallCommand),
     /// Send a failed message again.
     Retry {
         /// The conversation.
@@ -237,6 +241,9 @@ pub enum Command {
         /// The place in its timeline.
         position: u64,
     },
+    /// Where a call may be relayed now: TURN servers of own relays, with
+    /// credentials that hold.
+    Turn,
     /// The person is typing.
     Typing {
         /// The conversation.
@@ -287,6 +294,60 @@ pub enum FileCommand {
     Settings(view::FileSettings),
 }
 
+/// What is asked for about calls. Each page, or program, that carries media
+/// names itself: its `tab`.
+#[derive(Debug, Clone)]
+pub enum CallCommand {
+    /// Call the other person of a direct conversation.
+    Dial {
+        /// The conversation.
+        conversation: GroupId,
+        /// The offer.
+        sdp: String,
+        /// Begins with a picture.
+        video: bool,
+        /// Who carries the media.
+        tab: String,
+    },
+    /// Take a call, or do something in it.
+    Do {
+        /// The call.
+        call: CallId,
+        /// Who carries the media.
+        tab: String,
+        /// What.
+        ask: Ask,
+    },
+    /// Decline, give up, or hang up. Anybody here may.
+    HangUp {
+        /// The call.
+        call: CallId,
+        /// Why.
+        reason: Reason,
+    },
+    /// All calls that are not over.
+    List,
+    /// One call, and what came in it.
+    Get {
+        /// The call.
+        call: CallId,
+        /// Number of the last signal that is known already; 0 = none.
+        after: u32,
+    },
+    /// Servers that help media to find their way.
+    Servers {
+        /// With whom is talked; none: the own set-up is tested.
+        account: Option<AccountId>,
+    },
+    /// Whether the own address is hidden from somebody in calls.
+    SetHide {
+        /// From whom.
+        account: AccountId,
+        /// Hidden.
+        hide: bool,
+    },
+}
+
 /// What a successful command answers.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reply {
@@ -309,6 +370,16 @@ pub enum Reply {
     Contact(AccountId),
     /// A file that can be sent.
     File(FileId),
+    /// The call that was begun.
+    Call(CallId),
+    /// Calls.
+    Calls(Vec<view::Call>),
+    /// A call, and what came in it.
+    CallNow(Box<view::CallNow>),
+    /// Servers for media.
+    CallServers(Box<view::CallServers>),
+    /// TURN servers; none if no relay offers one.
+    Turn(Vec<view::TurnServer>),
 }
 
 /// Why a command was not carried out. Nothing has changed.
@@ -373,6 +444,20 @@ pub enum Event {
         conversation: String,
         /// Who.
         account: String,
+    },
+    /// A call is new, stands differently, or is over.
+    Call {
+        /// As it is now.
+        call: Box<view::Call>,
+    },
+    /// Something came for whoever carries the media of a call.
+    CallSignal {
+        /// The call.
+        call: String,
+        /// Who carries its media here, if anybody does by now.
+        tab: Option<String>,
+        /// What came.
+        signal: view::CallSignal,
     },
     /// The network state changed.
     Network {

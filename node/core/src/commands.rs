@@ -15,7 +15,7 @@ use crate::groups::{self, Reject};
 use crate::live::{Live, Timer};
 use crate::outbox::ROWS_MAX;
 use crate::rows::{self, Conversation, Entry, Sent};
-use crate::{files, membership, network, people, report, text, timeline, view};
+use crate::{calls, files, membership, network, people, report, text, timeline, view};
 
 /// Relays that a person may name.
 const OWN_RELAYS_MAX: usize = 8;
@@ -71,6 +71,7 @@ pub(crate) fn run(ctx: &mut Ctx<'_>, live: &mut Live, command: Command) -> Resul
         Command::BlockContact { account, blocked } => {
             people::block(ctx, &account, blocked)?;
             if blocked {
+                calls::end_with(ctx, live, &account)?;
                 hang_up(live, &account);
             }
         }
@@ -103,10 +104,12 @@ pub(crate) fn run(ctx: &mut Ctx<'_>, live: &mut Live, command: Command) -> Resul
             return send_file(ctx, live, &group, (file, look), caption, reply_to, &key);
         }
         Command::File(command) => return files::run(ctx, live, command),
+        Command::Call(command) => return calls::run(ctx, live, command),
         Command::Retry { group, event } => return retry(ctx, live, &group, &event),
         Command::Report { group, event, reason } => report::send(ctx, live, &group, event, &reason)?,
         Command::SettleReport { group, report } => report::settle(ctx, live, &group, &report)?,
         Command::MarkRead { group, position } => mark_read(ctx, live, &group, position)?,
+        Command::Turn => return Ok(Reply::Turn(crate::relays::turn_servers(live, ctx.now.mono_ms))),
         Command::Typing { group } => typing(ctx, live, &group)?,
     }
     Ok(Reply::Done)

@@ -337,6 +337,7 @@ fn on_event(
             };
             show(ctx, live, &conversation, group, e, (kind, text, reply_to), None)?;
         }
+        content::TYPE_CALL => crate::calls::received(ctx, live, group, e)?,
         content::TYPE_FILE => {
             let Some(conversation) = rows::home(&ctx.tx, &group)? else { return Ok(()) };
             let direct =
@@ -449,6 +450,7 @@ pub(crate) fn say_again(
 fn on_tip(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, tip: &TipChange) -> Result<(), Reject> {
     let before = GroupInfo::load(&ctx.tx, &group)?;
     refresh(ctx, live, group)?;
+    crate::calls::look_again(ctx, live, &group)?;
     let how = How { by: Some(tip.by), left: &tip.left, switched: tip.switched };
     changes::say(ctx, live, group, before.as_ref(), how)?;
     crate::lacking::watch(ctx, live, group);

@@ -7,6 +7,7 @@
 //! person sees, on any thread, from stored rows alone.
 
 pub mod api;
+pub mod calls;
 mod changes;
 mod commands;
 mod ctx;

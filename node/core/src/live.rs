@@ -63,6 +63,8 @@ pub(crate) struct Live {
     pub lacking: crate::lacking::Lacking,
     /// Files that are wanted, and what is to be done about them.
     pub files: crate::files::Files,
+    /// Calls that ring or are talked in.
+    pub calls: crate::calls::machine::Machine,
     pub settings: view::Settings,
     /// Direct links are allowed at all (configuration).
     pub direct_allowed: bool,
@@ -105,6 +107,10 @@ pub(crate) enum Timer {
     Deposit(FileId),
     /// Ask relays again that did not take a file.
     DepositAgain(FileId),
+    /// End calls whose time has run out.
+    Calls,
+    /// Renew the credentials of a relay's TURN server.
+    Turn(RelayId),
 }
 
 /// Deadlines, monotonic ms, one for each thing.
@@ -151,7 +157,7 @@ impl Live {
     }
 
     /// Everything rebuilt from the store.
-    pub(crate) fn load(r: &dyn Read, direct_allowed: bool, _me: &Identity) -> Result<Self, StoreError> {
+    pub(crate) fn load(r: &dyn Read, direct_allowed: bool, me: &Identity) -> Result<Self, StoreError> {
         let mut live = Self {
             links: Links::default(),
             relays: Relays::load(r)?,
@@ -175,6 +181,7 @@ impl Live {
             duties: crate::duty::Duties::default(),
             lacking: crate::lacking::Lacking::default(),
             files: crate::files::Files::default(),
+            calls: crate::calls::machine(me),
             settings: rows::settings(r)?,
             direct_allowed,
         };

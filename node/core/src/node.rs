@@ -20,7 +20,7 @@ use crate::identity::Identity;
 use crate::live::{Live, Timer};
 use crate::rows::{Conversation, Entry};
 use crate::{
-    commands, duty, files, groups, inbox, lacking, membership, network, people, read, relays, welcomes,
+    calls, commands, duty, files, groups, inbox, lacking, membership, network, people, read, relays, welcomes,
 };
 
 /// How often pools and cards are looked after, ms.
@@ -380,6 +380,7 @@ fn start(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), Reject> {
     live.relearn_all(ctx)?;
     welcomes::resume(ctx, live)?;
     files::start(ctx, live)?;
+    calls::start(ctx, live)?;
     live.at(ctx.now.mono_ms, Timer::RelayDials);
     live.at(ctx.now.mono_ms, Timer::Dials);
     live.at(ctx.now.mono_ms, Timer::Adds);
@@ -409,6 +410,11 @@ fn on_timer(ctx: &mut Ctx<'_>, live: &mut Live, timer: Timer) -> Result<(), Reje
         }
         Timer::Deposit(file) => files::consider(ctx, live, &file),
         Timer::DepositAgain(file) => files::forgive(ctx, live, &file),
+        Timer::Calls => calls::tick(ctx, live),
+        Timer::Turn(relay) => {
+            relays::renew_turn(live, &relay);
+            Ok(())
+        }
         Timer::Upkeep => {
             live.at(ctx.now.mono_ms + UPKEEP_MS, Timer::Upkeep);
             relays::fill_packages(ctx, live)?;

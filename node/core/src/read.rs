@@ -25,7 +25,7 @@ pub(crate) fn shorten(text: &str) -> String {
 pub(crate) fn line_of(e: &Entry) -> String {
     match &e.file {
         Some(file) if e.text.trim().is_empty() => crate::text::file_name(&file.name),
-        _ => e.text.clone(),
+        _ => crate::calls::row_line(e).unwrap_or_else(|| e.text.clone()),
     }
 }
 
@@ -239,6 +239,7 @@ pub(crate) fn message_view(r: &dyn Read, me: &AccountId, e: &Entry) -> Result<Me
                 }
                 None => Content::Newer,
             },
+            rows::ENTRY_CALL => crate::calls::content_view(e),
             _ => Content::Newer,
         },
         reply_to: match &e.reply_to {

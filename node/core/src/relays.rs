@@ -4,12 +4,13 @@
 //!
 //! `session` speaks the log protocol with one relay, `offer` opens and watches
 //! topics and hands over what waits, `packages` takes and leaves key packages,
-//! `chunks` puts and gets chunks of files.
+//! `chunks` puts and gets chunks of files, `turn` has credentials for calls ready.
 
 mod chunks;
 mod offer;
 mod packages;
 mod session;
+mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -31,6 +32,7 @@ pub(crate) use offer::pump;
 pub(crate) use packages::{fill_packages, take_package};
 use session::{Session, session_view};
 pub(crate) use session::{Work, frame};
+pub(crate) use turn::{renew as renew_turn, servers as turn_servers};
 
 /// Relays in use at once: own ones and those of groups.
 const RELAYS_MAX: usize = 32;
@@ -336,6 +338,10 @@ pub(crate) fn work(ctx: &mut Ctx<'_>, live: &mut Live, work: &Work) -> Result<()
             Ok(())
         }
         Work::Fill { relay } => packages::fill(ctx, live, *relay),
+        Work::Turn { relay, turn } => {
+            turn::granted(ctx, live, relay, turn.clone());
+            Ok(())
+        }
         Work::Refused { relay, number } => {
             live.outbox.answered(*number, *relay, false);
             live.at(ctx.now.mono_ms + REFUSED_MS, Timer::Refused);

@@ -150,7 +150,7 @@ pub(crate) struct Entry {
     /// Author's time, bounded by ours, Unix ms.
     #[n(6)]
     pub at: u64,
-    /// 0 text, 1 notice, 2 newer, 3 report, 4 file.
+    /// 0 text, 1 notice, 2 newer, 3 report, 4 file, 5 call.
     #[n(7)]
     pub kind: u8,
     /// The text, or the notice's code.
@@ -173,6 +173,8 @@ pub(crate) const ENTRY_NEWER: u8 = 2;
 pub(crate) const ENTRY_REPORT: u8 = 3;
 /// Its text: the words beside the file.
 pub(crate) const ENTRY_FILE: u8 = 4;
+/// A call; its argument says which and what became of it.
+pub(crate) const ENTRY_CALL: u8 = 5;
 
 impl Entry {
     pub(crate) fn save(&self, tx: &mut Tx<'_>, conversation: &GroupId) {

@@ -56,7 +56,8 @@ pub(crate) fn append(
         file: new.file,
     };
     entry.save(&mut ctx.tx, conversation);
-    if entry.kind != rows::ENTRY_NOTICE {
+    let quiet = crate::calls::quiet(&entry) && !mine;
+    if entry.kind != rows::ENTRY_NOTICE && !quiet {
         if mine {
             // Who writes has read what stands above.
             c.read_position = c.last_position;
@@ -74,7 +75,8 @@ pub(crate) fn append(
             own: (mine && seq > 0).then_some((entry.group, seq)),
         });
     }
-    if entry.kind == rows::ENTRY_NOTICE && c.unread == 0 && c.read_position + 1 == c.last_position {
+    if (entry.kind == rows::ENTRY_NOTICE || quiet) && c.unread == 0 && c.read_position + 1 == c.last_position
+    {
         c.read_position = c.last_position;
     }
     c.active_at = c.active_at.max(ctx.now.wall_ms);
@@ -149,7 +151,10 @@ pub(crate) fn mark_read(
     c.read_position = position;
     let behind =
         Entry::range(&ctx.tx, conversation, position + 1, c.last_position + 1, false, UNREAD_SCAN_MAX)?;
-    c.unread = behind.iter().filter(|e| e.author != me && e.kind != rows::ENTRY_NOTICE).count() as u64;
+    c.unread = behind
+        .iter()
+        .filter(|e| e.author != me && e.kind != rows::ENTRY_NOTICE && !crate::calls::quiet(e))
+        .count() as u64;
     c.save(&mut ctx.tx);
     live.changed.insert(*conversation);
     Ok(newly)

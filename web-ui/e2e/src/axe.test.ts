@@ -3,10 +3,9 @@
 // into a file there.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { join } from "node:path";
 import type { Page } from "playwright-core";
+import { faults } from "./axe.js";
 import type { Person } from "./browser.js";
 import { pointer } from "./hands.js";
 import { acquaint, until, type Node } from "./lab.js";
@@ -14,31 +13,12 @@ import { photo } from "./pictures.js";
 import { Scenario } from "./steps.js";
 import { App } from "./views.js";
 
-const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const PICTURES = process.env["KITH_E2E_PICTURES"];
 const THEMES = ["dark", "light"] as const;
 const SIZES = [
   { width: 1440, height: 900 },
   { width: 390, height: 844 },
 ];
-
-interface Fault {
-  id: string;
-  impact: string | null;
-  help: string;
-  nodes: { target: unknown; html: string }[];
-}
-
-/** Serious and critical faults of the page as it is. */
-async function faults(page: Page): Promise<string[]> {
-  await page.evaluate(AXE);
-  const found = (await page.evaluate(
-    "axe.run(document, { resultTypes: ['violations'] }).then((r) => r.violations)",
-  )) as Fault[];
-  return found
-    .filter((fault) => fault.impact === "serious" || fault.impact === "critical")
-    .map((fault) => `${fault.id} (${fault.impact}): ${fault.help}: ${fault.nodes.map((n) => n.html).join(" ")}`);
-}
 
 const scenario = new Scenario("axe", false);
 const { lab } = scenario;

@@ -9,9 +9,10 @@ import type { Lab, Node } from "./lab.js";
 /** Waits in the page are for this long at most. */
 export const PATIENCE_MS = 45_000;
 
-export async function launch(): Promise<Browser> {
+/** A browser; with a wrapper, a program that starts it elsewhere. */
+export async function launch(wrapper?: string): Promise<Browser> {
   return chromium.launch({
-    executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium",
+    executablePath: wrapper ?? process.env["CHROMIUM"] ?? "/usr/bin/chromium",
     headless: true,
     args: [
       "--no-sandbox",
@@ -42,7 +43,7 @@ export class Person {
   static async at(browser: Browser, node: Node, options: { keysOnly: boolean }): Promise<Person> {
     const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, locale: "en-GB" });
     context.setDefaultTimeout(PATIENCE_MS);
-    await context.grantPermissions(["clipboard-read", "clipboard-write"], { origin: node.origin });
+    await context.grantPermissions(["clipboard-read", "clipboard-write", "microphone", "camera"], { origin: node.origin });
     const page = await context.newPage();
     const person = new Person(node, context, page);
     page.on("pageerror", (error) => person.faults.push(`script error: ${error.message}`));

@@ -33,8 +33,43 @@ async function freePort(): Promise<number> {
   });
 }
 
-function loopback(port: number): string[] {
-  return [`/ip4/127.0.0.1/udp/${port}/quic-v1`, `/ip4/127.0.0.1/tcp/${port}`];
+function listen(address: string, port: number): string[] {
+  return [`/ip4/${address}/udp/${port}/quic-v1`, `/ip4/${address}/tcp/${port}`];
+}
+
+/** Where a program runs: here, or in a network namespace of its own. */
+export interface Place {
+  /** Words before the program. */
+  readonly prefix: readonly string[];
+  /** The address that others reach it at. */
+  readonly address: string;
+}
+
+const HERE: Place = { prefix: [], address: "127.0.0.1" };
+
+/** Program and arguments as they are started there. */
+function placed(place: Place, program: string, args: string[]): [string, string[]] {
+  const [first, ...rest] = [...place.prefix, program, ...args];
+  return [first ?? program, rest];
+}
+
+/** A request from where the node is. */
+async function request(place: Place, url: string, init: { method: string; headers: Record<string, string>; body?: string }): Promise<{ ok: boolean; status: number; text: string }> {
+  if (place.prefix.length === 0) {
+    const answer = await fetch(url, init);
+    return { ok: answer.ok, status: answer.status, text: await answer.text() };
+  }
+  const code = `const [url, init] = JSON.parse(require("node:fs").readFileSync(0, "utf8"));
+    fetch(url, init).then(async (a) => process.stdout.write(JSON.stringify({ ok: a.ok, status: a.status, text: await a.text() })));`;
+  const [program, args] = placed(place, process.execPath, ["-e", code]);
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, args, { stdio: ["pipe", "pipe", "inherit"] });
+    let out = "";
+    child.stdout.on("data", (part) => (out += String(part)));
+    child.on("error", reject);
+    child.on("close", (code) => (code === 0 ? resolve(JSON.parse(out)) : reject(new Error(`no answer from ${url}`))));
+    child.stdin.end(JSON.stringify([url, init]));
+  });
 }
 
 /** A child process whose output goes to a log and can be waited for. */
@@ -63,8 +98,12 @@ class Process {
     });
   }
 
+  get pid(): number | undefined {
+    return this.child.pid;
+  }
+
   async end(signal: "SIGTERM" | "SIGKILL"): Promise<void> {
-    this.child.kill(signal);
+    if (this.child.exitCode === null && this.child.signalCode === null) this.child.kill(signal);
     await this.ended;
   }
 }
@@ -113,19 +152,22 @@ export class Relay {
   private constructor(
     private readonly folder: string,
     private readonly port: number,
+    private readonly place: Place,
+    private readonly extra: string[],
   ) {}
 
-  static async start(folder: string): Promise<Relay> {
-    const relay = new Relay(folder, await freePort());
+  static async start(folder: string, place: Place = HERE, extra: string[] = []): Promise<Relay> {
+    const relay = new Relay(folder, await freePort(), place, extra);
     await relay.start();
     return relay;
   }
 
   async start(): Promise<void> {
-    const args = ["--data", join(this.folder, "relay"), "--name", "Test relay"];
-    for (const address of loopback(this.port)) args.push("--listen", address);
+    const args = ["--data", join(this.folder, "relay"), "--name", "Test relay", ...this.extra];
+    for (const address of listen(this.place.address, this.port)) args.push("--listen", address);
     const log = join(this.folder, "relay.log");
-    const [process, rest] = await started("the relay", binary("KITH_BOOTSTRAP_BIN"), args, log, "kith-relay:");
+    const [program, all] = placed(this.place, binary("KITH_BOOTSTRAP_BIN"), args);
+    const [process, rest] = await started("the relay", program, all, log, "kith-relay:");
     this.process = process;
     this.link = `kith-relay:${rest.split(/\s/)[0] ?? ""}`;
   }
@@ -141,6 +183,7 @@ export class Node {
   /** The sign-in link of the last start. */
   link = "";
   private process: Process | null = null;
+  private readonly programs: Process[] = [];
 
   private constructor(
     readonly name: string,
@@ -148,12 +191,21 @@ export class Node {
     private readonly httpPort: number,
     private readonly peerPort: number,
     private readonly extra: string[],
+    readonly place: Place,
   ) {}
 
-  static async start(folder: string, name: string, extra: string[] = []): Promise<Node> {
-    const node = new Node(name, folder, await freePort(), await freePort(), extra);
+  static async start(folder: string, name: string, extra: string[] = [], place: Place = HERE): Promise<Node> {
+    const node = new Node(name, folder, await freePort(), await freePort(), extra, place);
     await node.start();
     return node;
+  }
+
+  /** Processor time that it has used, seconds. */
+  cpu(): number {
+    const pid = this.process?.pid;
+    if (pid === undefined) return 0;
+    const fields = readFileSync(`/proc/${pid}/stat`, "utf8").replace(/^.*\) /, "").split(" ");
+    return (Number(fields[11]) + Number(fields[12])) / 100;
   }
 
   get origin(): string {
@@ -166,14 +218,16 @@ export class Node {
 
   async start(): Promise<void> {
     const args = ["run", "--data", this.data, "--listen", `127.0.0.1:${this.httpPort}`, ...this.extra];
-    for (const address of loopback(this.peerPort)) args.push("--p2p-listen", address);
+    for (const address of listen(this.place.address, this.peerPort)) args.push("--p2p-listen", address);
     const log = join(this.folder, `${this.name.toLowerCase()}.log`);
-    const [process, link] = await started(this.name, binary("KITH_BIN"), args, log, "link: ");
+    const [program, all] = placed(this.place, binary("KITH_BIN"), args);
+    const [process, link] = await started(this.name, program, all, log, "link: ");
     this.process = process;
     this.link = link;
   }
 
   async stop(): Promise<void> {
+    await Promise.all(this.programs.splice(0).map((program) => program.end("SIGTERM")));
     await this.process?.end("SIGTERM");
     this.process = null;
   }
@@ -181,7 +235,7 @@ export class Node {
   /** A request with the token file, for what is not the subject of a test. */
   async api(method: string, path: string, body?: unknown): Promise<any> {
     const token = readFileSync(join(this.data, "api-token"), "utf8").trim();
-    const answer = await fetch(`${this.origin}/api/v1${path}`, {
+    const answer = await request(this.place, `${this.origin}/api/v1${path}`, {
       method,
       headers: {
         authorization: `Bearer ${token}`,
@@ -189,7 +243,7 @@ export class Node {
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
-    const text = await answer.text();
+    const { text } = answer;
     if (!answer.ok) throw new Error(`${this.name}: ${method} ${path} answered ${answer.status}: ${text}`);
     return text === "" ? null : JSON.parse(text);
   }
@@ -206,6 +260,32 @@ export class Node {
     const { id } = (await answer.json()) as { id: string };
     await this.api("POST", `/conversations/${conversation}/files`, { file: id, caption, key: `give-${id.slice(0, 20)}` });
     return id;
+  }
+
+  /** Another program on this node's data: `kith ARGS`. Resolves once `text` is in its output. */
+  async program(args: string[], text: string): Promise<{ end: () => Promise<void> }> {
+    const log = join(this.folder, `${this.name.toLowerCase()}-${args.join("-").replace(/\W+/g, "-")}.log`);
+    const [program, all] = placed(this.place, binary("KITH_BIN"), [...args, "--data", this.data]);
+    const [process] = await started(args.join(" "), program, all, log, text);
+    this.programs.push(process);
+    return { end: () => process.end("SIGTERM") };
+  }
+
+  /** The output of a program on this node's data that ends by itself. */
+  async output(args: string[]): Promise<string> {
+    return new Promise((resolve, reject) => {
+      const [program, all] = placed(this.place, binary("KITH_BIN"), [...args, "--data", this.data]);
+      const child = spawn(program, all, { stdio: ["ignore", "pipe", "pipe"] });
+      let text = "";
+      child.stdout.on("data", (part) => (text += String(part)));
+      child.stderr.on("data", (part) => (text += String(part)));
+      const timer = setTimeout(() => child.kill("SIGKILL"), PATIENCE_MS);
+      child.on("exit", (code) => {
+        clearTimeout(timer);
+        if (code === 0) resolve(text);
+        else reject(new Error(`kith ${args.join(" ")} ended with ${code}: ${text}`));
+      });
+    });
   }
 
   /** Creates the account without a browser. */
@@ -234,8 +314,8 @@ export class Lab {
     return this.relay;
   }
 
-  async startNode(name: string, extra: string[] = []): Promise<Node> {
-    const node = await Node.start(this.folder, name, extra);
+  async startNode(name: string, extra: string[] = [], place: Place = HERE): Promise<Node> {
+    const node = await Node.start(this.folder, name, extra, place);
     this.nodes.push(node);
     return node;
   }

@@ -11,7 +11,7 @@ export class Scenario {
   readonly people: Person[] = [];
   /** The step that runs. */
   current = "";
-  private browser: Browser | null = null;
+  private readonly browsers = new Map<string, Browser>();
   private failed: string | null = null;
 
   constructor(
@@ -19,7 +19,7 @@ export class Scenario {
     private readonly keysOnly: boolean,
   ) {
     after(async () => {
-      await this.browser?.close();
+      for (const browser of this.browsers.values()) await browser.close();
       await this.lab.close(this.failed !== null);
     });
   }
@@ -44,9 +44,11 @@ export class Scenario {
   }
 
   /** Somebody new at a browser of their own, signed in to their node. */
-  async sit(node: Node): Promise<Person> {
-    this.browser ??= await launch();
-    const person = await Person.at(this.browser, node, { keysOnly: this.keysOnly });
+  async sit(node: Node, wrapper?: string): Promise<Person> {
+    const key = wrapper ?? "";
+    const browser = this.browsers.get(key) ?? (await launch(wrapper));
+    this.browsers.set(key, browser);
+    const person = await Person.at(browser, node, { keysOnly: this.keysOnly });
     this.people.push(person);
     await person.signIn();
     return person;

@@ -91,6 +91,9 @@ impl Backend for Notes {
             }
         })
     }
+    fn call_test(&self, _: String) -> Later<'_, String> {
+        Box::pin(async { Err(none()) })
+    }
     fn test_relay(&self, _: String) -> Later<'_, RelayTest> {
         Box::pin(async { Ok(RelayTest { ok: true, name: "R".into(), retention_s: Some(5), problem: None }) })
     }

@@ -152,6 +152,54 @@ pub enum Answer {
         #[cbor(n(1), with = "minicbor::bytes")]
         bytes: Vec<u8>,
     },
+    /// Where calls are relayed, and the right to it for a while.
+    #[n(11)]
+    Turn {
+        /// Credentials and addresses.
+        #[n(0)]
+        turn: Turn,
+    },
+}
+
+/// A TURN server and the right to use it for a while, as a browser's
+/// `RTCIceServer` wants it. Bounded by what [`Turn::is_sound`] checks.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Turn {
+    /// `stun:HOST:PORT`, `turn:HOST:PORT?transport=udp` and the like.
+    #[n(0)]
+    pub urls: Vec<String>,
+    /// `<end, Unix seconds>:<random>`.
+    #[n(1)]
+    pub username: String,
+    /// Base64 of HMAC-SHA1 over the user name under the server's secret.
+    #[n(2)]
+    pub credential: String,
+    /// How long new allocations are granted, seconds from now.
+    #[n(3)]
+    pub valid_s: u64,
+}
+
+impl Turn {
+    /// Addresses in one answer.
+    pub const URLS_MAX: usize = 8;
+    /// Bytes of each text.
+    pub const TEXT_BYTES_MAX: usize = 300;
+
+    /// Whether a node may pass this on to a browser: few addresses, all of
+    /// TURN or STUN servers, nothing but plain characters.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let plain = |t: &str| t.len() <= Self::TEXT_BYTES_MAX && t.bytes().all(|b| b.is_ascii_graphic());
+        let url =
+            |u: &String| ["stun:", "turn:", "turns:"].iter().any(|scheme| u.starts_with(scheme)) && plain(u);
+        !self.urls.is_empty()
+            && self.urls.len() <= Self::URLS_MAX
+            && self.urls.iter().all(url)
+            && plain(&self.username)
+            && plain(&self.credential)
+            && self.valid_s > 0
+    }
 }
 
 /// An entry with its place.

@@ -236,6 +236,10 @@ pub enum Call {
         #[n(2)]
         len: u64,
     },
+    /// Asks for short-lived credentials of the relay's TURN server.
+    /// [`Answer::Turn`].
+    #[n(16)]
+    Turn {},
 }
 
 /// One topic to watch.

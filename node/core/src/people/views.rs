@@ -47,6 +47,7 @@ fn contact(r: &dyn Read, person: Person) -> Result<view::Contact, StoreError> {
         conversation,
         problem: person.problem,
         since: person.since,
+        hide_address: crate::calls::hides(r, &person.account)?,
     })
 }
 

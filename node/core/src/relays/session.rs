@@ -6,7 +6,7 @@ use kith_wire::ids::{AccountId, DeviceId, EntryId, PeerKey, RelayId, TopicId};
 use kith_wire::net::{LinkId, NetCommand};
 use kith_wire::relay::{
     Answer, Call, ClientFrame, Code, CommunityLink, PackageRecord, Push, Receipt, ServerFrame, Statement,
-    common_version,
+    Turn, common_version,
 };
 use kith_wire::topic::{LinkContext, Right, TopicKeys};
 
@@ -34,6 +34,7 @@ pub(super) enum Pending {
     PutPackages,
     PutChunk(Token),
     GetChunk(Token),
+    Turn,
 }
 
 /// One relay.
@@ -55,6 +56,8 @@ pub(super) struct Session {
     pub(super) problem: Option<String>,
     pub(super) dial: Dial,
     pub(super) pool_filled: bool,
+    /// Credentials of its TURN server, and when they end, monotonic ms.
+    pub(super) turn: Option<(Turn, u64)>,
 }
 
 impl Session {
@@ -75,6 +78,7 @@ impl Session {
             problem: None,
             dial: Dial::now(0),
             pool_filled: false,
+            turn: None,
         }
     }
 
@@ -154,6 +158,8 @@ pub(crate) enum Work {
     Package { account: AccountId, package: Vec<u8> },
     /// The own pool at a relay wants more.
     Fill { relay: RelayId },
+    /// Credentials of a relay's TURN server.
+    Turn { relay: RelayId, turn: Turn },
     /// A refused row may go to another relay or wait.
     Refused { relay: RelayId, number: u64 },
 }
@@ -228,8 +234,10 @@ fn answered(live: &mut Live, relay: RelayId, number: u64, answer: Answer) -> Vec
             live.outbox.relay_lost(&relay);
             live.network_changed = true;
             live.files.sources_changed();
+            super::turn::ask(live, &relay);
             Vec::new()
         }
+        (Pending::Turn, Answer::Turn { turn }) if turn.is_sound() => vec![Work::Turn { relay, turn }],
         (Pending::OpenWrite(topic), Answer::Opened { packages, .. }) => {
             s.writable.insert(topic);
             let inbox = live.relays.topics.get(&topic).is_some_and(|t| t.group.is_none());
@@ -315,7 +323,7 @@ fn refused(live: &mut Live, relay: RelayId, number: u64, refusal: kith_wire::rel
             Vec::new()
         }
         // Nothing to take: asked again later, or when the person is online.
-        Pending::TakePackage { .. } | Pending::PutPackages | Pending::Quiet => Vec::new(),
+        Pending::TakePackage { .. } | Pending::PutPackages | Pending::Quiet | Pending::Turn => Vec::new(),
     }
 }
 

@@ -29,6 +29,146 @@ export interface components {
             /** @description `kith1…` */
             account: string;
         };
+        /** @description The call that was begun. */
+        Begun: {
+            /** @description Its id. */
+            call: string;
+        };
+        /** @description A call. */
+        Call: {
+            /**
+             * Format: int64
+             * @description How long it has been, or was, talked.
+             */
+            active_ms?: number | null;
+            /** @description It is to be answered by that page without asking: both called at once. */
+            auto: boolean;
+            /**
+             * Format: int64
+             * @description When it began.
+             */
+            begun_at: number;
+            /** @description The conversation. */
+            conversation: string;
+            /** @description Our address is hidden: media go through relays only. */
+            hide_address: boolean;
+            /** @description Its id, 32 hex digits. */
+            id: string;
+            /** @description Their name as shown here. */
+            name: string;
+            outcome?: components["schemas"]["CallOutcome"] | null;
+            /** @description We call. */
+            outgoing: boolean;
+            /** @description With whom. */
+            peer: string;
+            /** @description Where it stands. */
+            phase: components["schemas"]["CallPhase"];
+            reason?: components["schemas"]["CallReason"] | null;
+            /** @description Who carries its media here. */
+            tab?: string | null;
+            /** @description What the other side sends. */
+            their: components["schemas"]["CallMedia"];
+            /** @description It began with a picture. */
+            video: boolean;
+        };
+        /** @description Something that whoever carries the media does. */
+        CallAction: {
+            /** @description Candidate lines, for `candidates`. */
+            candidates?: string[];
+            /** @description What. */
+            do: components["schemas"]["CallDeed"];
+            media?: components["schemas"]["CallMedia"] | null;
+            /** @description The session description, for `answer`, `offer` and `again`. */
+            sdp?: string | null;
+            /** @description Who. */
+            tab: string;
+            /**
+             * Format: int32
+             * @description The number of the offer that `again` answers.
+             */
+            to_offer?: number | null;
+        };
+        /**
+         * @description What is done in a call.
+         * @enum {string}
+         */
+        CallDeed: "answer" | "offer" | "again" | "restart" | "candidates" | "media" | "keep";
+        /** @description What somebody sends in a call. */
+        CallMedia: {
+            /** @description The microphone is on. */
+            microphone: boolean;
+            /** @description What is shown is a screen. */
+            screen: boolean;
+            /** @description A camera or screen is shown. */
+            video: boolean;
+        };
+        /** @description A call, and what came in it. */
+        CallNow: {
+            /** @description The call. */
+            call: components["schemas"]["Call"];
+            /** @description What came, in order. */
+            signals: components["schemas"]["CallSignal"][];
+        };
+        /**
+         * @description What became of a call.
+         * @enum {string}
+         */
+        CallOutcome: "answered" | "unanswered" | "declined" | "busy" | "cancelled" | "failed" | "gave_way";
+        /**
+         * @description Where a call stands here.
+         * @enum {string}
+         */
+        CallPhase: "calling" | "ringing" | "incoming" | "answering" | "active" | "elsewhere" | "over";
+        /**
+         * @description Why a call ended.
+         * @enum {string}
+         */
+        CallReason: "hung_up" | "declined" | "busy" | "lost" | "wrong_key" | "removed";
+        /** @description A server that helps media to find their way. */
+        CallServer: {
+            /** @description For TURN. */
+            credential?: string | null;
+            /** @description `stun:` and `turn:` addresses. */
+            urls: string[];
+            /** @description For TURN. */
+            username?: string | null;
+        };
+        /** @description What a page needs to find a path. */
+        CallServers: {
+            /** @description Only addresses of relays may be used. */
+            hide_address: boolean;
+            /** @description Servers of the own relays. */
+            servers: components["schemas"]["CallServer"][];
+        };
+        /** @description Something of the other side for whoever carries the media. */
+        CallSignal: {
+            /** @description Candidate lines. */
+            candidates: string[];
+            /**
+             * @description The one key that media may be sealed with, as SHA-256 in hex with
+             *     colons: whatever else is met on the way is an attacker.
+             */
+            fingerprint?: string | null;
+            /** @description What it is. */
+            kind: components["schemas"]["CallSignalKind"];
+            /**
+             * Format: int32
+             * @description Counts what came in the call, from 1.
+             */
+            number: number;
+            /** @description The session description. */
+            sdp?: string | null;
+            /**
+             * Format: int32
+             * @description Number of an offer, for its answer.
+             */
+            seq: number;
+        };
+        /**
+         * @description What a signal of the other side is.
+         * @enum {string}
+         */
+        CallSignalKind: "offer" | "answer" | "candidates" | "restart";
         /** @description How a device that has fallen behind comes back into its group. */
         CatchingUp: {
             /**
@@ -70,6 +210,8 @@ export interface components {
             conversation?: string | null;
             /** @description Greeting of an incoming or own request. */
             greeting: string;
+            /** @description Our address is hidden from them in calls: media go through relays only. */
+            hide_address: boolean;
             /** @description Their own name. */
             name: string;
             /** @description Our private name for them. */
@@ -137,6 +279,24 @@ export interface components {
             quote: string;
             /** @description What the member said to it; may be empty. */
             reason: string;
+        } | {
+            /** @description Its id. */
+            call: string;
+            /** @enum {string} */
+            kind: "call";
+            /** @description What became of it. */
+            outcome: components["schemas"]["CallOutcome"];
+            /** @description We called. */
+            outgoing: boolean;
+            /** @description Why it ended. */
+            reason: components["schemas"]["CallReason"];
+            /**
+             * Format: int64
+             * @description How long it was talked.
+             */
+            talked_ms: number;
+            /** @description It began with a picture. */
+            video: boolean;
         } | {
             /** @enum {string} */
             kind: "newer";
@@ -292,6 +452,20 @@ export interface components {
             type: "typing";
         } | {
             /** @description As it is now. */
+            call: components["schemas"]["Call"];
+            /** @enum {string} */
+            type: "call";
+        } | {
+            /** @description The call. */
+            call: string;
+            /** @description What came. */
+            signal: components["schemas"]["CallSignal"];
+            /** @description Who carries its media here, if anybody does by now. */
+            tab?: string | null;
+            /** @enum {string} */
+            type: "call_signal";
+        } | {
+            /** @description As it is now. */
             network: components["schemas"]["Network"];
             /** @enum {string} */
             type: "network";
@@ -428,6 +602,11 @@ export interface components {
          * @enum {string}
          */
         FileState: "offered" | "fetching" | "paused" | "here" | "gone";
+        /** @description How a call ends. */
+        HangUp: {
+            /** @description `hung_up` (the default; declines what rings), `lost` or `wrong_key`. */
+            reason?: string | null;
+        };
         /** @description Whether the node is there, and where its vault stands. */
         Health: {
             /** @description Where the vault stands. */
@@ -439,6 +618,11 @@ export interface components {
         Hello: {
             /** @description Where the stream begins. */
             hello: components["schemas"]["StreamStart"];
+        };
+        /** @description Whether the own address is hidden from somebody. */
+        HideAddress: {
+            /** @description Media go through relays only. */
+            hide: boolean;
         };
         /** @description An invite made here. */
         Invite: {
@@ -606,6 +790,15 @@ export interface components {
              * @description Objects waiting here for a path.
              */
             waiting: number;
+        };
+        /** @description A new call. */
+        NewCall: {
+            /** @description The offer, a session description. */
+            sdp: string;
+            /** @description Who carries the media: 1 to 64 letters and digits, chosen by the caller. */
+            tab: string;
+            /** @description Begins with a picture. */
+            video: boolean;
         };
         /** @description A new group. */
         NewGroup: {
@@ -914,6 +1107,16 @@ export interface components {
              * @description The number before the next event's.
              */
             seq: number;
+        };
+        /** @description The node's description, with all of its addresses. */
+        TestAnswer: {
+            /** @description The answer. */
+            sdp: string;
+        };
+        /** @description A page's description, with all of its addresses. */
+        TestCall: {
+            /** @description The offer. */
+            sdp: string;
         };
         /** @description A message to send. */
         Text: {

@@ -24,7 +24,7 @@ type Authored = { author: string; at: number };
 function authored(row: Row): Authored | null {
   if (row.kind === "pending") return { author: "", at: row.pending.at };
   const { message } = row;
-  return message.content.kind === "notice" || message.content.kind === "report" ? null : { author: message.mine ? "" : message.author, at: message.at };
+  return message.content.kind === "notice" || message.content.kind === "report" || message.content.kind === "call" ? null : { author: message.mine ? "" : message.author, at: message.at };
 }
 
 function together(a: Row, b: Row): boolean {

@@ -12,6 +12,7 @@ import type { NodeEvent } from "../api/types";
 import { toast } from "../ui/toasts";
 import { announcement, notify } from "./notify";
 import { currentRoute, navigate, paths } from "./router";
+import { dropCalls, onCallEvents, resyncCalls } from "./call/session";
 import { forgetTyping, noteTyping } from "./typing";
 
 export const streamState = new Value<StreamState>("connecting");
@@ -27,6 +28,7 @@ function onEvents(events: NodeEvent[]) {
     }
   }
   notify(events);
+  onCallEvents(events);
 }
 
 /** Keeps the stream open while the node is unlocked. */
@@ -34,7 +36,10 @@ export function useStream() {
   useEffect(() => {
     const close = openStream({
       events: onEvents,
-      resync: () => void client.invalidateQueries({ predicate: (query) => query.queryKey[0] !== "session" }),
+      resync: () => {
+        void client.invalidateQueries({ predicate: (query) => query.queryKey[0] !== "session" });
+        resyncCalls();
+      },
       state: (state) => {
         streamState.set(state);
         if (state === "open") wakeOutbox();
@@ -49,6 +54,7 @@ export function useStream() {
       close();
       window.removeEventListener("beforeunload", leaving);
       forgetTyping();
+      dropCalls();
       announcement.set("");
       // What waits to be sent stays: it goes out after the next unlock.
       forgetSession();

@@ -5,6 +5,7 @@ import { Suspense, lazy, useCallback, useEffect, useRef, useState } from "react"
 import { useValue } from "../api/store";
 import { t } from "../i18n";
 import { useGlobalKeys } from "../lib/keys";
+import { shown } from "../lib/call/session";
 import { announcement } from "../lib/notify";
 import { readListWidth, writeListWidth } from "../lib/remembered";
 import { usePath, useRoute, type Route } from "../lib/router";
@@ -13,6 +14,7 @@ import { useTitle } from "../lib/title";
 import { Skeleton } from "../ui/panel";
 import { Chat } from "./chat/chat";
 import { Home } from "./home";
+import { CallLayer } from "./call/layer";
 import { Resizer } from "./resizer";
 import { Sidebar } from "./sidebar/sidebar";
 
@@ -57,6 +59,8 @@ function Title({ route }: { route: Route }) {
 
 export function Shell() {
   useStream();
+  // A call in full size lies over everything.
+  const covered = useValue(shown)?.expanded === true;
   const route = useRoute();
   const path = usePath();
   const [jump, setJump] = useState(false);
@@ -78,7 +82,9 @@ export function Shell() {
   }, [path]);
 
   return (
-    <div className="shell" data-pane={route.view === "home" ? "list" : "main"} style={{ "--list": `${width}px` } as React.CSSProperties}>
+    <>
+    <CallLayer />
+    <div className="shell" inert={covered} data-pane={route.view === "home" ? "list" : "main"} style={{ "--list": `${width}px` } as React.CSSProperties}>
       <a href="#main" className="skip">
         {t.nav.skip}
       </a>
@@ -103,5 +109,6 @@ export function Shell() {
         {help ? <Keyboard onClose={() => setHelp(false)} /> : null}
       </Suspense>
     </div>
+    </>
   );
 }

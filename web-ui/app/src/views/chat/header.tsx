@@ -4,10 +4,13 @@ import { useEffect, useRef } from "react";
 import { useNetwork } from "../../api/queries";
 import type { Conversation, Network } from "../../api/types";
 import { t } from "../../i18n";
+import { useValue } from "../../api/store";
+import { calling, shown } from "../../lib/call/session";
 import { Link, paths } from "../../lib/router";
 import { clean } from "../../lib/text";
 import { useTyping } from "../../lib/typing";
 import { Avatar } from "../../ui/avatar";
+import { IconButton } from "../../ui/button";
 import { Icon } from "../../ui/icon";
 import { BackLink } from "../page";
 import { TypingNames } from "../typing-names";
@@ -36,6 +39,7 @@ function Subtitle({ conversation }: { conversation: Conversation }) {
 
 export function Header({ conversation, details }: { conversation: Conversation; details: boolean }) {
   const { id, title, kind, peer } = conversation;
+  const inCall = useValue(shown) !== null;
   const heading = useRef<HTMLHeadingElement>(null);
   useEffect(() => {
     // With a keyboard the composer takes the focus; on touch that would raise
@@ -55,6 +59,12 @@ export function Header({ conversation, details }: { conversation: Conversation; 
           <Subtitle conversation={conversation} />
         </p>
       </div>
+      {kind === "direct" && peer !== null && conversation.standing === "active" ? (
+        <>
+          <IconButton icon="phone" label={t.call.callVoice(clean(title))} isDisabled={inCall} onPress={() => calling.dial({ conversation: id, peer, name: title }, false)} />
+          <IconButton icon="camera" label={t.call.callVideo(clean(title))} isDisabled={inCall} onPress={() => calling.dial({ conversation: id, peer, name: title }, true)} />
+        </>
+      ) : null}
       <Link
         href={details ? paths.chat(id) : paths.details(id)}
         aria-label={t.timeline.details}

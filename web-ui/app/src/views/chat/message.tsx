@@ -11,6 +11,7 @@ import { clean, isFewEmoji } from "../../lib/text";
 import { Avatar } from "../../ui/avatar";
 import { Icon } from "../../ui/icon";
 import { stateName } from "../../ui/tick";
+import { CallRow } from "../call/row";
 import { DeliveryButton } from "./delivery";
 import { FileBody } from "./file";
 import { MessageMenu } from "./message-menu";
@@ -105,6 +106,7 @@ function label(row: Row): string {
   }
   const { message } = row;
   if (message.content.kind === "notice" || message.content.kind === "report") return plainText(message);
+  if (message.content.kind === "call") return t.call.unit(plainText(message), time(message.at));
   const quote = message.reply_to === null ? "" : t.timeline.unitReply(clean(message.reply_to.author_name), message.reply_to.text);
   return t.timeline.unit(
     message.mine ? t.timeline.you : clean(message.author_name),
@@ -145,6 +147,8 @@ function Unit({ row, place, size, conversation, group, active, now, tabStop, fla
           <p className="notice" title={full(message.at)}>
             <bdi>{plainText(message)}</bdi>
           </p>
+        ) : message.content.kind === "call" ? (
+          <CallRow conversation={conversation} message={message} content={message.content} tab={tabStop ? 0 : -1} />
         ) : message.content.kind === "report" ? (
           <ReportRow conversation={conversation} message={message} content={message.content} tab={tabStop ? 0 : -1} onQuote={onQuote} />
         ) : (

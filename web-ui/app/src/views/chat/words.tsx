@@ -2,6 +2,7 @@
 // the screen reader and for copying; and what it answers.
 
 import type { Message, Quote } from "../../api/types";
+import { callText } from "../call/row";
 import { t } from "../../i18n";
 import { offerInvite } from "../../lib/handoff";
 import { Link, paths } from "../../lib/router";
@@ -65,6 +66,8 @@ export function plainText(message: Message): string {
       const [reporter, name] = [clean(message.author_name), clean(author)];
       return open ? t.report.unit(t.report.head(reporter, name), quote, reason) : t.report.settled(reporter, name);
     }
+    case "call":
+      return callText(message.content);
     case "newer":
       return t.timeline.newer;
   }

@@ -17,7 +17,7 @@ import { clean } from "../../lib/text";
 import { AskFirst } from "../../ui/ask";
 import { Portrait } from "../../ui/avatar";
 import { Button, Copyable } from "../../ui/button";
-import { Input } from "../../ui/field";
+import { Input, Switch } from "../../ui/field";
 import { Icon } from "../../ui/icon";
 import { Problem } from "../../ui/problem";
 import { toast } from "../../ui/toasts";
@@ -57,6 +57,12 @@ function Nickname({ contact }: { contact: Contact }) {
       </div>
     </form>
   );
+}
+
+function HideAddress({ contact }: { contact: Contact }) {
+  const save = useAction((hide: boolean) => api.put(`/contacts/${contact.account}/hide-address`, { hide }), { refresh: [keys.contacts], done: keepFocus });
+  const now = save.isPending ? save.variables : contact.hide_address;
+  return <Switch label={t.call.hide} hint={t.call.hideHint} checked={now} onChange={(hide) => save.mutate(hide)} />;
 }
 
 export function PersonPanel({ contact, inChat = false }: { contact: Contact; inChat?: boolean }) {
@@ -114,6 +120,7 @@ export function PersonPanel({ contact, inChat = false }: { contact: Contact; inC
         <Icon name={contact.verified ? "shieldCheck" : "shield"} size={16} />
         {contact.verified ? t.person.verifiedYes : t.person.verifiedNo}
       </p>
+      {contact.state === "accepted" || contact.state === "known" ? <HideAddress contact={contact} /> : null}
       <Nickname key={contact.nickname} contact={contact} />
       <div className="flex flex-col gap-1">
         <p className="text-sm font-medium">{t.person.account}</p>

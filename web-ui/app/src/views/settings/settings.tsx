@@ -8,6 +8,7 @@ import { Refusal } from "../../ui/problem";
 import { Page } from "../page";
 import { About } from "./about";
 import { Appearance, Notifications } from "./appearance";
+import { CallsSection } from "./calls";
 import { NetworkSection } from "./network";
 import { Privacy } from "./privacy";
 import { Profile } from "./profile";
@@ -36,6 +37,9 @@ export function Settings({ section }: { section: string | null }) {
         <Section title={t.settings.privacy} id="settings-privacy">
           <Refusal error={settings.error} />
           {settings.data === undefined ? <Skeleton rows={3} /> : <Privacy settings={settings.data} />}
+        </Section>
+        <Section title={t.call.title} id="settings-calls">
+          <CallsSection />
         </Section>
         <Section title={t.storage.title} id="settings-storage">
           <StorageSection />

@@ -1,0 +1,43 @@
+import { describe, expect, it } from "vitest";
+import { gradeOf, qualityOf, sampleOf } from "./quality";
+
+function reports(local: string, remote: string, more: Record<string, unknown> = {}) {
+  const list = [
+    { id: "T", type: "transport", selectedCandidatePairId: "P", remoteCertificateId: "C" },
+    { id: "P", type: "candidate-pair", localCandidateId: "L", remoteCandidateId: "R", currentRoundTripTime: 0.04, bytesReceived: 1000, bytesSent: 500, ...more },
+    { id: "L", type: "local-candidate", candidateType: local },
+    { id: "R", type: "remote-candidate", candidateType: remote },
+    { id: "C", type: "certificate", fingerprint: "aa:bb" },
+    { id: "A", type: "inbound-rtp", packetsLost: 2, packetsReceived: 98 },
+    { id: "V", type: "inbound-rtp", packetsLost: 0, packetsReceived: 100, framesDecoded: 30 },
+  ];
+  return new Map(list.map((r) => [r.id, r]));
+}
+
+describe("quality", () => {
+  it("tells the path from the kinds of both addresses", () => {
+    expect(sampleOf(reports("host", "host"), 0)?.path).toBe("network");
+    expect(sampleOf(reports("host", "prflx"), 0)?.path).toBe("network");
+    expect(sampleOf(reports("srflx", "prflx"), 0)?.path).toBe("direct");
+    expect(sampleOf(reports("host", "relay"), 0)?.path).toBe("relay");
+    expect(sampleOf(reports("relay", "srflx"), 0)?.path).toBe("relay");
+  });
+  it("has nothing to say before there is a path", () => {
+    expect(sampleOf(new Map(), 0)).toBeNull();
+    expect(sampleOf(new Map([["T", { id: "T", type: "transport" }]]), 0)).toBeNull();
+  });
+  it("names the key of the far end", () => {
+    expect(sampleOf(reports("host", "host"), 0)?.fingerprint).toBe("AA:BB");
+  });
+  it("measures between two moments", () => {
+    const before = sampleOf(reports("host", "host"), 0);
+    const now = sampleOf(reports("host", "host", { bytesReceived: 126_000, bytesSent: 500 }), 1000);
+    if (before === null || now === null) throw new Error("no sample");
+    const quality = qualityOf(before, { ...now, lost: before.lost + 10, received: before.received + 90, frames: before.frames + 25 });
+    expect(quality).toMatchObject({ rtt: 40, loss: 10, down: 1000, up: 0, frames: 25 });
+    expect(gradeOf(quality)).toBe("poor");
+    expect(gradeOf({ ...quality, loss: 3 })).toBe("fair");
+    expect(gradeOf({ ...quality, loss: 0 })).toBe("good");
+    expect(gradeOf({ ...quality, loss: 0, rtt: 300 })).toBe("fair");
+  });
+});
