@@ -129,6 +129,36 @@ pub(crate) fn path(endpoint: &ConnectedPoint) -> Path {
     }
 }
 
+/// Whether an address is one of TCP.
+pub(crate) fn is_tcp(addr: &Multiaddr) -> bool {
+    addr.iter().any(|p| matches!(p, Protocol::Tcp(_)))
+}
+
+/// The relay that a circuit goes through.
+pub(crate) fn relay_of(endpoint: &ConnectedPoint) -> Option<PeerKey> {
+    let via = match endpoint {
+        ConnectedPoint::Dialer { address, .. } => address,
+        ConnectedPoint::Listener { local_addr, .. } => local_addr,
+    };
+    let mut last = None;
+    for part in via.iter() {
+        match part {
+            Protocol::P2p(peer) => last = Some(peer),
+            Protocol::P2pCircuit => return keys::peer_key(&last?),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Whether an address is one of a local network.
+pub(crate) fn is_near(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local() || ip.is_loopback(),
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_loopback(),
+    }
+}
+
 /// The IP address at the start of an address.
 pub(crate) fn ip(addr: &Multiaddr) -> Option<IpAddr> {
     match addr.iter().next()? {

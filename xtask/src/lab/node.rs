@@ -25,6 +25,8 @@ pub(crate) struct Flags {
     pub(crate) no_direct: bool,
     /// Listen on TCP only, so that contacts use it.
     pub(crate) tcp_only: bool,
+    /// Listen as a node does that nobody configured, not on loopback.
+    pub(crate) everywhere: bool,
     /// More environment, for test builds.
     pub(crate) environment: Vec<(String, String)>,
 }
@@ -108,8 +110,10 @@ impl Node {
         let mut command = Command::new(&self.program);
         command.arg("run").arg("--data").arg(&self.data);
         command.args(["--listen", &format!("127.0.0.1:{}", self.http_port)]);
-        for address in loopback_addresses(self.port).into_iter().skip(usize::from(self.flags.tcp_only)) {
-            command.args(["--p2p-listen", &address]);
+        if !self.flags.everywhere {
+            for address in loopback_addresses(self.port).into_iter().skip(usize::from(self.flags.tcp_only)) {
+                command.args(["--p2p-listen", &address]);
+            }
         }
         if self.flags.no_direct {
             command.arg("--no-direct");

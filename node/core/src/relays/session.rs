@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kith_wire::ids::{AccountId, DeviceId, EntryId, PeerKey, RelayId, TopicId};
-use kith_wire::net::{LinkId, NetCommand};
+use kith_wire::net::{LinkId, NetCommand, Path};
 use kith_wire::relay::{
     Answer, Call, ClientFrame, Code, CommunityLink, PackageRecord, Push, Receipt, ServerFrame, Statement,
     Turn, common_version,
@@ -13,7 +13,7 @@ use kith_wire::topic::{LinkContext, Right, TopicKeys};
 use super::POOL;
 use crate::files::port::{Do, Relayed, Token};
 use crate::live::{Dial, Live};
-use crate::view;
+use crate::{doctor, view};
 
 /// Appends of one relay that wait for their receipt.
 const APPENDS_MAX: usize = 256;
@@ -58,6 +58,10 @@ pub(super) struct Session {
     pub(super) pool_filled: bool,
     /// Credentials of its TURN server, and when they end, monotonic ms.
     pub(super) turn: Option<(Turn, u64)>,
+    /// How the link travels, since when (Unix ms), and its round trip.
+    pub(super) path: Option<Path>,
+    pub(super) since_ms: u64,
+    pub(super) rtt_ms: Option<u32>,
 }
 
 impl Session {
@@ -79,6 +83,9 @@ impl Session {
             dial: Dial::now(0),
             pool_filled: false,
             turn: None,
+            path: None,
+            since_ms: 0,
+            rtt_ms: None,
         }
     }
 
@@ -122,6 +129,8 @@ impl Session {
     /// answer now.
     pub(super) fn lost(&mut self) -> Vec<Token> {
         self.link = None;
+        self.path = None;
+        self.rtt_ms = None;
         self.ready = false;
         let calls = core::mem::take(&mut self.calls);
         self.appends = 0;
@@ -137,8 +146,15 @@ impl Session {
 }
 
 /// What a person sees of a relay.
-pub(super) fn session_view(s: &Session) -> view::Relay {
+pub(super) fn session_view(s: &Session, own: &doctor::Own) -> view::Relay {
+    let up = s.path.filter(|_| s.ready);
+    let doctor::Finding { sentence, advice } = doctor::relay(own, up, s.rtt_ms, s.problem.as_deref());
     view::Relay {
+        path: up.map(|p| crate::network::path_name(p).to_owned()),
+        since: s.ready.then_some(s.since_ms),
+        rtt_ms: s.rtt_ms,
+        sentence,
+        advice,
         id: s.relay.key.hex(),
         name: s.relay.name.clone(),
         up: s.ready,

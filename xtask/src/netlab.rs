@@ -1,0 +1,57 @@
+//! `cargo xtask netlab`: real processes in networks made of namespaces, behind
+//! address translation of every kind. Owns those networks and what is held
+//! against them: counters of the translating machines, not what a node says.
+
+mod faults;
+mod matrix;
+mod namespaces;
+mod pair;
+mod street;
+mod truth;
+mod turn;
+
+use anyhow::{Result, bail};
+
+use crate::env::{Binaries, Env, Profile};
+use crate::tools;
+
+/// Runs the lab that `args` name.
+pub(crate) fn run(env: &Env, args: &[String]) -> Result<bool> {
+    let Some((what, rest)) = args.split_first() else {
+        bail!("netlab matrix, netlab faults or netlab turn");
+    };
+    if let Some(reason) = missing(env) {
+        println!("skipped: {reason}");
+        return Ok(true);
+    }
+    match what.as_str() {
+        "matrix" => matrix::run(env, rest),
+        "faults" => faults::run(env, rest),
+        "turn" => turn::run(env, rest),
+        other => bail!("there is no lab {other:?}: matrix, faults or turn"),
+    }
+}
+
+/// The programs to try: those that `KITH_BIN` and `KITH_BOOTSTRAP_BIN` name, as
+/// in the browser tests, else built now.
+fn programs(env: &Env) -> Result<Binaries> {
+    let named = |name| std::env::var_os(name).map(std::path::PathBuf::from);
+    match (named("KITH_BIN"), named("KITH_BOOTSTRAP_BIN")) {
+        (Some(kith), Some(bootstrap)) => Ok(Binaries { kith, bootstrap }),
+        _ => env.binaries(&[], Profile::Dev),
+    }
+}
+
+/// Why networks cannot be made here, if so.
+pub(crate) fn missing(env: &Env) -> Option<String> {
+    if let Err(error) = tools::ensure(env, &[tools::IP, tools::NFT, tools::CONNTRACK]) {
+        return Some(format!("{error:#}"));
+    }
+    namespaces::probe().err().map(|error| format!("this user may not make network namespaces ({error:#})"))
+}
+
+/// The pairs that every test run goes through.
+pub(crate) fn short(env: &Env) -> Result<bool> {
+    let pairs = "full-cone:port-restricted,port-restricted:port-restricted,symmetric:symmetric,udp-blocked:port-restricted";
+    matrix::run(env, &["--pairs".to_owned(), pairs.to_owned(), "--tries".to_owned(), "1".to_owned()])
+}
