@@ -126,6 +126,9 @@ struct RunArgs {
     /// Neither dial nor accept direct connections: relays only
     #[arg(long)]
     no_direct: bool,
+    /// Make this node known in the local network, and find contacts there without any relay
+    #[arg(long)]
+    nearby: bool,
     #[command(flatten)]
     passphrase: PassphraseArgs,
 }
@@ -299,6 +302,7 @@ fn dispatch(cli: Cli, out: Out) -> anyhow::Result<()> {
         flags.listen.clone_from(&args.listen);
         flags.p2p_listen.clone_from(&args.p2p_listen);
         flags.direct = args.no_direct.then_some(false);
+        flags.nearby = args.nearby.then_some(true);
     }
     if matches!(cli.command, Command::Openapi) {
         print!("{}", kith_web::openapi());

@@ -147,6 +147,11 @@ pub enum NetEvent {
         /// What.
         facts: LinkFacts,
     },
+    /// A peer has made itself known in the own network: a dial will find it.
+    Nearby {
+        /// Whom, as it says.
+        peer: PeerKey,
+    },
     /// How the routers in front of this node give out addresses, as far as
     /// several far ends agree on what they see.
     Mapping(Mapping),

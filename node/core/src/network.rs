@@ -64,6 +64,16 @@ pub(crate) fn on_event(node: &mut Node, now: Now, event: NetEvent) {
                 live.network_changed |= live.relays.measured(link, facts.rtt_ms);
             }
         }
+        NetEvent::Nearby { peer } => {
+            let live = node.live();
+            if let Some((device, _)) = live.directory.get(&peer).copied()
+                && live.links.of_device(&device).is_none()
+                && let Some(dial) = live.dials.get_mut(&device)
+            {
+                dial.next_at = now.mono_ms;
+                live.at(now.mono_ms, Timer::Dials);
+            }
+        }
         NetEvent::Mapping(mapping) => {
             let live = node.live();
             live.mapping = mapping;

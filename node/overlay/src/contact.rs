@@ -14,7 +14,7 @@ use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, Swarm, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, identify, ping, relay};
+use libp2p::{Multiaddr, PeerId, identify, mdns, ping, relay, upnp};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -23,13 +23,13 @@ use crate::blobs::{self, BlobError, BlobStream, Opened};
 use crate::client::Report;
 use crate::dialing::{self, Attempt, Step};
 use crate::error::OverlayError;
-use crate::facts::{self, Observed};
+use crate::facts::{self, Nearby, Observed};
 use crate::keys;
 use crate::link::{self, Note, Shared};
 use crate::outbox::Outbox;
 use crate::reach::{Action, Ready, Relays};
 use crate::streams;
-use crate::swarm::{self, Contact as Behaviour, ContactEvent, PING_FAILURES_MAX};
+use crate::swarm::{self, Contact as Behaviour, ContactEvent, Habits, PING_FAILURES_MAX};
 use crate::table::{Meta, RELAYED_GRACE};
 
 /// Contacts being dialled at once; more fail at once with the reason.
@@ -42,6 +42,8 @@ const EVENTS_WAITING_MAX: usize = 1024;
 const LISTEN_ADDRS_MAX: usize = 64;
 /// How long the relays of a contact stay of interest after a dial.
 const CIRCUIT_INTEREST: Duration = Duration::from_secs(60);
+/// Neighbours that one word from the own network may name.
+const NEARBY_AT_ONCE_MAX: usize = 64;
 /// Connections at once that are made only to learn an address.
 const PROBES_MAX: usize = 4;
 /// The owner looks around at least this often.
@@ -69,6 +71,16 @@ pub(crate) struct Config {
     pub(crate) key: PeerKey,
     pub(crate) listen: Vec<Multiaddr>,
     pub(crate) circuits: bool,
+    pub(crate) nearby: bool,
+    pub(crate) upnp: bool,
+}
+
+impl Config {
+    fn habits(&self, direct: bool) -> Habits {
+        // A node that only listens to its own machine concerns no router.
+        let outward = self.listen.iter().any(|a| addr::ip(a).is_none_or(|ip| !ip.is_loopback()));
+        Habits { punch: direct, nearby: direct && self.nearby, upnp: direct && self.upnp && outward }
+    }
 }
 
 struct Conn {
@@ -126,6 +138,9 @@ pub(crate) struct Contact {
     probes: BTreeSet<ConnectionId>,
     observed: Observed,
     mapping: Mapping,
+    nearby: Nearby,
+    /// Addresses at the router that lead here.
+    mapped: Vec<Multiaddr>,
     waiting: VecDeque<NetEvent>,
     close_later: Vec<(Instant, ConnectionId)>,
     /// Streams for files that were asked for: over which connection.
@@ -136,7 +151,7 @@ pub(crate) struct Contact {
 
 /// Builds the swarm and listens, if direct connections are on.
 fn build(config: &Config, direct: bool) -> Result<Swarm<Behaviour>, OverlayError> {
-    let mut swarm = swarm::contact(config.keypair.clone(), direct)?;
+    let mut swarm = swarm::contact(config.keypair.clone(), config.habits(direct))?;
     if direct {
         swarm::listen(&mut swarm, &config.listen)?;
     }
@@ -169,6 +184,8 @@ impl Contact {
             probes: BTreeSet::new(),
             observed: Observed::default(),
             mapping: Mapping::Unknown,
+            nearby: Nearby::default(),
+            mapped: Vec::new(),
             waiting: VecDeque::new(),
             close_later: Vec::new(),
             blobs_opening: BTreeMap::new(),
@@ -310,10 +327,11 @@ impl Contact {
         if self.attempts.len() >= ATTEMPTS_MAX {
             return self.fail(key, "too many peers are being dialled at once; try again in a moment".into());
         }
-        let (mut direct, mut circuits) = (Vec::new(), Vec::new());
+        let mut direct = if self.direct { self.nearby.of(&peer).to_vec() } else { Vec::new() };
+        let mut circuits = Vec::new();
         for text in addrs.iter().take(addr::DIAL_ADDRS_MAX) {
             match addr::way(text, &peer) {
-                Some(Way::Direct(addr)) if self.direct => direct.push(addr),
+                Some(Way::Direct(addr)) if self.direct && !direct.contains(&addr) => direct.push(addr),
                 Some(Way::Circuit { relay, at }) if self.config.circuits && relay != self.me => {
                     circuits.push((relay, at));
                 }
@@ -330,7 +348,7 @@ impl Contact {
     fn rebuild(&mut self, direct: bool, reason: &'static str, now: Instant) -> bool {
         self.shared.links.cut_all(LinkKind::Peer, reason);
         // The old one lets go of its ports first.
-        match swarm::contact(self.config.keypair.clone(), false) {
+        match swarm::contact(self.config.keypair.clone(), Habits::default()) {
             Ok(placeholder) => self.swarm = placeholder,
             Err(_) => return false,
         }
@@ -339,7 +357,7 @@ impl Contact {
             Err(e) => {
                 // Reaching out still works if a port was taken meanwhile.
                 tracing::warn!(error = %e, "no direct connections will come in");
-                match swarm::contact(self.config.keypair.clone(), direct) {
+                match swarm::contact(self.config.keypair.clone(), self.config.habits(direct)) {
                     Ok(swarm) => swarm,
                     Err(_) => return false,
                 }
@@ -349,6 +367,8 @@ impl Contact {
         self.conns.clear();
         self.observed = Observed::default();
         self.probes.clear();
+        self.nearby = Nearby::default();
+        self.mapped.clear();
         self.circuit_listeners.clear();
         self.listening.clear();
         self.close_later.clear();
@@ -698,6 +718,33 @@ impl Contact {
                 self.stream_failed(token, dialing::open_error(error));
             }
             ContactEvent::Blobs(event) => self.on_blob(event),
+            ContactEvent::Mdns(mdns::Event::Discovered(found)) => {
+                for (peer, addr) in found.into_iter().take(NEARBY_AT_ONCE_MAX) {
+                    if let Some(Way::Direct(addr)) = addr::way(&addr.to_string(), &peer)
+                        && self.nearby.found(peer, addr)
+                        && let Some(peer) = keys::peer_key(&peer)
+                        && self.waiting.len() < EVENTS_WAITING_MAX
+                    {
+                        self.waiting.retain(|e| !matches!(e, NetEvent::Nearby { peer: p } if *p == peer));
+                        self.waiting.push_back(NetEvent::Nearby { peer });
+                    }
+                }
+            }
+            ContactEvent::Mdns(mdns::Event::Expired(gone)) => {
+                for (peer, addr) in gone {
+                    self.nearby.gone(&peer, &plain(&addr));
+                }
+            }
+            ContactEvent::Upnp(upnp::Event::NewExternalAddr { external_addr, .. }) => {
+                if !self.mapped.contains(&external_addr) && self.mapped.len() < LISTEN_ADDRS_MAX {
+                    self.mapped.push(external_addr);
+                    self.tell_addresses();
+                }
+            }
+            ContactEvent::Upnp(upnp::Event::ExpiredExternalAddr { external_addr, .. }) => {
+                self.mapped.retain(|a| *a != external_addr);
+                self.tell_addresses();
+            }
             ContactEvent::Relay(relay::client::Event::ReservationReqAccepted { relay_peer_id, .. }) => {
                 self.relays.granted(relay_peer_id, now);
                 self.probe(relay_peer_id);
@@ -806,7 +853,7 @@ impl Contact {
     }
 
     fn tell_addresses(&mut self) {
-        let (mut plain, mut circuits) = (Vec::new(), Vec::new());
+        let (mut plain, mut circuits) = (self.mapped.clone(), Vec::new());
         for (listener, addrs) in &self.listening {
             if self.circuit_listeners.contains_key(listener) {
                 circuits.extend(addrs.iter().cloned());

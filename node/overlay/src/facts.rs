@@ -23,6 +23,45 @@ pub(crate) fn differs(told: Option<Duration>, now: Duration) -> bool {
     })
 }
 
+/// Peers that make themselves known in the own network; more are ignored.
+const NEARBY_MAX: usize = 256;
+/// Addresses of each that are kept.
+const NEARBY_ADDRS_MAX: usize = 8;
+
+/// Who makes itself known in the own network, and where. Only what the own
+/// network can hold is believed, and a dial proves who answers.
+#[derive(Debug, Default)]
+pub(crate) struct Nearby(BTreeMap<PeerId, Vec<Multiaddr>>);
+
+impl Nearby {
+    /// A peer says that it is there; whether that is new.
+    pub(crate) fn found(&mut self, peer: PeerId, addr: Multiaddr) -> bool {
+        let near = crate::addr::ip(&addr).is_some_and(crate::addr::is_near);
+        if !near || (!self.0.contains_key(&peer) && self.0.len() >= NEARBY_MAX) {
+            return false;
+        }
+        let addrs = self.0.entry(peer).or_default();
+        let new = !addrs.contains(&addr) && addrs.len() < NEARBY_ADDRS_MAX;
+        if new {
+            addrs.push(addr);
+        }
+        new
+    }
+    /// It has not said so for long.
+    pub(crate) fn gone(&mut self, peer: &PeerId, addr: &Multiaddr) {
+        if let Some(addrs) = self.0.get_mut(peer) {
+            addrs.retain(|a| a != addr);
+            if addrs.is_empty() {
+                self.0.remove(peer);
+            }
+        }
+    }
+    /// Where it says to be.
+    pub(crate) fn of(&self, peer: &PeerId) -> &[Multiaddr] {
+        self.0.get(peer).map_or(&[], Vec::as_slice)
+    }
+}
+
 /// Under which UDP addresses far ends see this node. Only those that it dialled
 /// out of the port that it listens on count.
 #[derive(Debug, Default)]
@@ -82,6 +121,27 @@ mod tests {
             seen.seen(PeerId::random(), at(3));
         }
         assert_eq!(seen.by.len(), OBSERVERS_MAX);
+    }
+
+    #[test]
+    fn only_near_addresses_are_believed_and_few_of_them() {
+        let mut near = Nearby::default();
+        let peer = PeerId::random();
+        let at = |n: u8| -> Multiaddr { format!("/ip4/10.0.0.{n}/tcp/1").parse().unwrap() };
+        assert!(!near.found(peer, self::at(1)), "not of this network");
+        assert!(near.found(peer, at(1)) && !near.found(peer, at(1)));
+        for n in 2..50 {
+            near.found(peer, at(n));
+        }
+        assert_eq!(near.of(&peer).len(), NEARBY_ADDRS_MAX);
+        for n in 1..50 {
+            near.gone(&peer, &at(n));
+        }
+        assert!(near.of(&peer).is_empty() && near.0.is_empty());
+        for _ in 0..=NEARBY_MAX {
+            near.found(PeerId::random(), at(1));
+        }
+        assert_eq!(near.0.len(), NEARBY_MAX);
     }
 
     #[test]

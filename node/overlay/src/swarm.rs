@@ -7,8 +7,8 @@ use libp2p::identity::Keypair;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::{self, NetworkBehaviour, StreamProtocol, Swarm};
 use libp2p::{
-    Multiaddr, PeerId, SwarmBuilder, TransportError, connection_limits, dcutr, identify, noise, ping, quic,
-    relay, tcp, yamux,
+    Multiaddr, PeerId, SwarmBuilder, TransportError, connection_limits, dcutr, identify, mdns, noise, ping,
+    quic, relay, tcp, upnp, yamux,
 };
 
 use crate::addr;
@@ -63,6 +63,8 @@ pub(crate) struct Contact {
     pub(crate) blobs: streams::Behaviour,
     relay: relay::client::Behaviour,
     dcutr: Toggle<dcutr::Behaviour>,
+    mdns: Toggle<mdns::tokio::Behaviour>,
+    upnp: Toggle<upnp::tokio::Behaviour>,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
 }
@@ -144,8 +146,25 @@ pub(crate) fn listen<B: NetworkBehaviour>(
     Ok(())
 }
 
-/// The swarm towards contacts; hole punching only if `direct`.
-pub(crate) fn contact(key: Keypair, direct: bool) -> Result<Swarm<Contact>, OverlayError> {
+/// What the swarm towards contacts does besides dialling and listening.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Habits {
+    /// Punch holes.
+    pub(crate) punch: bool,
+    /// Make itself known in the own network, and look for others there.
+    pub(crate) nearby: bool,
+    /// Ask the router for a port.
+    pub(crate) upnp: bool,
+}
+
+/// The swarm towards contacts.
+pub(crate) fn contact(key: Keypair, habits: Habits) -> Result<Swarm<Contact>, OverlayError> {
+    let me = key.public().to_peer_id();
+    let mdns = if habits.nearby {
+        Some(mdns::tokio::Behaviour::new(mdns::Config::default(), me).map_err(setup)?)
+    } else {
+        None
+    };
     let limits = connection_limits::ConnectionLimits::default()
         .with_max_pending_incoming(Some(PENDING_MAX))
         .with_max_pending_outgoing(Some(PENDING_MAX))
@@ -157,7 +176,9 @@ pub(crate) fn contact(key: Keypair, direct: bool) -> Result<Swarm<Contact>, Over
         streams: streams::Behaviour::new(PEER_PROTOCOL, true),
         blobs: streams::Behaviour::new(BLOB_PROTOCOL, true),
         relay,
-        dcutr: direct.then(|| dcutr::Behaviour::new(key.public().to_peer_id())).into(),
+        dcutr: habits.punch.then(|| dcutr::Behaviour::new(me)).into(),
+        mdns: mdns.into(),
+        upnp: habits.upnp.then(upnp::tokio::Behaviour::default).into(),
         identify: identify(key),
         ping: ping(),
     };

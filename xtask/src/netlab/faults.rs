@@ -1,15 +1,17 @@
 //! Relays that restart, partitions, networks that change: how soon two nodes
 //! are reachable again, and whether anything is lost.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use super::pair::{Lab, until_direct};
+use super::namespaces::Ns;
+use super::pair::{Lab, acquaint, until_direct};
 use super::street::{Kind, Street};
 use crate::env::{Binaries, Env};
-use crate::lab::{PATIENCE, Scratch, figure};
+use crate::lab::{Flags, Node, PATIENCE, Scratch, figure};
 
 /// How soon two nodes have to be reachable again.
 const AGAIN_MAX: Duration = Duration::from_secs(10);
@@ -22,15 +24,20 @@ const LOAD: u32 = 30;
 /// How long a direct link may take to come about before a fault begins.
 const SETTLE: Duration = Duration::from_secs(25);
 
-type Fault = fn(&mut Lab) -> Result<Duration>;
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    InLab(fn(&mut Lab) -> Result<Duration>),
+    LanAlone,
+}
 
-const FAULTS: [(&str, Fault); 6] = [
-    ("relay-restart", relay_restart),
-    ("partition-quic", partition_quic),
-    ("partition-tcp", partition_tcp),
-    ("one-of-three-relays-dies", one_dies),
-    ("udp-cut", udp_cut),
-    ("both-networks-change", both_move),
+const FAULTS: [(&str, Fault); 7] = [
+    ("relay-restart", Fault::InLab(relay_restart)),
+    ("partition-quic", Fault::InLab(partition_quic)),
+    ("partition-tcp", Fault::InLab(partition_tcp)),
+    ("one-of-three-relays-dies", Fault::InLab(one_dies)),
+    ("udp-cut", Fault::InLab(udp_cut)),
+    ("both-networks-change", Fault::InLab(both_move)),
+    ("lan-alone", Fault::LanAlone),
 ];
 
 pub(super) fn run(env: &Env, args: &[String]) -> Result<bool> {
@@ -50,7 +57,12 @@ pub(super) fn run(env: &Env, args: &[String]) -> Result<bool> {
     for (name, fault) in chosen {
         let folder = scratch.path().join(name);
         std::fs::create_dir_all(&folder)?;
-        let result = Lab::new(&kith, &bootstrap, &folder, 3).and_then(|mut lab| fault(&mut lab));
+        let result = match fault {
+            Fault::InLab(fault) => {
+                Lab::new(&kith, &bootstrap, &folder, 3).and_then(|mut lab| fault(&mut lab))
+            }
+            Fault::LanAlone => lan_alone(&kith, &folder),
+        };
         match result {
             Ok(took) => {
                 figure(&format!("netlab.faults.{name}.recovered"), took.as_secs_f64(), "s");
@@ -180,4 +192,29 @@ fn both_move(lab: &mut Lab) -> Result<Duration> {
         home.move_to(outside.into())?;
     }
     lab.deliver(PATIENCE)
+}
+
+/// Two machines on a switch, without any relay or way out: they know each other
+/// from before, under ports that are no longer true.
+fn lan_alone(kith: &Path, folder: &Path) -> Result<Duration> {
+    let hosts = [Ns::new("lanA")?, Ns::new("lanB")?];
+    let [left, right] = &hosts;
+    left.cable(("eth0", "192.168.7.1/24"), (right, "eth0", "192.168.7.2/24"))?;
+    let flags = || Flags {
+        everywhere: true,
+        environment: vec![("KITH_NEARBY".to_owned(), "true".to_owned())],
+        ..Flags::default()
+    };
+    let mut a = left.within(|| Node::create(kith, folder, "Alice", flags()))?;
+    let mut b = right.within(|| Node::create(kith, folder, "Bob", flags()))?;
+    let conversation = acquaint((left, &mut a), (right, &mut b))?;
+    for node in [&mut a, &mut b] {
+        node.kill()?;
+    }
+    left.within(|| a.resume())?;
+    right.within(|| b.resume())?;
+    let began = Instant::now();
+    left.within(|| a.say(&conversation, "alone", "alone"))?;
+    right.within(|| b.until_text(&conversation, "alone", PATIENCE))?;
+    Ok(began.elapsed())
 }

@@ -6,7 +6,8 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use super::street::{Home, Kind, SERVER, Street};
+use super::namespaces::Ns;
+use super::street::{Kind, SERVER, Street};
 use crate::lab::{Flags, Node, PATIENCE, Relay};
 
 /// The lab of one run.
@@ -46,7 +47,8 @@ impl Lab {
             nodes.push(node);
         }
         let [a, b] = nodes.as_mut_slice() else { bail!("two nodes") };
-        let conversation = both(&street, a, b)?;
+        let [home_a, home_b] = &street.homes;
+        let conversation = acquaint((&home_a.host, a), (&home_b.host, b))?;
         Ok(Self { street, nodes, conversation, relays, round: 0 })
     }
 
@@ -80,27 +82,25 @@ impl Lab {
 }
 
 /// Makes the two contacts, each call in its own home.
-fn both(street: &Street, a: &mut Node, b: &mut Node) -> Result<String> {
-    let [home_a, home_b]: &[Home; 2] = &street.homes;
-    let at_a = |what: &mut dyn FnMut() -> Result<Value>| home_a.host.within(what);
-    let invite = at_a(&mut || a.post("/invites", &serde_json::json!({"uses": 1, "valid_s": 3600})))?;
+pub(super) fn acquaint((home_a, a): (&Ns, &mut Node), (home_b, b): (&Ns, &mut Node)) -> Result<String> {
+    let invite = home_a.within(|| a.post("/invites", &serde_json::json!({"uses": 1, "valid_s": 3600})))?;
     let link = invite["link"].as_str().context("an invite has a link")?.to_owned();
-    home_b.host.within(|| b.post("/contacts", &serde_json::json!({"link": link, "greeting": "Hello"})))?;
-    let account_a = home_a.host.within(|| a.account())?;
-    let account_b = home_b.host.within(|| b.account())?;
-    home_a.host.within(|| {
+    home_b.within(|| b.post("/contacts", &serde_json::json!({"link": link, "greeting": "Hello"})))?;
+    let account_a = home_a.within(|| a.account())?;
+    let account_b = home_b.within(|| b.account())?;
+    home_a.within(|| {
         a.until("the contact request", PATIENCE, |node| {
             Ok(node.contact(&account_b)?.filter(|c| c["state"] == "incoming"))
         })?;
         a.post(&format!("/contacts/{account_b}/accept"), &serde_json::json!({}))
     })?;
-    let conversation = home_b.host.within(|| {
+    let conversation = home_b.within(|| {
         b.until("the accepted request", PATIENCE, |node| {
             let contact = node.contact(&account_a)?.filter(|c| c["state"] == "accepted");
             Ok(contact.and_then(|c| c["conversation"].as_str().map(str::to_owned)))
         })
     })?;
-    home_a.host.within(|| {
+    home_a.within(|| {
         a.until("the conversation", PATIENCE, |node| {
             let contact = node.contact(&account_b)?.filter(|c| c["state"] == "accepted");
             Ok(contact.filter(|c| c["conversation"].is_string()))
