@@ -50,6 +50,7 @@ cargo xtask COMMAND
   netlab faults [--only NAME,…]
                              relays that restart, partitions, networks that change
   netlab turn                the relay's TURN server against coturn's client, guard on
+  netlab interop             a js-libp2p node against the relay
   canary [--control]         look for planted words wherever they must not be";
 
 fn main() -> ExitCode {

@@ -13,13 +13,16 @@ mod turn;
 use anyhow::{Result, bail};
 
 use crate::env::{Binaries, Env, Profile};
-use crate::tools;
+use crate::{tools, ui};
 
 /// Runs the lab that `args` name.
 pub(crate) fn run(env: &Env, args: &[String]) -> Result<bool> {
     let Some((what, rest)) = args.split_first() else {
-        bail!("netlab matrix, netlab faults or netlab turn");
+        bail!("netlab matrix, netlab faults, netlab turn or netlab interop");
     };
+    if what == "interop" {
+        return interop(env);
+    }
     if let Some(reason) = missing(env) {
         println!("skipped: {reason}");
         return Ok(true);
@@ -28,7 +31,7 @@ pub(crate) fn run(env: &Env, args: &[String]) -> Result<bool> {
         "matrix" => matrix::run(env, rest),
         "faults" => faults::run(env, rest),
         "turn" => turn::run(env, rest),
-        other => bail!("there is no lab {other:?}: matrix, faults or turn"),
+        other => bail!("there is no lab {other:?}: matrix, faults, turn or interop"),
     }
 }
 
@@ -50,8 +53,23 @@ pub(crate) fn missing(env: &Env) -> Option<String> {
     namespaces::probe().err().map(|error| format!("this user may not make network namespaces ({error:#})"))
 }
 
+/// A libp2p node that others wrote, against the relay, on loopback.
+fn interop(env: &Env) -> Result<bool> {
+    tools::ensure(env, &[tools::NPM])?;
+    let folder = env.root.join("bootstrap/interop");
+    ui::install(&folder)?;
+    let Binaries { bootstrap, .. } = programs(env)?;
+    let mut test = ui::npm(&folder, &["test", "--silent"]);
+    test.env("KITH_BOOTSTRAP_BIN", bootstrap);
+    Ok(crate::steps::tee(&mut test)?.1)
+}
+
 /// The pairs that every test run goes through.
 pub(crate) fn short(env: &Env) -> Result<bool> {
+    if let Some(reason) = missing(env) {
+        println!("skipped: {reason}");
+        return Ok(true);
+    }
     let pairs = "full-cone:port-restricted,port-restricted:port-restricted,symmetric:symmetric,udp-blocked:port-restricted";
     matrix::run(env, &["--pairs".to_owned(), pairs.to_owned(), "--tries".to_owned(), "1".to_owned()])
 }

@@ -16,6 +16,8 @@ use crate::lab::{PATIENCE, Scratch, figure, files, quantile};
 const FIRST_MAX: Duration = Duration::from_secs(3);
 /// How long a punch may take before a pair counts as relayed.
 const PUNCH_PATIENCE: Duration = Duration::from_secs(20);
+/// The same where bare sockets do not get through either.
+const NO_PUNCH_PATIENCE: Duration = Duration::from_secs(6);
 /// Size of the large message.
 const LARGE: u64 = 1 << 20;
 
@@ -61,13 +63,11 @@ pub(super) fn run(env: &Env, args: &[String]) -> Result<bool> {
     let mut lab = Lab::new(&kith, &bootstrap, scratch.path(), 1)?;
     let mut faults: Vec<String> = Vec::new();
     let mut firsts = Vec::new();
-    let mut table = String::new();
     for (a, b) in &args.pairs {
         match lab.pair((*a, *b), args.tries) {
             Ok((truth, colds)) => {
                 faults.extend(judge((*a, *b), truth, &colds));
                 firsts.extend(colds.iter().map(|c| c.first.as_secs_f64()));
-                table.push_str(&line((*a, *b), truth, &colds));
                 print!("{}", line((*a, *b), truth, &colds));
             }
             Err(error) => faults.push(format!("{} × {}: {error:#}", a.name(), b.name())),
@@ -157,11 +157,12 @@ impl Lab {
         self.street.homes[0].translate(a)?;
         self.street.homes[1].translate(b)?;
         let truth = truth::measure(&self.street).context("measuring with bare sockets")?;
-        let colds = (0..tries).map(|_| self.cold()).collect::<Result<_>>()?;
+        let colds = (0..tries).map(|_| self.cold(truth)).collect::<Result<_>>()?;
         Ok((truth, colds))
     }
 
-    fn cold(&mut self) -> Result<Cold> {
+    fn cold(&mut self, truth: Truth) -> Result<Cold> {
+        let patience = if truth.udp || truth.tcp { PUNCH_PATIENCE } else { NO_PUNCH_PATIENCE };
         self.round += 1;
         let round = self.round;
         let Self { street, nodes, conversation, .. } = self;
@@ -180,10 +181,8 @@ impl Lab {
         let accepted = Instant::now();
         home_b.host.within(|| b.until_text(conversation, &words, PATIENCE)).context("waiting for it")?;
         let first = accepted.elapsed();
-        let direct = home_a
-            .host
-            .within(|| until_direct(a, accepted + PUNCH_PATIENCE))
-            .context("looking at the path")?;
+        let direct =
+            home_a.host.within(|| until_direct(a, accepted + patience)).context("looking at the path")?;
         let direct = direct.map(|at| at.duration_since(accepted));
         // A larger one, to be counted on the way.
         let before = home_a.traffic(home_b)?;
