@@ -14,6 +14,7 @@ import { circuitRelayTransport } from "@libp2p/circuit-relay-v2";
 import { identify } from "@libp2p/identify";
 import { ping } from "@libp2p/ping";
 import { tcp } from "@libp2p/tcp";
+import { webSockets } from "@libp2p/websockets";
 import { multiaddr } from "@multiformats/multiaddr";
 import { createLibp2p } from "libp2p";
 
@@ -45,11 +46,11 @@ async function freePort() {
 }
 
 /** Starts a relay; resolves when it has printed its link. */
-async function startRelay(data, port) {
+async function startRelay(data, port, wsPort) {
   const program = process.env.KITH_BOOTSTRAP_BIN ?? fail("KITH_BOOTSTRAP_BIN names no relay");
-  const child = spawn(program, ["--data", data, "--listen", `/ip4/127.0.0.1/tcp/${port}`, "--no-qr"], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
+  const listen = [`/ip4/127.0.0.1/tcp/${port}`, `/ip4/127.0.0.1/tcp/${wsPort}/ws`];
+  const flags = ["--data", data, "--no-qr", ...listen.flatMap((at) => ["--listen", at])];
+  const child = spawn(program, flags, { stdio: ["ignore", "pipe", "inherit"] });
   await within(
     "the relay's link",
     new Promise((done, broken) => {
@@ -67,7 +68,7 @@ async function startRelay(data, port) {
 async function node(listen) {
   return createLibp2p({
     addresses: { listen },
-    transports: [tcp(), circuitRelayTransport()],
+    transports: [tcp(), webSockets(), circuitRelayTransport()],
     connectionEncrypters: [noise()],
     streamMuxers: [yamux()],
     services: { identify: identify(), ping: ping() },
@@ -77,13 +78,15 @@ async function node(listen) {
 
 const data = mkdtempSync(join(tmpdir(), "kith-interop-"));
 const port = await freePort();
-const relay = await startRelay(data, port);
-const nodes = [];
-try {
+const wsPort = await freePort();
+const relay = await startRelay(data, port, wsPort);
+
+/** Everything, over one transport. */
+async function meet(name, address, nodes) {
   // Who the relay is, it says itself.
   const guest = await node([]);
   nodes.push(guest);
-  const connection = await within("a connection", guest.dial(multiaddr(`/ip4/127.0.0.1/tcp/${port}`)));
+  const connection = await within("a connection", guest.dial(multiaddr(address)));
   console.log(`connected: ${connection.remotePeer}`);
   const trip = await within("a ping", guest.services.ping.ping(connection.remotePeer));
   console.log(`ping: ${trip} ms`);
@@ -91,7 +94,7 @@ try {
   known.protocols.includes("/libp2p/circuit/relay/0.2.0/hop") || fail(`no circuits: ${known.protocols}`);
   console.log(`identified: ${known.agentVersion}, ${known.protocols.length} protocols`);
 
-  const at = `/ip4/127.0.0.1/tcp/${port}/p2p/${connection.remotePeer}`;
+  const at = `${address}/p2p/${connection.remotePeer}`;
   const host = await node([`${at}/p2p-circuit`]);
   nodes.push(host);
   let heard = 0;
@@ -133,7 +136,13 @@ try {
   stream.send(new TextEncoder().encode("hello"));
   const echoed = await back;
   heard === 5 && echoed === 5 ? console.log("reached through the circuit: 5 bytes there and back") : fail(`${heard}`);
-  console.log("interop.js_libp2p: 1 pass");
+  console.log(`interop.js_libp2p.${name}: 1 pass`);
+}
+
+const nodes = [];
+try {
+  await meet("tcp", `/ip4/127.0.0.1/tcp/${port}`, nodes);
+  await meet("ws", `/ip4/127.0.0.1/tcp/${wsPort}/ws`, nodes);
 } finally {
   await Promise.allSettled(nodes.map((n) => n.stop()));
   relay.kill();

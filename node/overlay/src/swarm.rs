@@ -3,12 +3,16 @@
 
 use std::time::Duration;
 
+use libp2p::Transport as _;
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::Boxed;
+use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::{self, NetworkBehaviour, StreamProtocol, Swarm};
 use libp2p::{
     Multiaddr, PeerId, SwarmBuilder, TransportError, connection_limits, dcutr, identify, mdns, noise, ping,
-    quic, relay, tcp, upnp, yamux,
+    quic, relay, tcp, upnp, websocket, yamux,
 };
 
 use crate::addr;
@@ -51,6 +55,8 @@ const CONNECTIONS_PER_IP_MAX: usize = 128;
 const PENDING_MAX: u32 = 128;
 /// QUIC hole punching yields two connections besides the relayed one.
 const CONNECTIONS_PER_PEER_MAX: u32 = 8;
+/// The largest WebSocket frame: Noise's are at most 64 KiB.
+const WS_FRAME_BYTES_MAX: usize = 256 << 10;
 /// Bytes of a QUIC connection that the server holds unread.
 const SERVER_QUIC_BYTES: u32 = 2 << 20;
 
@@ -109,6 +115,18 @@ fn yamux() -> yamux::Config {
 fn quic(mut config: quic::Config) -> quic::Config {
     config.max_concurrent_stream_limit = u32::try_from(STREAMS_MAX).unwrap_or(u32::MAX);
     config
+}
+
+/// WebSocket over TCP: what networks let out that allow a browser only.
+fn ws(key: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, Box<dyn std::error::Error + Send + Sync>> {
+    let mut config = websocket::Config::new(tcp::tokio::Transport::new(tcp::Config::default()));
+    config.set_max_data_size(WS_FRAME_BYTES_MAX).set_max_redirects(0);
+    Ok(config
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise::Config::new(key)?)
+        .multiplex(yamux())
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+        .boxed())
 }
 
 fn swarm_config(config: swarm::Config, idle: Duration) -> swarm::Config {
@@ -187,6 +205,8 @@ pub(crate) fn contact(key: Keypair, habits: Habits) -> Result<Swarm<Contact>, Ov
         .with_tcp(tcp::Config::default(), noise::Config::new, yamux)
         .map_err(setup)?
         .with_quic_config(quic)
+        .with_other_transport(ws)
+        .map_err(setup)?
         .with_dns()
         .map_err(setup)?
         .with_relay_client(noise::Config::new, yamux)
@@ -206,6 +226,8 @@ pub(crate) fn log(key: Keypair) -> Result<Swarm<Log>, OverlayError> {
         .with_tcp(tcp::Config::default(), noise::Config::new, yamux)
         .map_err(setup)?
         .with_quic_config(quic)
+        .with_other_transport(ws)
+        .map_err(setup)?
         .with_dns()
         .map_err(setup)?
         .with_behaviour(|_| Log { streams: streams::Behaviour::new(LOG_PROTOCOL, false), ping: ping() })
@@ -251,6 +273,8 @@ pub(crate) fn server(key: Keypair, limits: ServerLimits) -> Result<Swarm<Server>
         .with_tcp(tcp::Config::default().listen_backlog(4096), noise::Config::new, yamux)
         .map_err(setup)?
         .with_quic_config(quic_config)
+        .with_other_transport(ws)
+        .map_err(setup)?
         .with_behaviour(behaviour)
         .map_err(setup)?
         .with_swarm_config(|c| swarm_config(c, SERVER_IDLE))
