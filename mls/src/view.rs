@@ -141,6 +141,11 @@ pub fn is_contested(read: &dyn Read, gid: GroupId) -> Result<bool, EngineError> 
     Ok(rows::group(read, &gid)?.is_some_and(|row| row.contested))
 }
 
+/// The highest number of an own event; 0 without one.
+pub fn own_events(read: &dyn Read, gid: GroupId) -> Result<u64, EngineError> {
+    Ok(rows::group(read, &gid)?.ok_or(EngineError::UnknownGroup)?.seq)
+}
+
 /// Counts the changes to what is known of a group.
 pub fn version(read: &dyn Read, gid: GroupId) -> Result<u64, EngineError> {
     Ok(rows::group(read, &gid)?.ok_or(EngineError::UnknownGroup)?.writes)
@@ -315,6 +320,101 @@ pub fn delivered(read: &dyn Read, gid: GroupId) -> Result<Vec<(AccountId, Device
         out.push((m.account, m.device, acked));
     }
     Ok(out)
+}
+
+/// Ancestors of a device's state that are looked at for what it lacks.
+const LACK_DEPTH: usize = 256;
+/// Own events that are looked at for each device.
+const LACK_EVENTS: usize = 64;
+
+/// An own event that members lack although they are past it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lacked {
+    /// Own event number.
+    pub seq: u64,
+    /// Id.
+    pub event: EventId,
+    /// The members that lack it.
+    pub by: Vec<(AccountId, DeviceId)>,
+}
+
+/// Own events from before `sent_before` (Unix ms) that these devices of the
+/// tip lack and will not get from the topic where they were put: the device
+/// stands further down the chain, or has spoken since (its mark number is
+/// above the one in `spoke`). Oldest first, each for those it was written for.
+pub fn lacked(
+    read: &dyn Read,
+    gid: GroupId,
+    of: &BTreeSet<DeviceId>,
+    spoke: &BTreeMap<DeviceId, u64>,
+    sent_before: u64,
+) -> Result<Vec<Lacked>, EngineError> {
+    let row = rows::group(read, &gid)?.ok_or(EngineError::UnknownGroup)?;
+    let tip =
+        rows::state(read, &gid, &row.tip)?.ok_or_else(|| EngineError::Broken("a state is missing".into()))?;
+    let name = rows::pair(&gid, &row.me.0);
+    let mut audiences: BTreeMap<StateId, BTreeSet<AccountId>> = BTreeMap::new();
+    let mut above: BTreeMap<StateId, Above> = BTreeMap::new();
+    let mut out: BTreeMap<u64, Lacked> = BTreeMap::new();
+    for m in tip.members.iter().filter(|m| m.device != row.me && of.contains(&m.device)) {
+        let Some(device) = rows::device(read, &gid, &m.device)? else { continue };
+        let Some(stands) = device.mark_at.filter(|_| device.acked < row.seq) else { continue };
+        let spoke_since = spoke.get(&m.device).is_some_and(|n| device.mark_n > *n);
+        for (seq, value) in rows::numbered(read, Table::Events, &name, device.acked + 1, LACK_EVENTS)? {
+            let event: rows::EventRow = rows::decode(&value)?;
+            if event.hlc >> 16 > sent_before {
+                break;
+            }
+            let sealed = event.sealed.unwrap_or(event.at);
+            if !above.contains_key(&stands) {
+                above.insert(stands, Above::of(read, gid, stands)?);
+            }
+            let passed = match above.get(&stands) {
+                Some(above) if !spoke_since => above.holds(read, gid, &sealed)?,
+                _ => spoke_since,
+            };
+            if !passed {
+                continue;
+            }
+            if !audiences.contains_key(&event.at) {
+                let accounts = audience(read, gid, event.at)?.into_iter().map(|(a, _)| a).collect();
+                audiences.insert(event.at, accounts);
+            }
+            if audiences.get(&event.at).is_some_and(|a| a.contains(&m.account)) {
+                let lacked =
+                    out.entry(seq).or_insert_with(|| Lacked { seq, event: event.id, by: Vec::new() });
+                lacked.by.push((m.account, m.device));
+            }
+        }
+    }
+    Ok(out.into_values().collect())
+}
+
+/// The states above one, without itself.
+struct Above {
+    states: BTreeSet<StateId>,
+    /// Epoch of the highest of them.
+    from: u64,
+}
+
+impl Above {
+    fn of(read: &dyn Read, gid: GroupId, state: StateId) -> Result<Self, EngineError> {
+        let mut out = Self { states: BTreeSet::new(), from: 0 };
+        let mut at = rows::state(read, &gid, &state)?;
+        while let Some(here) = at {
+            out.from = here.row.epoch;
+            let Some(parent) = here.row.parent.filter(|_| out.states.len() < LACK_DEPTH) else { break };
+            out.states.insert(parent);
+            at = rows::state(read, &gid, &parent)?;
+        }
+        Ok(out)
+    }
+
+    /// Whether a state is one of them, or lies further up than was looked.
+    fn holds(&self, read: &dyn Read, gid: GroupId, state: &StateId) -> Result<bool, EngineError> {
+        Ok(self.states.contains(state)
+            || rows::state(read, &gid, state)?.is_some_and(|s| s.row.epoch < self.from))
+    }
 }
 
 /// A stored event in its bare signed form, for a proven stream.

@@ -9,6 +9,10 @@ use std::process::ExitCode;
 use kith_sim::run::attack::Script;
 use kith_sim::run::seed;
 
+/// Much of a run is small rows that come and go.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const HELP: &str = "\
 kith-sim --seeds N [--from SEED] [--threads N] [--floors]   many seeds
 kith-sim --seed SEED                                       one seed, twice, with all that it found

@@ -21,6 +21,9 @@ const BACK_MAX: usize = 1024;
 const STRANDED_MAX: usize = 64;
 /// Marks that are given again to somebody who has others of the same device.
 const REVIEW_MARKS: u64 = 64;
+/// The same for somebody on a branch that has lost: who came back there was
+/// told to look for no marks before, and those may be what decides.
+const STRANDED_MARKS: u64 = 256;
 /// Rows looked at per device in one answer.
 const SCAN_MAX: usize = 1024;
 
@@ -164,6 +167,7 @@ pub(super) fn answer(
             }
         }
         let from = match hello.marks.get(device) {
+            Some(end) if stranded.is_some() => end.n.saturating_sub(STRANDED_MARKS),
             Some(end) if chain_end(read, &gid, device, end.n)?.tag == end.tag => end.n.saturating_add(1),
             // It has other marks of that device than we: somewhere before, it
             // signed two under one number.

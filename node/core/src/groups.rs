@@ -96,6 +96,7 @@ pub(crate) fn send(
         live.at(ctx.now.mono_ms, Timer::Mark(group));
     }
     delivery::enqueue_group(ctx, live, (group, sent.at, topic), Some(sent.seq), sent.envelope)?;
+    crate::lacking::watch(ctx, live, group);
     Ok((sent.id, sent.seq, sent.at))
 }
 
@@ -398,25 +399,10 @@ pub(crate) fn resend(
     group: GroupId,
     event: EventId,
 ) -> Result<(), EngineError> {
-    match ctx.engine.reseal(&mut ctx.tx, ctx.now.wall_ms, group, event) {
-        Ok(Resealed::Envelope(again)) => {
-            let topic = live.relays.current_topic(&group);
-            #[cfg(feature = "test-trace")]
-            live.trace(&again);
-            if let Some(mark) = again.mark {
-                delivery::enqueue_group(ctx, live, (group, again.at, topic), None, mark)?;
-                live.at(ctx.now.mono_ms, Timer::Mark(group));
-            }
-            delivery::enqueue_group(ctx, live, (group, again.at, topic), Some(again.seq), again.envelope)?;
-            if let Some(mut sent) = Sent::load(&ctx.tx, &group, again.seq)? {
-                sent.state = again.at;
-                sent.receipts.clear();
-                sent.save(&mut ctx.tx, &group, again.seq);
-            }
-            Ok(())
-        }
+    match say_again(ctx, live, group, event)? {
+        None => Ok(()),
         // Members who may read it get it by sync; the tip's others never do.
-        Ok(Resealed::Only(_)) => {
+        Some(_) => {
             let Some((home, position)) = Entry::place(&ctx.tx, &event)? else { return Ok(()) };
             let Some(entry) = Entry::load(&ctx.tx, &home, position)? else { return Ok(()) };
             if let Some(mut sent) = Sent::load(&ctx.tx, &group, entry.seq)? {
@@ -429,8 +415,35 @@ pub(crate) fn resend(
             }
             Ok(())
         }
-        Err(e) => Err(e),
     }
+}
+
+/// Encrypts an own event for the tip and sends it there. Answers the devices
+/// that may read it if the tip as a whole may not; then nothing is sent.
+pub(crate) fn say_again(
+    ctx: &mut Ctx<'_>,
+    live: &mut Live,
+    group: GroupId,
+    event: EventId,
+) -> Result<Option<Vec<DeviceId>>, EngineError> {
+    let again = match ctx.engine.reseal(&mut ctx.tx, ctx.now.wall_ms, group, event)? {
+        Resealed::Envelope(again) => again,
+        Resealed::Only(devices) => return Ok(Some(devices)),
+    };
+    let topic = live.relays.current_topic(&group);
+    #[cfg(feature = "test-trace")]
+    live.trace(&again);
+    if let Some(mark) = again.mark {
+        delivery::enqueue_group(ctx, live, (group, again.at, topic), None, mark)?;
+        live.at(ctx.now.mono_ms, Timer::Mark(group));
+    }
+    delivery::enqueue_group(ctx, live, (group, again.at, topic), Some(again.seq), again.envelope)?;
+    if let Some(mut sent) = Sent::load(&ctx.tx, &group, again.seq)? {
+        sent.state = again.at;
+        sent.receipts.clear();
+        sent.save(&mut ctx.tx, &group, again.seq);
+    }
+    Ok(None)
 }
 
 fn on_tip(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, tip: &TipChange) -> Result<(), Reject> {
@@ -438,6 +451,7 @@ fn on_tip(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, tip: &TipChange) -
     refresh(ctx, live, group)?;
     let how = How { by: Some(tip.by), left: &tip.left, switched: tip.switched };
     changes::say(ctx, live, group, before.as_ref(), how)?;
+    crate::lacking::watch(ctx, live, group);
     if tip.switched {
         // Who stayed behind on the branch has nobody there to tell it.
         let behind = tip.removed_devices.iter().map(|(_, device)| *device);

@@ -2,7 +2,7 @@
 //! its box key; and the same towards others.
 
 use kith_store::StoreError;
-use kith_wire::group::{BundleRef, kinds as group_kinds};
+use kith_wire::group::{BundleRef, Object, kinds as group_kinds};
 use kith_wire::ids::{AccountId, DeviceId, GroupId};
 use kith_wire::signed::Raw;
 
@@ -13,6 +13,9 @@ use crate::live::{Live, Timer};
 use crate::rows::{self, Conversation};
 use crate::{delivery, people, timeline};
 use kith_wire::group::ConversationKind;
+
+/// Members that are dialled at once by who has come back.
+const DIALLED_BACK: usize = 8;
 
 /// Seals a signed object to a device and sends it.
 pub(crate) fn send(
@@ -34,8 +37,11 @@ pub(crate) fn send(
 /// Takes in a sealed entry of the own inbox, from a relay or a link.
 pub(crate) fn receive(ctx: &mut Ctx<'_>, live: &mut Live, sealed: &[u8]) -> Result<(), Reject> {
     let object = ctx.engine.open_inbox(ctx.me.inbox_topic().id(), sealed)?;
-    if let Ok(kith_wire::group::Object::Readd(_)) = kith_wire::group::Object::from_bytes(&object) {
-        return crate::duty::received(ctx, live, &object);
+    match kith_wire::group::Object::from_bytes(&object) {
+        Ok(Object::Readd(_)) => return crate::duty::received(ctx, live, &object),
+        // Something said in a group whose tip it was not written for.
+        Ok(Object::BareEvent(event)) => return groups::ingest(ctx, live, event.gid, None, &object),
+        _ => {}
     }
     let raw = Raw::from_bytes(&object)?;
     match raw.kind()? {
@@ -118,6 +124,10 @@ fn back(ctx: &mut Ctx<'_>, live: &mut Live, joined: kith_mls::Joined) -> Result<
     changes::say(ctx, live, group, before.as_ref(), how)?;
     groups::publish(ctx, live, group, joined.mark)?;
     groups::apply_all(ctx, live, group, joined.outcomes)?;
+    // Somebody is there: what was missed comes soonest from them.
+    for (_, device) in kith_mls::view::line(&ctx.tx, group)?.into_iter().take(DIALLED_BACK) {
+        live.dial_soon(&device, ctx.now.mono_ms);
+    }
     live.at(ctx.now.mono_ms + 300, Timer::Sync(group));
     crate::duty::schedule(ctx, live, group)
 }

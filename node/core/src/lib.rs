@@ -18,6 +18,7 @@ mod groups;
 pub mod identity;
 mod inbox;
 mod invites;
+mod lacking;
 mod links;
 mod live;
 mod membership;

@@ -63,6 +63,8 @@ pub(crate) struct Live {
     pub adds: crate::membership::Adds,
     /// What this device does for its groups by itself.
     pub duties: crate::duty::Duties,
+    /// Who was found lacking what this device said.
+    pub lacking: crate::lacking::Lacking,
     /// Files that are wanted, and what is to be done about them.
     pub files: crate::files::Files,
     pub settings: view::Settings,
@@ -93,6 +95,8 @@ pub(crate) enum Timer {
     Welcome(GroupId),
     /// Do what is due in a group.
     Duty(GroupId),
+    /// See who lacks what was said here.
+    Lacking(GroupId),
     /// Ask again for key packages.
     Adds,
     /// Give people the own card if it changed.
@@ -177,6 +181,7 @@ impl Live {
             me_changed: false,
             adds: crate::membership::Adds::load(r)?,
             duties: crate::duty::Duties::default(),
+            lacking: crate::lacking::Lacking::default(),
             files: crate::files::Files::default(),
             settings: rows::settings(r)?,
             direct_allowed,
@@ -243,6 +248,14 @@ impl Live {
             let at = dial.next_at.max(mono_ms);
             self.at(at, Timer::Dials);
         }
+    }
+
+    /// A device has shown that it is there: its next dial need not wait.
+    pub(crate) fn dial_soon(&mut self, device: &DeviceId, mono_ms: u64) {
+        if let Some(dial) = self.dials.get_mut(device).filter(|d| !d.dialling) {
+            *dial = Dial::now(mono_ms);
+        }
+        self.want_dial(device, mono_ms);
     }
 
     /// Relays that hold a device's inbox.

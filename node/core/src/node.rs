@@ -19,7 +19,9 @@ use crate::groups::Reject;
 use crate::identity::Identity;
 use crate::live::{Live, Timer};
 use crate::rows::{Conversation, Entry};
-use crate::{commands, duty, files, groups, inbox, membership, network, people, read, relays, welcomes};
+use crate::{
+    commands, duty, files, groups, inbox, lacking, membership, network, people, read, relays, welcomes,
+};
 
 /// How often pools and cards are looked after, ms.
 const UPKEEP_MS: u64 = 60 * 60 * 1000;
@@ -371,6 +373,7 @@ fn start(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), Reject> {
                 // acknowledged.
                 live.at(ctx.now.mono_ms, Timer::Mark(*group));
                 duty::schedule(ctx, live, *group)?;
+                lacking::watch(ctx, live, *group);
             }
         }
     }
@@ -397,6 +400,7 @@ fn on_timer(ctx: &mut Ctx<'_>, live: &mut Live, timer: Timer) -> Result<(), Reje
         Timer::Sync(group) => network::sync_all(ctx, live, group),
         Timer::Welcome(group) => welcomes::send(ctx, live, &group),
         Timer::Duty(group) => duty::act(ctx, live, group),
+        Timer::Lacking(group) => lacking::look(ctx, live, group),
         Timer::Adds => membership::advance(ctx, live),
         Timer::Card => network::publish_card(ctx, live),
         Timer::Refused => {

@@ -178,7 +178,7 @@ impl Run {
         }
         let members = self.members(inside[0].0);
         for n in self.honest() {
-            if !self.gone.contains_key(&n) && !members.contains(&n) {
+            if !self.gone.contains_key(&n) && !members.contains(&n) && !self.outrun(inside[0].0, n) {
                 self.fault("put_out", format!("node {n} is out, and nobody asked for that"));
             }
         }
@@ -215,6 +215,39 @@ impl Run {
                 self.fault("removed_still_in", format!("node {n} was removed and is a member"));
             }
         }
+    }
+
+    /// Whether an attacker, an admin in good standing as far as anybody there
+    /// knew, put somebody out before the order against it was carried out.
+    fn outrun(&self, by: usize, who: usize) -> bool {
+        let Some(facts) = self.world.store(self.nodes[by]).and_then(|s| view::facts(&*s, self.group).ok())
+        else {
+            return false;
+        };
+        let mut way = Vec::new();
+        let mut at = facts.tip;
+        while let Some(commit) = facts.commits.iter().find(|c| c.child == at) {
+            way.push(commit);
+            at = commit.parent;
+        }
+        let mut ordered = BTreeMap::new();
+        for raw in facts.orders.iter().filter_map(|o| Raw::from_bytes(o).ok()) {
+            if let Ok(order) = raw.body::<kith_wire::group::Order>() {
+                ordered.insert(kith_wire::group::order_id(&raw), (order.device, order.target));
+            }
+        }
+        let against = |n: usize| {
+            let (account, device) = (Target::Account(self.accounts[n]), Target::Device(self.devices[n]));
+            let carried = way.iter().rev().enumerate().flat_map(|(i, c)| c.orders.iter().map(move |o| (i, o)));
+            carried
+                .filter_map(|(i, o)| ordered.get(o).map(|(by, target)| (i, *by, *target)))
+                .find(|(_, _, target)| *target == account || *target == device)
+        };
+        let Some((when, issuer, _)) = against(who) else { return false };
+        let Some(issuer) = self.devices.iter().position(|d| *d == issuer) else { return false };
+        self.evil.contains(&issuer)
+            && self.appointed.contains(&issuer)
+            && against(issuer).is_some_and(|(later, ..)| when < later)
     }
 
     fn show_facts(&self) {

@@ -116,6 +116,14 @@ struct Oracle<'a> {
     chains: BTreeMap<DeviceId, BTreeMap<u64, BTreeMap<[u8; 32], Link>>>,
     /// The number with which a device's chain ends, if it does.
     ends: BTreeMap<DeviceId, u64>,
+    /// Marks that count, by number: at known states with their device in it,
+    /// before the end of the chain.
+    counted: BTreeMap<DeviceId, Vec<Mark>>,
+    /// Children of commits that anybody calls bad.
+    called_bad: BTreeSet<StateId>,
+    /// For each state the numbers, in one walk over the tree, of itself and of
+    /// the last one below it.
+    spans: BTreeMap<StateId, (usize, usize)>,
     /// Orders not void, by id.
     taken: Vec<(OrderId, Order)>,
     /// Those of them that were lifted, with the states from which on.
@@ -162,10 +170,57 @@ impl<'a> Oracle<'a> {
         }
         let child_of = sorted.iter().map(|c| (c.id, c.child)).collect();
         let ends = facts.mutes.clone();
-        let mut oracle =
-            Self { facts, states, parents, kids, child_of, chains, ends, taken: vec![], lifted: [].into() };
+        let mut oracle = Self {
+            facts,
+            states,
+            parents,
+            kids,
+            child_of,
+            chains,
+            ends,
+            counted: BTreeMap::new(),
+            called_bad: BTreeSet::new(),
+            spans: BTreeMap::new(),
+            taken: vec![],
+            lifted: [].into(),
+        };
         oracle.find_ends();
+        oracle.find_marks();
+        oracle.find_spans();
         Ok(oracle)
+    }
+
+    fn find_marks(&mut self) {
+        for (device, chain) in &self.chains {
+            let end = self.ends.get(device).copied().unwrap_or(u64::MAX);
+            let counts = |m: &&Mark| {
+                m.n < end && self.states.get(&m.at).is_some_and(|s| Self::account_at(s, device).is_some())
+            };
+            let marks = chain.values().flat_map(BTreeMap::values).filter_map(|link| match link {
+                Link::Mark(mark) => Some(mark),
+                Link::Order(_) => None,
+            });
+            let marks: Vec<Mark> = marks.filter(counts).cloned().collect();
+            let bad = marks.iter().flat_map(|m| &m.bad).filter_map(|b| self.child_of.get(&b.commit));
+            self.called_bad.extend(bad);
+            self.counted.insert(*device, marks);
+        }
+    }
+
+    fn find_spans(&mut self) {
+        let roots = self.states.keys().filter(|s| !self.parents.contains_key(s));
+        let mut open: Vec<(StateId, bool)> = roots.map(|s| (*s, false)).collect();
+        let mut next = 0;
+        while let Some((state, done)) = open.pop() {
+            if done {
+                self.spans.entry(state).and_modify(|(_, last)| *last = next - 1);
+                continue;
+            }
+            self.spans.insert(state, (next, next));
+            next += 1;
+            open.push((state, true));
+            open.extend(self.kids.get(&state).into_iter().flatten().map(|k| (k.child, false)));
+        }
     }
 
     /// Two objects under one number end a chain there; so does a successor that
@@ -190,14 +245,10 @@ impl<'a> Oracle<'a> {
     }
 
     fn is_at_or_below(&self, low: StateId, high: StateId) -> bool {
-        let mut at = Some(low);
-        while let Some(here) = at {
-            if here == high {
-                return true;
-            }
-            at = self.parents.get(&here).copied();
+        match (self.spans.get(&low), self.spans.get(&high)) {
+            (Some((low, _)), Some((first, last))) => first <= low && low <= last,
+            _ => low == high,
         }
-        false
     }
 
     // Members and their standing.
@@ -236,20 +287,8 @@ impl<'a> Oracle<'a> {
 
     // Chains.
 
-    /// Marks that count, by number: at known states with their device in it,
-    /// before the end of the chain.
-    fn marks(&self, device: &DeviceId) -> Vec<&Mark> {
-        let end = self.ends.get(device).copied().unwrap_or(u64::MAX);
-        let chain = self.chains.get(device).into_iter().flatten();
-        chain
-            .filter(|(n, _)| **n < end)
-            .flat_map(|(_, links)| links.values())
-            .filter_map(|link| match link {
-                Link::Mark(mark) => Some(mark),
-                Link::Order(_) => None,
-            })
-            .filter(|m| self.states.get(&m.at).is_some_and(|s| Self::account_at(s, device).is_some()))
-            .collect()
+    fn marks(&self, device: &DeviceId) -> &[Mark] {
+        self.counted.get(device).map(Vec::as_slice).unwrap_or_default()
     }
 
     // Orders.
@@ -466,7 +505,7 @@ impl<'a> Oracle<'a> {
             .filter_map(|(id, o)| Some((id, self.cut_for_votes(o, device)?)))
             .collect();
         let counts = |m: &&Mark| cuts.iter().all(|(id, cut)| m.n <= *cut || self.is_after_lift(*id, m.at));
-        self.marks(device).into_iter().filter(counts).collect()
+        self.marks(device).iter().filter(counts).collect()
     }
 
     /// Those of an account's voter at a state.
@@ -504,6 +543,9 @@ impl<'a> Oracle<'a> {
     /// Rejected for everybody: more of the electorate call it bad than voted
     /// for it first, its author not counted.
     fn is_rejected(&self, state: &StateFact, commit: &CommitFact) -> bool {
+        if !self.called_bad.contains(&commit.child) {
+            return false;
+        }
         let (mut bad, mut good) = (0, 0);
         for account in self.electorate(state).iter().filter(|a| **a != commit.account) {
             let votes = self.votes(state, account);
@@ -520,7 +562,7 @@ impl<'a> Oracle<'a> {
     /// Marks of other accounts, on a commit or below it, protect it from the
     /// caps.
     fn is_protected(&self, commit: &CommitFact) -> bool {
-        let under = |m: &&&Mark| self.is_at_or_below(m.at, commit.child);
+        let under = |m: &&Mark| self.is_at_or_below(m.at, commit.child);
         self.chains.keys().any(|device| {
             let marks = self.marks(device);
             let others = marks.iter().filter(under).filter_map(|m| {
@@ -648,7 +690,7 @@ impl<'a> Oracle<'a> {
                 accounts.iter().any(|a| {
                     let devices = state.members.iter().filter(|(.., of)| of == a);
                     let mut latest =
-                        devices.filter_map(|(_, d, _)| self.marks(d).into_iter().max_by_key(|m| m.n));
+                        devices.filter_map(|(_, d, _)| self.marks(d).iter().max_by_key(|m| m.n));
                     latest.any(|m| self.is_at_or_below(m.at, kid.child))
                 })
             };

@@ -80,7 +80,7 @@ impl Run {
             if n == deeds / 4 {
                 self.keep_a_disk();
             }
-            if n == attack_at {
+            if n >= attack_at && self.report.attacks.is_empty() {
                 self.some_attack();
             }
             let mut at = self.below(all);

@@ -23,7 +23,13 @@ function looksAt(conversation: string): boolean {
 }
 
 function show(title: string, body: string, tag: string, id: string) {
-  const shown = new Notification(title, { body, tag, icon: "/favicon.svg" });
+  let shown: Notification;
+  try {
+    shown = new Notification(title, { body, tag, icon: "/favicon.svg" });
+  } catch {
+    // Some phones show them for installed apps only; the title still counts.
+    return;
+  }
   shown.addEventListener("click", () => {
     window.focus();
     navigate(paths.chat(id));
