@@ -109,6 +109,8 @@ pub(crate) enum Timer {
     Deposit(FileId),
     /// Ask relays again that did not take a file.
     DepositAgain(FileId),
+    /// Hold receipts against the relays that signed them.
+    Audit,
     /// Renew the credentials of a relay's TURN server.
     Turn(RelayId),
 }

@@ -6,6 +6,7 @@
 //! topics and hands over what waits, `packages` takes and leaves key packages,
 //! `chunks` puts and gets chunks of files, `turn` has credentials for calls ready.
 
+mod audit;
 mod chunks;
 mod offer;
 mod packages;
@@ -28,6 +29,7 @@ use crate::live::{Dial, Live, Timer};
 use crate::rows::{self, To};
 use crate::{delivery, inbox, membership, view};
 
+pub(crate) use audit::run as audit;
 pub(crate) use offer::pump;
 pub(crate) use packages::{fill_packages, take_package};
 use session::{Session, session_view};
@@ -368,7 +370,8 @@ pub(crate) fn consumed(live: &mut Live, relay: RelayId, bytes: usize) {
 pub(crate) fn work(ctx: &mut Ctx<'_>, live: &mut Live, work: &Work) -> Result<(), Reject> {
     match work {
         Work::Entry { relay, topic, index, bytes } => entry(ctx, live, *relay, (*topic, *index), bytes),
-        Work::Stored { relay, name, number, until_ms } => {
+        Work::Stored { relay, name, number, receipt, until_ms } => {
+            audit::note(ctx, live, relay, *receipt);
             Ok(delivery::stored(ctx, live, *number, (*relay, name), *until_ms)?)
         }
         Work::Package { account, package } => {

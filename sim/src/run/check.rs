@@ -238,7 +238,8 @@ impl Run {
         }
         let against = |n: usize| {
             let (account, device) = (Target::Account(self.accounts[n]), Target::Device(self.devices[n]));
-            let carried = way.iter().rev().enumerate().flat_map(|(i, c)| c.orders.iter().map(move |o| (i, o)));
+            let carried =
+                way.iter().rev().enumerate().flat_map(|(i, c)| c.orders.iter().map(move |o| (i, o)));
             carried
                 .filter_map(|(i, o)| ordered.get(o).map(|(by, target)| (i, *by, *target)))
                 .find(|(_, _, target)| *target == account || *target == device)

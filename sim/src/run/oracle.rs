@@ -689,8 +689,7 @@ impl<'a> Oracle<'a> {
             let stays = |kid: &CommitFact| {
                 accounts.iter().any(|a| {
                     let devices = state.members.iter().filter(|(.., of)| of == a);
-                    let mut latest =
-                        devices.filter_map(|(_, d, _)| self.marks(d).iter().max_by_key(|m| m.n));
+                    let mut latest = devices.filter_map(|(_, d, _)| self.marks(d).iter().max_by_key(|m| m.n));
                     latest.any(|m| self.is_at_or_below(m.at, kid.child))
                 })
             };
