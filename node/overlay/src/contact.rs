@@ -104,9 +104,8 @@ struct Conn {
 
 impl Conn {
     fn facts(&self) -> LinkFacts {
-        let near = |ip: std::net::IpAddr| addr::is_near(ip);
         LinkFacts {
-            near: self.path != Path::Circuit && addr::ip(&self.addr).is_some_and(near),
+            near: self.path != Path::Circuit && addr::ip(&self.addr).is_some_and(addr::is_near),
             punched: self.punched,
             relay: self.via,
             rtt_ms: self.rtt.map(facts::ms),
