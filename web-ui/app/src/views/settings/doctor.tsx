@@ -55,11 +55,13 @@ function NetworkMap({ network }: { network: Network }) {
         const through = network.relays.findIndex((relay) => relay.name === person.relay);
         if (person.label === "away") return null;
         const from = person.label === "relayed" ? { x: RELAY_X, y: relayY[through] ?? middle } : { x: OWN_X, y: middle };
-        const bend = person.label === "relayed" ? 0 : (y < middle ? -1 : 1) * 14;
+        // A direct line leaves the relays aside.
+        const over = y <= middle ? -0.6 * ROW : height + 0.6 * ROW;
+        const bend = person.label === "relayed" ? (from.y + y) / 2 : over;
         return (
           <path
             key={`${i}/${person.name}`}
-            d={`M ${from.x} ${from.y} Q ${(from.x + PERSON_X) / 2} ${(from.y + y) / 2 + bend} ${PERSON_X} ${y}`}
+            d={`M ${from.x} ${from.y} Q ${(from.x + PERSON_X) / 2} ${bend} ${PERSON_X} ${y}`}
             fill="none"
             stroke={person.label === "relayed" ? "var(--soft)" : "var(--accent)"}
             strokeWidth={person.label === "relayed" ? 1.5 : 2.5}
