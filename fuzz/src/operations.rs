@@ -489,6 +489,13 @@ pub fn operations(bytes: &[u8]) {
         }
     }
     world.settle();
+    let inside: Vec<usize> = (0..DEVICES)
+        .filter(|n| world.devices[*n].knows(world.gid) && world.devices[*n].view(world.gid).me_in)
+        .collect();
+    // Nobody lets anybody in again where all are to leave.
+    if world.over(&inside) {
+        return;
+    }
     let present = world.assert_one_tip();
     world.assert_all_heard(&present);
     world.assert_all_talk();

@@ -4,8 +4,8 @@
 use kith_mls::mutant::{self, Mutant};
 use kith_mls::{Change, Committed, DeviceKeys, Engine, EngineError, view};
 use kith_store::{MemoryStore, Overlay, Store as _, Tx};
-use kith_wire::group::{Mark, kinds, mark_id};
-use kith_wire::ids::{GroupId, StateId};
+use kith_wire::group::{Mark, Order, OrderKind, Target, kinds, mark_id};
+use kith_wire::ids::{AccountId, GroupId, StateId};
 use kith_wire::signed;
 
 /// One of them.
@@ -109,5 +109,32 @@ impl Puppet {
         let raw = signed::sign(&mark, &self.keys.signing, &[]);
         let id = mark_id(&raw).0;
         (raw.to_bytes(), id)
+    }
+
+    /// A removal that refers to the state before the last one, as if nothing
+    /// had been marked since; the mark that it needs comes first.
+    pub(crate) fn backdated(&self, whom: AccountId) -> Option<[Vec<u8>; 2]> {
+        let facts = view::facts(&self.store, self.gid).ok()?;
+        let at = facts.commits.iter().find(|c| c.child == facts.tip)?.parent;
+        let (n, prev) = self.chain_end();
+        let (mark, id) = self.mark(n + 1, prev, at);
+        let members = facts.states.iter().find(|s| s.id == at)?.members.iter();
+        let order = Order {
+            kind: kinds::ORDER,
+            version: 1,
+            gid: self.gid,
+            issuer: self.keys.account,
+            device: self.keys.device(),
+            n: n + 2,
+            prev: Some(id),
+            order: OrderKind::Remove,
+            target: Target::Account(whom),
+            at,
+            lifts: Vec::new(),
+            cut: members.filter(|(.., a)| *a == whom).map(|(_, d, _)| (*d, (0, 1))).collect(),
+            hlc: 0,
+            statement: None,
+        };
+        Some([mark, signed::sign(&order, &self.keys.signing, &[]).to_bytes()])
     }
 }

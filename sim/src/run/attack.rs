@@ -451,7 +451,13 @@ impl Run {
         Some(())
     }
 
+    /// An admin orders somebody out when it has been ordered out itself; or,
+    /// by hand, as of a state that it has long left.
     fn backdated_order(&mut self, who: usize) -> Option<()> {
+        let by_hand = !self.strict && who % 2 == 1;
+        if by_hand {
+            self.others_go_on(2);
+        }
         let mut puppet = self.puppet(who)?;
         let mut juniors = self.honest();
         juniors.retain(|n| {
@@ -461,6 +467,12 @@ impl Run {
                 && !self.appointed.contains(n)
         });
         let junior = *juniors.first()?;
+        if by_hand {
+            let objects = puppet.backdated(self.accounts[junior])?;
+            self.show_all(who, &objects);
+            self.world.run(5_000);
+            return Some(());
+        }
         let command = Command::RemoveMember { group: self.group, account: self.accounts[who] };
         if self.world.ask(self.nodes[0], command).is_ok() {
             self.report.removals += 1;
@@ -478,12 +490,34 @@ impl Run {
         Some(())
     }
 
+    /// One forbidden thing alone, so that no other defence stops it: a role
+    /// that nobody gave, or a removal that nobody ordered.
+    fn forbidden_alone(&mut self, who: usize, victim: usize, puppet: &mut Puppet) -> Option<()> {
+        let group = view::group(&puppet.store, self.group).ok()?;
+        let mut ext = group.ext;
+        let epoch = group.epoch + 1;
+        ext.roles.insert(self.accounts[who], RoleEntry { role: kith_wire::group::Role::Owner, epoch });
+        let change = if who % 3 == 1 {
+            Change { ext: Some(ext), ..Change::default() }
+        } else {
+            Change { remove_devices: vec![self.devices[victim]], ..Change::default() }
+        };
+        let now = self.wall();
+        let done = puppet.forbidden(now, &change).ok()?;
+        self.note_rogue(done.commit);
+        self.show_all(who, &objects(&done));
+        Some(())
+    }
+
     fn self_promotion(&mut self, who: usize) -> Option<()> {
         let mut puppet = self.puppet(who)?;
         let mut victims = self.honest();
         victims.retain(|n| self.members(0).contains(n));
         let at = self.below(u32::try_from(victims.len()).ok()?) as usize;
         let victim = *victims.get(at)?;
+        if !self.strict && who % 3 != 0 {
+            return self.forbidden_alone(who, victim, &mut puppet);
+        }
         self.world.inject(self.nodes[who], self.nodes[victim], &Frame::PackageRequest);
         self.world.run(9_000);
         let package = self.world.take_caught(self.nodes[who]).into_iter().find_map(|f| match f {

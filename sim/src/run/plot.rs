@@ -75,13 +75,16 @@ impl Run {
         }
         let deeds = 40 + self.below(60);
         let all: u32 = DEEDS.iter().map(|(weight, _)| weight).sum();
-        let attack_at = if self.chance(90) { deeds / 2 } else { u32::MAX };
+        let attack_at = if self.chance(97) { deeds / 2 } else { u32::MAX };
+        let mut first = None;
         for n in 0..deeds {
             if n == deeds / 4 {
                 self.keep_a_disk();
             }
             if n >= attack_at && self.report.attacks.is_empty() {
-                self.some_attack();
+                let n_scripts = u32::try_from(SCRIPTS.len()).unwrap_or(1);
+                let first = *first.get_or_insert_with(|| self.below(n_scripts) as usize);
+                self.some_attack(first, n >= deeds - deeds / 8);
             }
             let mut at = self.below(all);
             let mut chosen = Deed::Wait;
@@ -106,16 +109,18 @@ impl Run {
 
     /// What lies on a disk now may be copied back one day.
     fn keep_a_disk(&mut self) {
-        let who = self.pick();
-        if who != 0 && self.siblings(who).len() == 1 {
+        let from = self.pick();
+        let n = self.nodes.len();
+        let fit = |who: &usize| *who != 0 && self.siblings(*who).len() == 1;
+        if let Some(who) = (from..n).chain(0..from).find(fit) {
             self.old_disk = self.world.store(self.nodes[who]).map(|s| (who, s.fork()));
         }
     }
 
-    /// The first attack that somebody can do, from a random one on.
-    fn some_attack(&mut self) {
-        let n = SCRIPTS.len();
-        let first = self.below(u32::try_from(n).unwrap_or(1)) as usize;
+    /// An attack, if somebody can do it now; or the `first` of them, in their
+    /// order, that somebody can do.
+    fn some_attack(&mut self, first: usize, any: bool) {
+        let n = if any { SCRIPTS.len() } else { 1 };
         for script in SCRIPTS.iter().cycle().skip(first).take(n) {
             if self.attack(script.attack, false) {
                 break;
