@@ -297,3 +297,45 @@ fn a_log_names_nobody() {
         assert!(secret.is_empty() || !log.contains(&secret), "{log}");
     }
 }
+
+/// What a STUN server has to answer to this: success, of the same transaction.
+fn is_bound(answer: &[u8], request: &[u8; 20]) -> bool {
+    answer.get(..2) == Some(&[1, 1]) && answer.get(4..20) == request.get(4..20)
+}
+
+#[test]
+fn members_are_handed_turn_credentials_and_the_server_answers_over_udp_and_tcp() {
+    runtime().block_on(turn_is_there());
+}
+
+async fn turn_is_there() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let relay = start(dir.path());
+    let mut client = Client::connect(&relay.link).await;
+    let Ok(Answer::Turn { turn }) = client.call(Call::Turn {}).await else { panic!("no credentials") };
+    assert!(turn.is_sound(), "{turn:?}");
+    let Ok(Answer::Turn { turn: other }) = client.call(Call::Turn {}).await else { panic!("no credentials") };
+    assert_ne!(turn.username, other.username, "nothing ties two calls together");
+    let url = turn.urls.iter().find(|u| u.ends_with("transport=tcp")).expect("TCP is offered");
+    let at = url.trim_start_matches("turn:").split('?').next().expect("an address");
+    let request: [u8; 20] = *b"\x00\x01\x00\x00\x21\x12\xa4\x42kith kith ki";
+    let udp = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    udp.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    udp.send_to(&request, at).expect("sent");
+    let mut buffer = [0; 256];
+    let (len, _) = udp.recv_from(&mut buffer).expect("an answer");
+    assert!(is_bound(&buffer[..len], &request));
+    let mut tcp = std::net::TcpStream::connect(at).expect("TCP answers");
+    tcp.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    std::io::Write::write_all(&mut tcp, &request).expect("sent");
+    let mut head = [0; 20];
+    tcp.read_exact(&mut head).expect("an answer");
+    assert!(is_bound(&head, &request));
+    // Guests are not given what costs most.
+    let mut open = relay.link.clone();
+    open.admission = Vec::new();
+    let mut guest = Client::connect(&open).await;
+    let refused = guest.call(Call::Turn {}).await.expect_err("members only");
+    assert_eq!(refused.code, kith_wire::relay::Code::Admission);
+    relay.kill();
+}

@@ -43,6 +43,12 @@ enum Command {
     Run(RunArgs),
     /// Where the node, its relays and its links stand
     Status,
+    /// Which path leads to each person and relay, why it is not a better one, and what would help
+    Doctor {
+        /// Leave out names, so that it can be shown to somebody who helps
+        #[arg(long)]
+        report: bool,
+    },
     /// Print a fresh sign-in link (one use, five minutes)
     Link,
     /// Unlock the running node
@@ -136,6 +142,9 @@ struct RunArgs {
     /// Neither dial nor accept direct connections: relays only
     #[arg(long)]
     no_direct: bool,
+    /// Make this node known in the local network, and find contacts there without any relay
+    #[arg(long)]
+    nearby: bool,
     #[command(flatten)]
     passphrase: PassphraseArgs,
 }
@@ -372,6 +381,7 @@ fn dispatch(cli: Cli, out: Out) -> anyhow::Result<()> {
         flags.listen.clone_from(&args.listen);
         flags.p2p_listen.clone_from(&args.p2p_listen);
         flags.direct = args.no_direct.then_some(false);
+        flags.nearby = args.nearby.then_some(true);
     }
     if matches!(cli.command, Command::Openapi) {
         print!("{}", kith_web::openapi());
@@ -383,6 +393,7 @@ fn dispatch(cli: Cli, out: Out) -> anyhow::Result<()> {
         Command::Init(args) => init::init(&config, &args, out),
         Command::Run(args) => run::run(&config, args.passphrase.passphrase_fd, out),
         Command::Status => commands::status(&data, out),
+        Command::Doctor { report } => crate::doctor::run(&data, report, out),
         Command::Link => commands::link(&data, out),
         Command::Unlock(args) => commands::unlock(&data, &args, out),
         Command::Lock => commands::lock(&data, out),

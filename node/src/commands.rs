@@ -385,7 +385,8 @@ pub(crate) fn show_config(config: &Config, out: Out) {
 fn relay_line(relay: &Relay) -> String {
     let name = show::line(&relay.name);
     match (&relay.problem, relay.up) {
-        (_, true) => format!("Relay {name}: connected"),
+        (Some(problem), true) => format!("Relay {name}: connected, but: {}", show::line(problem)),
+        (None, true) => format!("Relay {name}: connected"),
         (Some(problem), false) => format!("Relay {name}: {}", show::line(problem)),
         (None, false) => format!("Relay {name}: not connected"),
     }

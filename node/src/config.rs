@@ -68,6 +68,7 @@ pub(crate) struct Flags {
     pub(crate) listen: Option<String>,
     pub(crate) p2p_listen: Vec<String>,
     pub(crate) direct: Option<bool>,
+    pub(crate) nearby: Option<bool>,
     pub(crate) log: Option<String>,
 }
 
@@ -78,6 +79,8 @@ struct File {
     listen: Option<String>,
     p2p_listen: Option<Vec<String>>,
     direct: Option<bool>,
+    nearby: Option<bool>,
+    upnp: Option<bool>,
     log: Option<String>,
 }
 
@@ -89,6 +92,8 @@ pub(crate) struct Config {
     pub(crate) listen: From<SocketAddr>,
     pub(crate) p2p_listen: From<Vec<String>>,
     pub(crate) direct: From<bool>,
+    pub(crate) nearby: From<bool>,
+    pub(crate) upnp: From<bool>,
     pub(crate) log: From<String>,
 }
 
@@ -142,17 +147,26 @@ impl Config {
                 P2P_DEFAULT.iter().map(|a| (*a).to_owned()).collect()
             });
         let p2p_listen = checked("p2p_listen", p2p_listen, check_multiaddrs)?;
-        let direct_environment = environment.get("KITH_DIRECT").map(|text| match text.as_str() {
-            "1" | "true" | "yes" | "on" => Ok(true),
-            "0" | "false" | "no" | "off" => Ok(false),
-            other => Err(other.to_owned()),
-        });
-        let direct_environment = direct_environment.transpose().map_err(|text| ConfigError::Value {
-            key: "direct",
-            origin: Origin::Environment("KITH_DIRECT"),
-            problem: format!("`{text}` is neither `true` nor `false`"),
-        })?;
-        let direct = pick(flags.direct, direct_environment, "KITH_DIRECT", read.direct, &origin, || true);
+        let switch = |key, variable| {
+            environment
+                .get(variable)
+                .map(|text| match text.as_str() {
+                    "1" | "true" | "yes" | "on" => Ok(true),
+                    "0" | "false" | "no" | "off" => Ok(false),
+                    other => Err(ConfigError::Value {
+                        key,
+                        origin: Origin::Environment(variable),
+                        problem: format!("`{other}` is neither `true` nor `false`"),
+                    }),
+                })
+                .transpose()
+        };
+        let from = switch("direct", "KITH_DIRECT")?;
+        let direct = pick(flags.direct, from, "KITH_DIRECT", read.direct, &origin, || true);
+        let from = switch("nearby", "KITH_NEARBY")?;
+        let nearby = pick(flags.nearby, from, "KITH_NEARBY", read.nearby, &origin, || false);
+        let from = switch("upnp", "KITH_UPNP")?;
+        let upnp = pick(None, from, "KITH_UPNP", read.upnp, &origin, || true);
         let log = layer(flags.log.clone(), environment, "KITH_LOG", read.log, &origin, || LOG_DEFAULT.into());
         let log = checked("log", log, |text| {
             let known = ["off", "error", "warn", "info", "debug", "trace"].contains(&text.as_str());
@@ -160,7 +174,7 @@ impl Config {
                 .then_some(text)
                 .ok_or_else(|| "it is one of off, error, warn, info, debug, trace".to_owned())
         })?;
-        Ok(Self { data, file, listen, p2p_listen, direct, log })
+        Ok(Self { data, file, listen, p2p_listen, direct, nearby, upnp, log })
     }
 
     pub(crate) fn data_dir(&self) -> DataDir {
@@ -176,6 +190,8 @@ impl Config {
             line("listen", self.listen.value.to_string(), &self.listen.origin),
             line("p2p_listen", self.p2p_listen.value.join(", "), &self.p2p_listen.origin),
             line("direct", self.direct.value.to_string(), &self.direct.origin),
+            line("nearby", self.nearby.value.to_string(), &self.nearby.origin),
+            line("upnp", self.upnp.value.to_string(), &self.upnp.origin),
             line("log", self.log.value.clone(), &self.log.origin),
         ]
     }
@@ -302,7 +318,8 @@ mod tests {
         flags.listen = Some("127.0.0.1:3".into());
         let config = Config::load(&flags, &environment).unwrap();
         assert_eq!((config.listen.value.port(), &config.listen.origin), (3, &Origin::Flag));
-        assert_eq!(config.show().len(), 6);
+        assert_eq!(config.show().len(), 8);
+        assert!(!config.nearby.value, "nobody is made known unasked");
     }
 
     #[test]

@@ -409,7 +409,12 @@ mod tests {
     use crate::network::NetConfig;
 
     fn net(node: &Node) -> Net {
-        let config = NetConfig { listen: vec!["/ip4/127.0.0.1/udp/0/quic-v1".into()], direct: true };
+        let config = NetConfig {
+            listen: vec!["/ip4/127.0.0.1/udp/0/quic-v1".into()],
+            direct: true,
+            nearby: false,
+            upnp: false,
+        };
         Net::start(&config, true, node.transport_seed(), &node.relay_seed()).unwrap()
     }
 

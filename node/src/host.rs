@@ -388,8 +388,7 @@ impl Backend for Host {
     fn network(&self) -> Result<view::Network, Refusal> {
         let running = self.0.running.read().unwrap_or_else(PoisonError::into_inner);
         let running = running.as_ref().ok_or_else(locked)?;
-        let none = || view::Network { relays: Vec::new(), peers: Vec::new(), addrs: Vec::new(), waiting: 0 };
-        Ok(running.driver.latest().network().unwrap_or_else(none))
+        Ok(running.driver.latest().network().unwrap_or_default())
     }
 
     fn me(&self) -> Result<view::Me, Refusal> {

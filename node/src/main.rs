@@ -10,6 +10,7 @@ mod client;
 mod commands;
 mod config;
 mod data;
+mod doctor;
 mod driver;
 mod files;
 mod host;

@@ -24,6 +24,10 @@ pub(crate) struct NetConfig {
     pub(crate) listen: Vec<String>,
     /// `--no-direct` was not given.
     pub(crate) direct: bool,
+    /// Make the node known in the local network, and find contacts there.
+    pub(crate) nearby: bool,
+    /// Ask the router for a port.
+    pub(crate) upnp: bool,
 }
 
 /// A running overlay.
@@ -53,6 +57,8 @@ impl Net {
             listen: config.listen.clone(),
             direct: config.direct && direct,
             circuits: true,
+            nearby: config.nearby,
+            upnp: config.upnp,
             events: EVENTS_MAX,
         };
         let (handle, events) = Overlay::spawn(client).map_err(|e| e.to_string())?;

@@ -34,6 +34,8 @@ pub(crate) async fn test(link: &str) -> Result<RelayTest, Refusal> {
         listen: Vec::new(),
         direct: false,
         circuits: false,
+        nearby: false,
+        upnp: false,
         events: 64,
     };
     let (handle, mut events) = Overlay::spawn(config).map_err(|e| Refusal::new("network", sentence(&e)))?;
@@ -97,7 +99,12 @@ async fn greet(
                     _ => {}
                 }
             }
-            NetEvent::Up { .. } | NetEvent::Addresses { .. } | NetEvent::Reservation { .. } => {}
+            NetEvent::Up { .. }
+            | NetEvent::Addresses { .. }
+            | NetEvent::Measured { .. }
+            | NetEvent::Nearby { .. }
+            | NetEvent::Mapping(_)
+            | NetEvent::Reservation { .. } => {}
         }
     }
 }

@@ -55,7 +55,12 @@ async fn serve(
     let mut interrupt = signal(SignalKind::interrupt())?;
 
     let hub = Arc::new(EventHub::new()?);
-    let net = NetConfig { listen: config.p2p_listen.value.clone(), direct: config.direct.value };
+    let net = NetConfig {
+        listen: config.p2p_listen.value.clone(),
+        direct: config.direct.value,
+        nearby: config.nearby.value,
+        upnp: config.upnp.value,
+    };
     let handle = runtime.handle().clone();
     let host = Host::new(data.clone(), net, Arc::clone(&hub), handle).map_err(|e| anyhow!(e.message))?;
 

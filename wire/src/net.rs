@@ -31,6 +31,33 @@ pub enum Path {
     Circuit,
 }
 
+/// What is known of a link besides its path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LinkFacts {
+    /// The far end is in the same network.
+    pub near: bool,
+    /// Both sides' routers were opened from within, at the same moment.
+    pub punched: bool,
+    /// The relay in between.
+    pub relay: Option<PeerKey>,
+    /// The last round trip, ms.
+    pub rtt_ms: Option<u32>,
+}
+
+/// How routers in front of a node give out addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mapping {
+    /// Too few far ends have told what they see.
+    #[default]
+    Unknown,
+    /// None: the own address is what others see.
+    None,
+    /// Every far end sees the same one: others can be told it.
+    Same,
+    /// Every far end sees another one: nobody can be told where to send to.
+    Varies,
+}
+
 /// What the overlay is asked to do.
 #[derive(Debug, Clone)]
 pub enum NetCommand {
@@ -112,6 +139,22 @@ pub enum NetEvent {
         /// Multiaddrs in text form.
         addrs: Vec<String>,
     },
+    /// What has been found out about a link. Comes after its `Up`, and again
+    /// when it has changed much.
+    Measured {
+        /// The link.
+        link: LinkId,
+        /// What.
+        facts: LinkFacts,
+    },
+    /// A peer has made itself known in the own network: a dial will find it.
+    Nearby {
+        /// Whom, as it says.
+        peer: PeerKey,
+    },
+    /// How the routers in front of this node give out addresses, as far as
+    /// several far ends agree on what they see.
+    Mapping(Mapping),
     /// A circuit reservation stands or fell.
     Reservation {
         /// The relay.

@@ -10,6 +10,7 @@ mod env;
 mod generate;
 mod lab;
 mod layers;
+mod netlab;
 mod random;
 mod run;
 mod sim;
@@ -53,6 +54,12 @@ cargo xtask COMMAND
   sim --seeds N [--from SEED] [--floors]
                              groups of whole nodes in virtual time, faults and all
   sim --seed SEED            one seed, twice, with everything that it found
+  netlab matrix [--pairs A:B,…] [--tries N]
+                             two nodes behind every pair of NAT kinds, in network namespaces
+  netlab faults [--only NAME,…]
+                             relays that restart, partitions, networks that change
+  netlab turn                the relay's TURN server against coturn's client, guard on
+  netlab interop             a js-libp2p node against the relay
   canary [--control]         look for planted words wherever they must not be";
 
 fn main() -> ExitCode {
@@ -96,12 +103,9 @@ fn dispatch(args: &[String]) -> Result<bool> {
             generate::run(&env, rest.iter().any(|a| a == "--check"))
         }
         "sim" => sim::run(&env, rest),
+        "netlab" => netlab::run(&env, rest),
         "soak" => soak::run(&env, rest),
         "bench" => bench::run(&env, rest),
-        "netlab" => match rest.split_first() {
-            Some((what, rest)) if what == "calls" => bench::call::nat(&env, rest),
-            _ => bail!("there is `cargo xtask netlab calls`"),
-        },
         "canary" => canary::run(&env, rest),
         other => bail!("there is no command {other:?}; `cargo xtask help` lists them"),
     }

@@ -8,12 +8,12 @@ use anyhow::{Result, bail};
 use crate::env::{Binaries, Env, Profile, output};
 use crate::steps::Steps;
 use crate::tally::Tally;
-use crate::{canary, demo, generate, layers, soak, tools, ui};
+use crate::{canary, demo, generate, layers, netlab, soak, tools, ui};
 
 /// The parts, in order.
 const PARTS: &[&str] = &[
-    "tools", "fmt", "app", "rust", "clippy", "fuzz", "deny", "layers", "openapi", "demo", "e2e", "soak",
-    "canary",
+    "tools", "fmt", "app", "rust", "clippy", "fuzz", "deny", "layers", "openapi", "demo", "e2e", "netlab",
+    "soak", "canary",
 ];
 
 /// The fuzz targets: a workspace of their own, as `cargo fuzz` wants it.
@@ -80,6 +80,10 @@ pub(crate) fn run(env: &Env, args: &[String]) -> Result<bool> {
     }
     if wanted("e2e") {
         e2e(env, &mut steps);
+    }
+    if wanted("netlab") {
+        steps.part("netlab", || netlab::short(env).map(Tally::one));
+        steps.part("netlab interop", || netlab::run(env, &["interop".to_owned()]).map(Tally::one));
     }
     if wanted("soak") {
         steps.part("soak crash", || soak::rounds(env, SOAK_ROUNDS));

@@ -31,6 +31,16 @@ pub(crate) const CHROMIUM: Tool = Tool {
     programs: &["chromium", "chromium-browser", "google-chrome"],
     packages: &["chromium"],
 };
+/// Builds networks out of namespaces.
+pub(crate) const IP: Tool = Tool { name: "iproute2", programs: &["ip"], packages: &["iproute2"] };
+/// Translates addresses between them.
+pub(crate) const NFT: Tool = Tool { name: "nftables", programs: &["nft"], packages: &["nftables"] };
+/// Shows what is translated.
+pub(crate) const CONNTRACK: Tool =
+    Tool { name: "conntrack", programs: &["conntrack"], packages: &["conntrack"] };
+/// Another TURN implementation's clients.
+pub(crate) const COTURN: Tool =
+    Tool { name: "coturn", programs: &["turnutils_uclient"], packages: &["coturn"] };
 /// Captures loopback traffic for the canary.
 pub(crate) const TCPDUMP: Tool = Tool { name: "tcpdump", programs: &["tcpdump"], packages: &["tcpdump"] };
 
@@ -43,7 +53,7 @@ impl Tool {
         self.programs.iter().find_map(|program| find(program))
     }
 
-    fn present(self) -> bool {
+    pub(crate) fn present(self) -> bool {
         self.path().is_some() && (self.name != CLANG.name || libclang())
     }
 }

@@ -128,8 +128,8 @@ fn shareable(addrs: Vec<String>) -> Vec<String> {
     if world.is_empty() {
         world = own;
     }
-    // QUIC first: clients try in this order.
-    world.sort_by_key(|a| !a.contains("/quic-v1"));
+    // QUIC first, WebSocket last: clients try in this order.
+    world.sort_by_key(|a| (a.ends_with("/ws"), !a.contains("/quic-v1")));
     world.dedup();
     world.truncate(ADDRS_MAX);
     world

@@ -46,6 +46,8 @@ pub(super) struct FileTurn {
 #[derive(Clone)]
 pub(crate) struct TurnConfig {
     listen: Vec<SocketAddr>,
+    /// Somebody has chosen where to listen: it has to work.
+    chosen: bool,
     external: Vec<IpAddr>,
     /// Told instead of the own ones.
     urls: Vec<String>,
@@ -69,14 +71,14 @@ impl std::fmt::Debug for TurnConfig {
 }
 
 /// Where to listen if nobody says: the addresses of the relay itself, at
-/// TURN's port; at any port where the relay takes any.
+/// TURN's port; at any port where the relay takes any, or nobody else comes.
 fn beside(listen: &[String]) -> Vec<SocketAddr> {
     let mut found: Vec<SocketAddr> = Vec::new();
     for text in listen {
         let parts: Vec<&str> = text.split('/').collect();
         let (Some(ip), Some(port)) = (parts.get(2), parts.get(4)) else { continue };
         let (Ok(ip), Ok(port)) = (ip.parse::<IpAddr>(), port.parse::<u16>()) else { continue };
-        let at = SocketAddr::new(ip, if port == 0 { 0 } else { PORT });
+        let at = SocketAddr::new(ip, if port == 0 || ip.is_loopback() { 0 } else { PORT });
         if !found.contains(&at) && found.len() < LISTEN_MAX {
             found.push(at);
         }
@@ -128,6 +130,7 @@ pub(super) fn config(
         |value, key, default| pick(value, key, (1, 16_384), 1, default).and_then(|n| Ok(usize::try_from(n)?));
     Ok(TurnConfig {
         listen,
+        chosen: given.is_some(),
         external: file.external.clone().unwrap_or_default(),
         urls,
         secrets,
@@ -204,7 +207,14 @@ pub(super) async fn start(config: &TurnConfig, addrs: &[String]) -> anyhow::Resu
         let ip = outside(v6).map(|(ip, _)| ip).or((!bind.is_unspecified()).then_some(bind))?;
         Some(sockets::Outside { bind, ip })
     };
-    let bound = sockets::start(rules, &config.listen, (relayed(false), relayed(true))).await?;
+    let bound = match sockets::start(rules, &config.listen, (relayed(false), relayed(true))).await {
+        Ok(bound) => bound,
+        Err(error) if config.chosen => return Err(error),
+        Err(error) => {
+            tracing::warn!("calls are not relayed: {error:#}");
+            return Ok(None);
+        }
+    };
     if !config.urls.is_empty() {
         return told(config.urls.clone());
     }

@@ -27,10 +27,13 @@ impl Guard {
         if ip.is_unspecified() || ip.is_multicast() || peer.port() == 0 {
             return false;
         }
+        if self.allow_local {
+            return true;
+        }
         if self.own.iter().any(|own| own.to_canonical() == ip) {
             return (self.ports.0..=self.ports.1).contains(&peer.port());
         }
-        self.allow_local || (!is_local(ip) && peer.port() >= PORT_MIN)
+        !is_local(ip) && peer.port() >= PORT_MIN
     }
 
     /// Whether a permission for this address makes sense. Ports are judged

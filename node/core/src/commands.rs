@@ -164,7 +164,8 @@ fn add_relay(ctx: &mut Ctx<'_>, live: &mut Live, link: &str) -> Result<Reply, Re
         ));
     }
     ctx.tx.put(Key::of(Table::Relays, &link.key.0), link.to_text().into_bytes());
-    let relay = live.relays.add(link);
+    let own = network::own_side(live);
+    let relay = live.relays.add(link, &own);
     relays_changed(ctx, live);
     Ok(Reply::Relay(Box::new(relay)))
 }

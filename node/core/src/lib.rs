@@ -12,6 +12,7 @@ mod changes;
 mod commands;
 mod ctx;
 mod delivery;
+mod doctor;
 mod duty;
 pub mod files;
 mod groups;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use kith_wire::ids::{AccountId, DeviceId, GroupId, PeerKey};
-use kith_wire::net::{LinkId, NetCommand, Path};
+use kith_wire::net::{LinkFacts, LinkId, NetCommand, Path};
 use kith_wire::peer::{Frame, ProofContext, VERSIONS};
 
 use crate::identity::Identity;
@@ -46,6 +46,10 @@ pub(crate) struct PeerLink {
     pub peer: PeerKey,
     pub local: PeerKey,
     pub path: Path,
+    /// Since when, Unix ms.
+    pub since_ms: u64,
+    /// What the overlay has found out about it.
+    pub facts: LinkFacts,
     my_nonce: [u8; 32],
     their_nonce: Option<[u8; 32]>,
     proved: bool,
@@ -115,6 +119,8 @@ impl Links {
                 peer,
                 local,
                 path,
+                since_ms: 0,
+                facts: LinkFacts::default(),
                 my_nonce: nonce,
                 their_nonce: None,
                 proved: false,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kith_store::{Read, StoreError};
 use kith_wire::ids::{AccountId, DeviceId, FileId, GroupId, PeerKey, RelayId};
-use kith_wire::net::{LinkId, NetCommand};
+use kith_wire::net::{LinkId, Mapping, NetCommand};
 
 use crate::api::Event;
 use crate::ctx::Ctx;
@@ -34,6 +34,10 @@ pub(crate) struct Live {
     pub card_relays: BTreeMap<DeviceId, BTreeSet<RelayId>>,
     /// Own addresses as the overlay reports them.
     pub addrs: Vec<String>,
+    /// What the router in front does with addresses.
+    pub mapping: Mapping,
+    /// Why devices were last not reached; only of those that are dialled.
+    pub dial_reasons: BTreeMap<DeviceId, String>,
     /// Deadlines.
     pub timers: Timers,
     /// Commands for the overlay, released after the commit.
@@ -109,6 +113,8 @@ pub(crate) enum Timer {
     DepositAgain(FileId),
     /// End calls whose time has run out.
     Calls,
+    /// Hold receipts against the relays that signed them.
+    Audit,
     /// Renew the credentials of a relay's TURN server.
     Turn(RelayId),
 }
@@ -166,6 +172,8 @@ impl Live {
             directory: BTreeMap::new(),
             card_relays: BTreeMap::new(),
             addrs: Vec::new(),
+            mapping: Mapping::default(),
+            dial_reasons: BTreeMap::new(),
             timers: Timers::default(),
             net: Vec::new(),
             events: Vec::new(),

@@ -1,10 +1,12 @@
 //! What happens on the network: links come and go, frames come in, people are
 //! dialled, notes are compared with linked members.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use kith_store::{Read, StoreError};
 use kith_wire::content;
-use kith_wire::ids::{DeviceId, GroupId};
-use kith_wire::net::{LinkId, LinkKind, NetCommand, NetEvent, Path};
+use kith_wire::ids::{AccountId, DeviceId, GroupId, RelayId};
+use kith_wire::net::{LinkFacts, LinkId, LinkKind, NetCommand, NetEvent, Path};
 use kith_wire::peer::{Frame, nack};
 use rand_core::Rng as _;
 
@@ -17,7 +19,7 @@ use crate::links::{Step, Token};
 use crate::live::{Live, Timer};
 use crate::node::Node;
 use crate::rows::{Conversation, GroupInfo};
-use crate::{delivery, inbox, membership, people, relays, view};
+use crate::{delivery, doctor, inbox, membership, people, relays, view};
 
 /// Bytes of one answer to a sync.
 const SYNC_BYTES_MAX: usize = 2 << 20;
@@ -39,11 +41,43 @@ pub(crate) fn on_event(node: &mut Node, now: Now, event: NetEvent) {
             {
                 dial.dialling = false;
             }
+            if let Some((device, _)) = live.directory.get(&peer) {
+                live.dial_reasons.remove(device);
+            }
             live.links.up(link, (peer, local, path), nonce, &mut live.net);
+            if let Some(l) = live.links.get_mut(link) {
+                l.since_ms = now.wall_ms;
+            }
         }
-        NetEvent::Up { link, kind: LinkKind::Log, peer, local, .. } => {
+        NetEvent::Up { link, kind: LinkKind::Log, peer, local, path } => {
             let live = node.live();
-            live.relays.up(link, peer, local, &mut live.net);
+            live.relays.up(link, (peer, local, path), now.wall_ms, &mut live.net);
+        }
+        NetEvent::Measured { link, facts } => {
+            let live = node.live();
+            if let Some(l) = live.links.get_mut(link) {
+                // A round trip alone is worth no event of its own.
+                let plain = |f: &LinkFacts| LinkFacts { rtt_ms: None, ..*f };
+                live.network_changed |= plain(&l.facts) != plain(&facts) || l.facts.rtt_ms.is_none();
+                l.facts = facts;
+            } else {
+                live.network_changed |= live.relays.measured(link, facts.rtt_ms);
+            }
+        }
+        NetEvent::Nearby { peer } => {
+            let live = node.live();
+            if let Some((device, _)) = live.directory.get(&peer).copied()
+                && live.links.of_device(&device).is_none()
+                && let Some(dial) = live.dials.get_mut(&device)
+            {
+                dial.next_at = now.mono_ms;
+                live.at(now.mono_ms, Timer::Dials);
+            }
+        }
+        NetEvent::Mapping(mapping) => {
+            let live = node.live();
+            live.mapping = mapping;
+            live.network_changed = true;
         }
         NetEvent::Frame { link, frame } => {
             if node.live().relays.is_link(link) {
@@ -69,6 +103,11 @@ pub(crate) fn on_event(node: &mut Node, now: Now, event: NetEvent) {
                         dial.failed(now.mono_ms, jitter);
                         let at = dial.next_at;
                         live.at(at, Timer::Dials);
+                        if live.dial_reasons.insert(device, reason.clone()).as_ref() != Some(&reason) {
+                            live.network_changed = true;
+                        }
+                        let dials = &live.dials;
+                        live.dial_reasons.retain(|device, _| dials.contains_key(device));
                     }
                 }
             }
@@ -442,29 +481,97 @@ pub(crate) fn publish_card(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), Rej
     Ok(())
 }
 
-/// The network in one view.
+/// The network in one view, with what the doctor says of it.
 pub(crate) fn view(r: &dyn Read, live: &Live) -> view::Network {
-    let peers = live
-        .links
-        .iter()
-        .filter_map(|(_, l)| {
-            let (_, account) = l.device?;
-            Some(view::PeerLink {
-                account: Some(account.to_text()),
-                name: people::display_name(r, &account).unwrap_or_default(),
-                path: match l.path {
-                    Path::DirectQuic => "direct_quic",
-                    Path::DirectTcp => "direct_tcp",
-                    Path::Circuit => "circuit",
-                }
-                .into(),
-            })
-        })
+    let own = own_side(live);
+    let mut linked = BTreeSet::new();
+    let mut peers = Vec::new();
+    for (link, l) in live.links.iter() {
+        let Some((device, account)) = l.device else { continue };
+        linked.insert(account);
+        // A link that a better one is just replacing is not worth a line.
+        if live.links.of_device(&device) != Some(link) {
+            continue;
+        }
+        let relay = l.facts.relay.and_then(|key| live.relays.name_of(&RelayId(key.0)));
+        let doctor::Finding { sentence, advice } = doctor::linked(&own, l.path, &l.facts, relay.as_deref());
+        peers.push(view::PeerLink {
+            account: Some(account.to_text()),
+            name: people::display_name(r, &account).unwrap_or_default(),
+            path: path_name(l.path).into(),
+            label: doctor::label(l.path, &l.facts).into(),
+            relay,
+            since: l.since_ms,
+            rtt_ms: l.facts.rtt_ms,
+            sentence,
+            advice,
+        });
+    }
+    let findings = doctor::own(&own)
+        .into_iter()
+        .map(|f| view::Finding { sentence: f.sentence, advice: f.advice })
         .collect();
     view::Network {
-        relays: live.relays.views(),
+        relays: live.relays.views(&own),
         peers,
         addrs: live.addrs.clone(),
         waiting: u32::try_from(live.outbox.waiting()).unwrap_or(u32::MAX),
+        away: away(r, live, &own, &linked),
+        findings,
     }
+}
+
+/// The stable name of a path.
+pub(crate) fn path_name(path: Path) -> &'static str {
+    match path {
+        Path::DirectQuic => "direct_quic",
+        Path::DirectTcp => "direct_tcp",
+        Path::Circuit => "circuit",
+    }
+}
+
+/// What is known of the own side.
+pub(crate) fn own_side(live: &Live) -> doctor::Own {
+    let over_udp = live.links.iter().any(|(_, l)| l.path == Path::DirectQuic && !l.facts.near);
+    let port = live.addrs.iter().find_map(|a| {
+        let (_, rest) = a.split_once("/udp/")?;
+        rest.split('/').next()?.parse().ok()
+    });
+    doctor::Own {
+        direct: live.direct(),
+        udp: if over_udp { Some(true) } else { live.relays.udp() },
+        mapping: live.mapping,
+        relays: live.relays.standing(),
+        port,
+    }
+}
+
+/// People whom nothing links to, and where their messages are.
+fn away(r: &dyn Read, live: &Live, own: &doctor::Own, linked: &BTreeSet<AccountId>) -> Vec<view::Away> {
+    let mut seen: BTreeMap<AccountId, (BTreeSet<RelayId>, Option<&str>)> = BTreeMap::new();
+    let own_account = crate::identity::own_account(r).ok().flatten();
+    for (device, account) in live.directory.values() {
+        if linked.contains(account) || Some(*account) == own_account {
+            continue;
+        }
+        if seen.len() >= view::AWAY_LIST_MAX && !seen.contains_key(account) {
+            continue;
+        }
+        let (relays, reason) = seen.entry(*account).or_default();
+        relays.extend(live.card_relays(device));
+        *reason = reason.or_else(|| live.dial_reasons.get(device).map(String::as_str));
+    }
+    seen.into_iter()
+        .map(|(account, (relays, reason))| {
+            let names: Vec<String> = relays.iter().filter_map(|id| live.relays.name_of(id)).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let doctor::Finding { sentence, advice } = doctor::away(own, &names, reason);
+            view::Away {
+                account: account.to_text(),
+                name: people::display_name(r, &account).unwrap_or_default(),
+                sentence,
+                advice,
+            }
+        })
+        .collect()
 }

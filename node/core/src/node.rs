@@ -411,6 +411,10 @@ fn on_timer(ctx: &mut Ctx<'_>, live: &mut Live, timer: Timer) -> Result<(), Reje
         Timer::Deposit(file) => files::consider(ctx, live, &file),
         Timer::DepositAgain(file) => files::forgive(ctx, live, &file),
         Timer::Calls => calls::tick(ctx, live),
+        Timer::Audit => {
+            relays::audit(ctx, live);
+            Ok(())
+        }
         Timer::Turn(relay) => {
             relays::renew_turn(live, &relay);
             Ok(())

@@ -6,6 +6,7 @@
 //! topics and hands over what waits, `packages` takes and leaves key packages,
 //! `chunks` puts and gets chunks of files, `turn` has credentials for calls ready.
 
+mod audit;
 mod chunks;
 mod offer;
 mod packages;
@@ -17,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kith_store::{StoreError, Table};
 use kith_wire::identity::{Inbox, RelayHint};
 use kith_wire::ids::{GroupId, PeerKey, RelayId, TopicId};
-use kith_wire::net::{LinkId, LinkKind, NetCommand};
+use kith_wire::net::{LinkId, LinkKind, NetCommand, Path};
 use kith_wire::relay::CommunityLink;
 use kith_wire::topic::{Descriptor, Mode, TopicKeys};
 
@@ -28,6 +29,7 @@ use crate::live::{Dial, Live, Timer};
 use crate::rows::{self, To};
 use crate::{delivery, inbox, membership, view};
 
+pub(crate) use audit::run as audit;
 pub(crate) use offer::pump;
 pub(crate) use packages::{fill_packages, take_package};
 use session::{Session, session_view};
@@ -186,11 +188,41 @@ impl Relays {
     }
 
     /// For people: every relay that the person named.
-    pub(crate) fn views(&self) -> Vec<view::Relay> {
-        self.sessions.values().filter(|s| s.own).map(session_view).collect()
+    pub(crate) fn views(&self, own: &crate::doctor::Own) -> Vec<view::Relay> {
+        self.sessions.values().filter(|s| s.own).map(|s| session_view(s, own)).collect()
     }
 
-    pub(crate) fn add(&mut self, link: CommunityLink) -> view::Relay {
+    /// The name of a relay that is in use here.
+    pub(crate) fn name_of(&self, relay: &RelayId) -> Option<String> {
+        self.sessions.get(relay).map(|s| s.relay.name.clone())
+    }
+
+    /// Own relays, and how many of them are connected.
+    pub(crate) fn standing(&self) -> (usize, usize) {
+        let own = || self.sessions.values().filter(|s| s.own);
+        (own().count(), own().filter(|s| s.ready).count())
+    }
+
+    /// Whether UDP leaves this network: what relays that offer QUIC are
+    /// reached by.
+    pub(crate) fn udp(&self) -> Option<bool> {
+        let up = || self.sessions.values().filter(|s| s.link.is_some());
+        if up().any(|s| s.path == Some(Path::DirectQuic)) {
+            return Some(true);
+        }
+        let offers = |s: &&Session| s.relay.addrs.iter().any(|a| a.contains("/quic-v1"));
+        up().any(|s| offers(&s)).then_some(false)
+    }
+
+    /// The round trip to a relay; whether it is the first one.
+    pub(crate) fn measured(&mut self, link: LinkId, rtt_ms: Option<u32>) -> bool {
+        let Some(s) = self.by_link.get(&link).and_then(|id| self.sessions.get_mut(id)) else { return false };
+        let first = s.rtt_ms.is_none();
+        s.rtt_ms = rtt_ms;
+        first
+    }
+
+    pub(crate) fn add(&mut self, link: CommunityLink, own: &crate::doctor::Own) -> view::Relay {
         self.dirty = true;
         let session = self
             .sessions
@@ -201,7 +233,7 @@ impl Relays {
                 s.dial = Dial::now(0);
             })
             .or_insert_with(|| Session::new(link, true));
-        session_view(session)
+        session_view(session, own)
     }
 
     pub(crate) fn own(&self, relay: &RelayId) -> bool {
@@ -228,7 +260,13 @@ impl Relays {
     }
 
     /// A link to a relay came up; the relay speaks first.
-    pub(crate) fn up(&mut self, link: LinkId, peer: PeerKey, local: PeerKey, net: &mut Vec<NetCommand>) {
+    pub(crate) fn up(
+        &mut self,
+        link: LinkId,
+        (peer, local, path): (PeerKey, PeerKey, Path),
+        wall_ms: u64,
+        net: &mut Vec<NetCommand>,
+    ) {
         let relay = RelayId(peer.0);
         let Some(s) = self.sessions.get_mut(&relay).filter(|s| s.link.is_none()) else {
             net.push(NetCommand::Close { link });
@@ -236,6 +274,8 @@ impl Relays {
         };
         self.dropped.extend(s.lost());
         s.link = Some((link, local));
+        s.path = Some(path);
+        s.since_ms = wall_ms;
         s.dial.dialling = false;
         self.by_link.insert(link, relay);
     }
@@ -330,7 +370,8 @@ pub(crate) fn consumed(live: &mut Live, relay: RelayId, bytes: usize) {
 pub(crate) fn work(ctx: &mut Ctx<'_>, live: &mut Live, work: &Work) -> Result<(), Reject> {
     match work {
         Work::Entry { relay, topic, index, bytes } => entry(ctx, live, *relay, (*topic, *index), bytes),
-        Work::Stored { relay, name, number, until_ms } => {
+        Work::Stored { relay, name, number, receipt, until_ms } => {
+            audit::note(ctx, live, relay, *receipt);
             Ok(delivery::stored(ctx, live, *number, (*relay, name), *until_ms)?)
         }
         Work::Package { account, package } => {

@@ -429,6 +429,16 @@ pub struct Relay {
     pub retention_s: Option<u64>,
     /// The community link.
     pub link: String,
+    /// `direct_quic` or `direct_tcp`, while connected.
+    pub path: Option<String>,
+    /// Since when it is connected, Unix ms.
+    pub since: Option<u64>,
+    /// The last round trip, ms.
+    pub rtt_ms: Option<u32>,
+    /// How it stands, as the doctor says it.
+    pub sentence: String,
+    /// What would help.
+    pub advice: Option<String>,
 }
 
 /// A TURN server and the right to use it, as a browser's `RTCIceServer`.
@@ -455,10 +465,44 @@ pub struct PeerLink {
     pub name: String,
     /// `direct_quic`, `direct_tcp` or `circuit`.
     pub path: String,
+    /// `lan`, `direct_quic`, `direct_tcp`, `punched` or `relayed`.
+    pub label: String,
+    /// Name of the relay in between.
+    pub relay: Option<String>,
+    /// Since when, Unix ms.
+    pub since: u64,
+    /// The last round trip, ms.
+    pub rtt_ms: Option<u32>,
+    /// What the path is and why it is not better, as the doctor says it.
+    pub sentence: String,
+    /// What would help.
+    pub advice: Option<String>,
+}
+
+/// A person none of whose devices is linked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Away {
+    /// Account.
+    pub account: String,
+    /// Name as shown here.
+    pub name: String,
+    /// Where messages are kept meanwhile, and why there is no link.
+    pub sentence: String,
+    /// What would help.
+    pub advice: Option<String>,
+}
+
+/// A finding of the doctor about this node itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Finding {
+    /// What is.
+    pub sentence: String,
+    /// What would help.
+    pub advice: Option<String>,
 }
 
 /// The network in one view.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Network {
     /// Relays in use.
     pub relays: Vec<Relay>,
@@ -468,7 +512,14 @@ pub struct Network {
     pub addrs: Vec<String>,
     /// Objects waiting here for a path.
     pub waiting: u32,
+    /// People that are not connected, at most [`AWAY_LIST_MAX`].
+    pub away: Vec<Away>,
+    /// What the doctor has to say about this node.
+    pub findings: Vec<Finding>,
 }
+
+/// People that the network view lists as away.
+pub const AWAY_LIST_MAX: usize = 100;
 
 /// Files that the storage view lists for one conversation.
 pub const STORED_LIST_MAX: usize = 100;

@@ -29,7 +29,7 @@ pub(crate) enum Way {
 }
 
 /// Whether the address is of the kind that this node dials: one IP address or
-/// DNS name, then TCP or QUIC, and nothing else.
+/// DNS name, then TCP (perhaps with WebSocket) or QUIC, and nothing else.
 fn is_plain(addr: &Multiaddr) -> bool {
     let mut parts = addr.iter();
     let host = match parts.next() {
@@ -38,8 +38,15 @@ fn is_plain(addr: &Multiaddr) -> bool {
         Some(Protocol::Dns(_) | Protocol::Dns4(_) | Protocol::Dns6(_)) => true,
         _ => false,
     };
+    let root = |path: &str| path == "/";
     let port = match (parts.next(), parts.next()) {
         (Some(Protocol::Tcp(port)), None) | (Some(Protocol::Udp(port)), Some(Protocol::QuicV1)) => port != 0,
+        (Some(Protocol::Tcp(port)), Some(Protocol::Ws(path) | Protocol::Wss(path))) => {
+            port != 0 && root(&path)
+        }
+        (Some(Protocol::Tcp(port)), Some(Protocol::Tls)) => {
+            port != 0 && matches!(parts.next(), Some(Protocol::Ws(path)) if root(&path))
+        }
         _ => false,
     };
     host && port && parts.next().is_none()
@@ -62,7 +69,7 @@ pub(crate) fn socket(addr: &Multiaddr) -> Option<Socket> {
         _ => return None,
     };
     let socket = match (parts.next()?, parts.next()) {
-        (Protocol::Tcp(port), None) => Socket::Tcp((ip, port).into()),
+        (Protocol::Tcp(port), None | Some(Protocol::Ws(_))) => Socket::Tcp((ip, port).into()),
         (Protocol::Udp(port), Some(Protocol::QuicV1)) => Socket::Quic((ip, port).into()),
         _ => return None,
     };
@@ -126,6 +133,37 @@ pub(crate) fn path(endpoint: &ConnectedPoint) -> Path {
         Path::DirectQuic
     } else {
         Path::DirectTcp
+    }
+}
+
+/// Whether an address is one of plain TCP.
+pub(crate) fn is_tcp(addr: &Multiaddr) -> bool {
+    addr.iter().any(|p| matches!(p, Protocol::Tcp(_)))
+        && !addr.iter().any(|p| matches!(p, Protocol::Ws(_) | Protocol::Wss(_)))
+}
+
+/// The relay that a circuit goes through.
+pub(crate) fn relay_of(endpoint: &ConnectedPoint) -> Option<PeerKey> {
+    let via = match endpoint {
+        ConnectedPoint::Dialer { address, .. } => address,
+        ConnectedPoint::Listener { local_addr, .. } => local_addr,
+    };
+    let mut last = None;
+    for part in via.iter() {
+        match part {
+            Protocol::P2p(peer) => last = Some(peer),
+            Protocol::P2pCircuit => return keys::peer_key(&last?),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Whether an address is one of a local network.
+pub(crate) fn is_near(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local() || ip.is_loopback(),
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_loopback(),
     }
 }
 
@@ -220,6 +258,8 @@ mod tests {
         assert!(direct("/ip4/127.0.0.1/tcp/4001"));
         assert!(direct("/ip6/::1/udp/4001/quic-v1"));
         assert!(direct("/dns4/relay.example/tcp/443"));
+        assert!(direct("/ip4/127.0.0.1/tcp/443/ws"));
+        assert!(direct("/dns4/relay.example/tcp/443/tls/ws"));
         assert!(direct(&format!("/ip4/127.0.0.1/tcp/4001/p2p/{me}")));
         for bad in [
             "",
@@ -231,7 +271,10 @@ mod tests {
             "/ip4/255.255.255.255/tcp/1",
             "/ip4/224.0.0.1/udp/1/quic-v1",
             "/ip4/1.2.3.4/udp/1",
-            "/ip4/1.2.3.4/tcp/1/ws",
+            "/ip4/1.2.3.4/tcp/1/x-parity-ws/%2fpath",
+            "/ip4/1.2.3.4/tcp/0/ws",
+            "/ip4/1.2.3.4/tcp/1/tls",
+            "/ip4/1.2.3.4/tcp/1/ws/ws",
             "/memory/1",
             "/unix/tmp",
             "/p2p-circuit",
@@ -272,6 +315,6 @@ mod tests {
         let key = keys::public_key(&Secret::new([1; 32])).unwrap();
         assert!(check_address("/ip4/127.0.0.1/tcp/1", &key).is_ok());
         assert!(check_address("example.org:4001", &key).unwrap_err().contains("has to start with"));
-        assert!(check_address("/ip4/1.2.3.4/tcp/1/ws", &key).unwrap_err().contains("cannot be dialled"));
+        assert!(check_address("/ip4/1.2.3.4/udp/1", &key).unwrap_err().contains("cannot be dialled"));
     }
 }

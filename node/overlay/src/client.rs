@@ -41,6 +41,11 @@ pub struct ClientConfig {
     pub direct: bool,
     /// Whether circuits through relays may be used.
     pub circuits: bool,
+    /// Whether the node makes its transport key known in the local network
+    /// (mDNS) and looks for contacts there. Everybody in that network sees it.
+    pub nearby: bool,
+    /// Whether the router is asked for a port (UPnP).
+    pub upnp: bool,
     /// Events (and so frames of up to `limits::FRAME_BYTES_MAX`) that may wait
     /// for their reader. When that many do nothing more is read from the
     /// network.
@@ -63,6 +68,8 @@ impl ClientConfig {
             listen: vec!["/ip4/0.0.0.0/udp/0/quic-v1".into(), "/ip4/0.0.0.0/tcp/0".into()],
             direct: true,
             circuits: true,
+            nearby: false,
+            upnp: false,
             events: 256,
         }
     }
@@ -108,7 +115,14 @@ impl Overlay {
         let (blobs, blobs_rx) = mpsc::channel(blobs::INCOMING_MAX);
         let stop = CancellationToken::new();
         let contact = Contact::new(
-            contact::Config { keypair, key, listen, circuits: config.circuits },
+            contact::Config {
+                keypair,
+                key,
+                listen,
+                circuits: config.circuits,
+                nearby: config.nearby,
+                upnp: config.upnp,
+            },
             config.direct,
             shared.clone(),
             blobs,

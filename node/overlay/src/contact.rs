@@ -1,20 +1,20 @@
 //! The swarm towards contacts and its owner: dials, accepts, reserves at
 //! relays, prefers direct links, watches connections.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{FutureExt, StreamExt};
 use kith_wire::ids::PeerKey;
-use kith_wire::net::{LinkKind, NetEvent, Path};
+use kith_wire::net::{LinkFacts, LinkKind, Mapping, NetEvent, Path};
 use libp2p::core::transport::ListenerId;
 use libp2p::identity::Keypair;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{ConnectionId, DialError, Swarm, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, identify, ping, relay};
+use libp2p::{Multiaddr, PeerId, identify, mdns, ping, relay, upnp};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -23,12 +23,13 @@ use crate::blobs::{self, BlobError, BlobStream, Opened};
 use crate::client::Report;
 use crate::dialing::{self, Attempt, Step};
 use crate::error::OverlayError;
+use crate::facts::{self, Nearby, Observed};
 use crate::keys;
 use crate::link::{self, Note, Shared};
 use crate::outbox::Outbox;
 use crate::reach::{Action, Ready, Relays};
 use crate::streams;
-use crate::swarm::{self, Contact as Behaviour, ContactEvent, PING_FAILURES_MAX};
+use crate::swarm::{self, Contact as Behaviour, ContactEvent, Habits, PING_FAILURES_MAX};
 use crate::table::{Meta, RELAYED_GRACE};
 
 /// Contacts being dialled at once; more fail at once with the reason.
@@ -41,6 +42,10 @@ const EVENTS_WAITING_MAX: usize = 1024;
 const LISTEN_ADDRS_MAX: usize = 64;
 /// How long the relays of a contact stay of interest after a dial.
 const CIRCUIT_INTEREST: Duration = Duration::from_secs(60);
+/// Neighbours that one word from the own network may name.
+const NEARBY_AT_ONCE_MAX: usize = 64;
+/// Connections at once that are made only to learn an address.
+const PROBES_MAX: usize = 4;
 /// The owner looks around at least this often.
 const LOOK_AROUND: Duration = Duration::from_secs(60);
 
@@ -66,6 +71,16 @@ pub(crate) struct Config {
     pub(crate) key: PeerKey,
     pub(crate) listen: Vec<Multiaddr>,
     pub(crate) circuits: bool,
+    pub(crate) nearby: bool,
+    pub(crate) upnp: bool,
+}
+
+impl Config {
+    fn habits(&self, direct: bool) -> Habits {
+        // A node that only listens to its own machine concerns no router.
+        let outward = self.listen.iter().any(|a| addr::ip(a).is_none_or(|ip| !ip.is_loopback()));
+        Habits { punch: direct, nearby: direct && self.nearby, upnp: direct && self.upnp && outward }
+    }
 }
 
 struct Conn {
@@ -79,6 +94,23 @@ struct Conn {
     hop: Option<bool>,
     failed_pings: u32,
     upgraded: bool,
+    punched: bool,
+    /// The relay of a circuit.
+    via: Option<PeerKey>,
+    rtt: Option<Duration>,
+    /// The round trip as it was last told.
+    rtt_told: Option<Duration>,
+}
+
+impl Conn {
+    fn facts(&self) -> LinkFacts {
+        LinkFacts {
+            near: self.path != Path::Circuit && addr::ip(&self.addr).is_some_and(addr::is_near),
+            punched: self.punched,
+            relay: self.via,
+            rtt_ms: self.rtt.map(facts::ms),
+        }
+    }
 }
 
 struct Opening {
@@ -101,6 +133,13 @@ pub(crate) struct Contact {
     circuit_listeners: HashMap<ListenerId, PeerId>,
     listening: HashMap<ListenerId, Vec<Multiaddr>>,
     told: Option<Vec<String>>,
+    /// Connections made only to learn the outside TCP address.
+    probes: BTreeSet<ConnectionId>,
+    observed: Observed,
+    mapping: Mapping,
+    nearby: Nearby,
+    /// Addresses at the router that lead here.
+    mapped: Vec<Multiaddr>,
     waiting: VecDeque<NetEvent>,
     close_later: Vec<(Instant, ConnectionId)>,
     /// Streams for files that were asked for: over which connection.
@@ -111,7 +150,7 @@ pub(crate) struct Contact {
 
 /// Builds the swarm and listens, if direct connections are on.
 fn build(config: &Config, direct: bool) -> Result<Swarm<Behaviour>, OverlayError> {
-    let mut swarm = swarm::contact(config.keypair.clone(), direct)?;
+    let mut swarm = swarm::contact(config.keypair.clone(), config.habits(direct))?;
     if direct {
         swarm::listen(&mut swarm, &config.listen)?;
     }
@@ -141,6 +180,11 @@ impl Contact {
             circuit_listeners: HashMap::new(),
             listening: HashMap::new(),
             told: None,
+            probes: BTreeSet::new(),
+            observed: Observed::default(),
+            mapping: Mapping::Unknown,
+            nearby: Nearby::default(),
+            mapped: Vec::new(),
             waiting: VecDeque::new(),
             close_later: Vec::new(),
             blobs_opening: BTreeMap::new(),
@@ -282,10 +326,11 @@ impl Contact {
         if self.attempts.len() >= ATTEMPTS_MAX {
             return self.fail(key, "too many peers are being dialled at once; try again in a moment".into());
         }
-        let (mut direct, mut circuits) = (Vec::new(), Vec::new());
+        let mut direct = if self.direct { self.nearby.of(&peer).to_vec() } else { Vec::new() };
+        let mut circuits = Vec::new();
         for text in addrs.iter().take(addr::DIAL_ADDRS_MAX) {
             match addr::way(text, &peer) {
-                Some(Way::Direct(addr)) if self.direct => direct.push(addr),
+                Some(Way::Direct(addr)) if self.direct && !direct.contains(&addr) => direct.push(addr),
                 Some(Way::Circuit { relay, at }) if self.config.circuits && relay != self.me => {
                     circuits.push((relay, at));
                 }
@@ -302,7 +347,7 @@ impl Contact {
     fn rebuild(&mut self, direct: bool, reason: &'static str, now: Instant) -> bool {
         self.shared.links.cut_all(LinkKind::Peer, reason);
         // The old one lets go of its ports first.
-        match swarm::contact(self.config.keypair.clone(), false) {
+        match swarm::contact(self.config.keypair.clone(), Habits::default()) {
             Ok(placeholder) => self.swarm = placeholder,
             Err(_) => return false,
         }
@@ -311,7 +356,7 @@ impl Contact {
             Err(e) => {
                 // Reaching out still works if a port was taken meanwhile.
                 tracing::warn!(error = %e, "no direct connections will come in");
-                match swarm::contact(self.config.keypair.clone(), direct) {
+                match swarm::contact(self.config.keypair.clone(), self.config.habits(direct)) {
                     Ok(swarm) => swarm,
                     Err(_) => return false,
                 }
@@ -319,6 +364,10 @@ impl Contact {
         };
         self.direct = direct;
         self.conns.clear();
+        self.observed = Observed::default();
+        self.probes.clear();
+        self.nearby = Nearby::default();
+        self.mapped.clear();
         self.circuit_listeners.clear();
         self.listening.clear();
         self.close_later.clear();
@@ -392,7 +441,7 @@ impl Contact {
                 }
                 Step::Direct(addrs) => {
                     let conn = self.start_dial(peer, addrs);
-                    self.attempts.get_mut(&peer)?.direct_dialed(conn);
+                    self.attempts.get_mut(&peer)?.direct_dialed(conn, now);
                 }
                 Step::Circuit(relay, at) => {
                     self.relays.circuits(relay, &at, now, now + CIRCUIT_INTEREST);
@@ -444,6 +493,23 @@ impl Contact {
                 };
                 self.open_failed(peer, conn, failed);
             }
+        }
+    }
+
+    /// Connects to a relay that is linked over QUIC once more over TCP, to learn
+    /// the outside address of the TCP port: a contact whose network lets no UDP
+    /// out is reached by nothing else. The connection ends once that is known.
+    fn probe(&mut self, relay: PeerId) {
+        let of_relay = || self.conns.values().filter(|c| c.peer == relay && c.dialed);
+        let quic = of_relay().all(|c| c.path == Path::DirectQuic) && of_relay().next().is_some();
+        if !self.direct || !quic || self.probes.len() >= PROBES_MAX {
+            return;
+        }
+        let addrs: Vec<Multiaddr> = self.relays.addrs(&relay).into_iter().filter(addr::is_tcp).collect();
+        if !addrs.is_empty()
+            && let Some(conn) = self.start_dial(relay, addrs)
+        {
+            self.probes.insert(conn);
         }
     }
 
@@ -533,7 +599,17 @@ impl Contact {
                     return;
                 };
                 let path = addr::path(&endpoint);
+                // A direct connection that neither side could simply dial
+                // comes while a circuit leads to the same peer.
+                let dialed_by_us = self.attempts.get(&peer_id).is_some_and(|a| a.is_dialing(connection_id));
+                let punched = path != Path::Circuit
+                    && !dialed_by_us
+                    && self.conns.values().any(|c| c.peer == peer_id && c.path == Path::Circuit);
                 let conn = Conn {
+                    punched,
+                    via: addr::relay_of(&endpoint),
+                    rtt: None,
+                    rtt_told: None,
                     peer: peer_id,
                     key,
                     path,
@@ -548,16 +624,21 @@ impl Contact {
                 if let Some(attempt) = self.attempts.get_mut(&peer_id) {
                     attempt.dial_ended(connection_id, None);
                 }
-                if dialed {
+                if dialed && !self.probes.contains(&connection_id) {
                     self.relays.connected(peer_id, connection_id, now);
                 }
                 self.upgrade(peer_id);
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => {
+                self.probes.remove(&connection_id);
                 if let Some(c) = self.conns.remove(&connection_id) {
                     self.shared.links.lost(LinkKind::Peer, c.key, connection_id);
                 }
                 self.relays.disconnected(peer_id, connection_id, now);
+                if !self.conns.values().any(|c| c.peer == peer_id) {
+                    self.observed.gone(&peer_id);
+                    self.tell_mapping();
+                }
                 let lost: Vec<u64> = self
                     .opening
                     .iter()
@@ -570,6 +651,8 @@ impl Contact {
                 // Who waits for these hears that they are gone.
                 self.blobs_opening.retain(|_, (_, conn, _)| *conn != connection_id);
             }
+            SwarmEvent::OutgoingConnectionError { connection_id, .. }
+                if self.probes.remove(&connection_id) => {}
             SwarmEvent::OutgoingConnectionError { connection_id, peer_id: Some(peer), error } => {
                 if let Some(attempt) = self.attempts.get_mut(&peer) {
                     let smaller = self.config.key < attempt.key;
@@ -634,26 +717,74 @@ impl Contact {
                 self.stream_failed(token, dialing::open_error(error));
             }
             ContactEvent::Blobs(event) => self.on_blob(event),
+            ContactEvent::Mdns(mdns::Event::Discovered(found)) => {
+                for (peer, addr) in found.into_iter().take(NEARBY_AT_ONCE_MAX) {
+                    if let Some(Way::Direct(addr)) = addr::way(&addr.to_string(), &peer)
+                        && self.nearby.found(peer, addr)
+                        && let Some(peer) = keys::peer_key(&peer)
+                        && self.waiting.len() < EVENTS_WAITING_MAX
+                    {
+                        self.waiting.retain(|e| !matches!(e, NetEvent::Nearby { peer: p } if *p == peer));
+                        self.waiting.push_back(NetEvent::Nearby { peer });
+                    }
+                }
+            }
+            ContactEvent::Mdns(mdns::Event::Expired(gone)) => {
+                for (peer, addr) in gone {
+                    self.nearby.gone(&peer, &plain(&addr));
+                }
+            }
+            ContactEvent::Upnp(upnp::Event::NewExternalAddr { external_addr, .. }) => {
+                if !self.mapped.contains(&external_addr) && self.mapped.len() < LISTEN_ADDRS_MAX {
+                    self.mapped.push(external_addr);
+                    self.tell_addresses();
+                }
+            }
+            ContactEvent::Upnp(upnp::Event::ExpiredExternalAddr { external_addr, .. }) => {
+                self.mapped.retain(|a| *a != external_addr);
+                self.tell_addresses();
+            }
             ContactEvent::Relay(relay::client::Event::ReservationReqAccepted { relay_peer_id, .. }) => {
                 self.relays.granted(relay_peer_id, now);
+                self.probe(relay_peer_id);
                 self.tell_addresses();
             }
             ContactEvent::Identify(identify::Event::Received { peer_id, connection_id, info }) => {
                 let hop = info.protocols.contains(&relay::HOP_PROTOCOL_NAME);
                 if let Some(c) = self.conns.get_mut(&connection_id) {
                     c.hop = Some(hop);
+                    // Far ends in the own network see what the router does not change.
+                    let far = !addr::ip(&c.addr).is_some_and(addr::is_near);
+                    if c.dialed && far && c.path == Path::DirectQuic {
+                        self.observed.seen(peer_id, plain(&info.observed_addr));
+                        self.tell_mapping();
+                    }
+                }
+                if self.probes.remove(&connection_id) {
+                    self.swarm.close_connection(connection_id);
+                    return;
                 }
                 self.relays.identified(peer_id, connection_id, hop, now);
             }
             ContactEvent::Ping(ping::Event { connection, result, .. }) => {
                 let Some(c) = self.conns.get_mut(&connection) else { return };
                 match result {
-                    Ok(_) | Err(ping::Failure::Unsupported) => c.failed_pings = 0,
-                    Err(_) => c.failed_pings += 1,
-                }
-                if c.failed_pings >= PING_FAILURES_MAX {
-                    self.shared.links.dead(LinkKind::Peer, c.key, connection);
-                    self.swarm.close_connection(connection);
+                    Ok(rtt) => {
+                        c.failed_pings = 0;
+                        c.rtt = Some(rtt);
+                        if facts::differs(c.rtt_told, rtt) {
+                            c.rtt_told = Some(rtt);
+                            self.tell_facts(connection);
+                        }
+                    }
+                    Err(ping::Failure::Unsupported) => c.failed_pings = 0,
+                    Err(_) => {
+                        c.failed_pings += 1;
+                        if c.failed_pings >= PING_FAILURES_MAX {
+                            self.shared.links.dead(LinkKind::Peer, c.key, connection);
+                            self.swarm.close_connection(connection);
+                        }
+                    }
                 }
             }
             _ => {}
@@ -672,6 +803,7 @@ impl Contact {
         match note {
             Note::Up(meta) => {
                 self.opening.remove(&meta.id.0);
+                self.tell_facts(meta.conn);
                 let Some(peer) = keys::peer_id(&meta.peer) else { return };
                 self.attempts.remove(&peer);
                 if meta.path == Path::Circuit {
@@ -698,8 +830,29 @@ impl Contact {
         }
     }
 
+    /// Tells what is known of the links on a connection.
+    fn tell_facts(&mut self, conn: ConnectionId) {
+        let Some(c) = self.conns.get(&conn) else { return };
+        let facts = c.facts();
+        for link in self.shared.links.up_on(LinkKind::Peer, c.key, conn) {
+            // Only the newest word about a link matters.
+            self.waiting.retain(|e| !matches!(e, NetEvent::Measured { link: l, .. } if *l == link));
+            self.waiting.push_back(NetEvent::Measured { link, facts });
+        }
+    }
+
+    fn tell_mapping(&mut self) {
+        let own: Vec<Multiaddr> = self.listening.values().flatten().cloned().collect();
+        let mapping = self.observed.mapping(&own);
+        if mapping != self.mapping {
+            self.mapping = mapping;
+            self.waiting.retain(|e| !matches!(e, NetEvent::Mapping(_)));
+            self.waiting.push_back(NetEvent::Mapping(mapping));
+        }
+    }
+
     fn tell_addresses(&mut self) {
-        let (mut plain, mut circuits) = (Vec::new(), Vec::new());
+        let (mut plain, mut circuits) = (self.mapped.clone(), Vec::new());
         for (listener, addrs) in &self.listening {
             if self.circuit_listeners.contains_key(listener) {
                 circuits.extend(addrs.iter().cloned());

@@ -11,7 +11,14 @@ use crate::link::Failed;
 use crate::streams::OpenError;
 
 /// Head start of the direct addresses before circuits are tried too.
-const CIRCUIT_HEAD_START: Duration = Duration::from_millis(1500);
+const CIRCUIT_HEAD_START: Duration = Duration::from_millis(400);
+/// How often all relays are tried in one attempt: the far end may just be
+/// coming to them, too.
+const ROUNDS_MAX: u32 = 4;
+/// The pause before the second round; each later one is twice as long.
+const ROUND_PAUSE: Duration = Duration::from_millis(700);
+/// A direct dial that fails this soon may have met the far end’s own.
+const MET: Duration = Duration::from_secs(2);
 /// How long the larger of two keys waits before it dials again.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// How long an attempt may take in all.
@@ -53,7 +60,11 @@ pub(crate) struct Attempt {
     direct_at: Instant,
     /// For a second try; see [`Attempt::dial_again`].
     again: Vec<Multiaddr>,
+    direct_since: Instant,
+    /// Those left in this round, and all.
     circuits: Vec<(PeerId, Multiaddr)>,
+    all_circuits: Vec<(PeerId, Multiaddr)>,
+    round: u32,
     circuit_leg: Leg,
     circuit_at: Instant,
     deadline: Instant,
@@ -79,6 +90,9 @@ impl Attempt {
             direct,
             direct_leg,
             direct_at: now,
+            direct_since: now,
+            all_circuits: circuits.clone(),
+            round: 1,
             circuits,
             circuit_leg: Leg::Todo,
             circuit_at: now + CIRCUIT_HEAD_START,
@@ -87,6 +101,11 @@ impl Attempt {
             bad: Vec::new(),
             error: error.into(),
         }
+    }
+
+    /// Whether this connection comes from a dial of this attempt.
+    pub(crate) fn is_dialing(&self, conn: ConnectionId) -> bool {
+        [self.direct_leg, self.circuit_leg].contains(&Leg::Dialing(conn))
     }
 
     /// Whether a link may be tried over this connection.
@@ -114,10 +133,18 @@ impl Attempt {
             }
             return Step::Direct(std::mem::take(&mut self.direct));
         }
-        if self.circuit_leg == Leg::Todo && (self.direct_leg == Leg::Done || now >= self.circuit_at) {
+        let due = now >= self.circuit_at || (self.round == 1 && self.direct_leg == Leg::Done);
+        if self.circuit_leg == Leg::Todo && due {
             match self.circuits.first() {
                 Some((relay, at)) => return Step::Circuit(*relay, at.clone()),
-                None => self.circuit_leg = Leg::Done,
+                None if self.all_circuits.is_empty() || self.round >= ROUNDS_MAX => {
+                    self.circuit_leg = Leg::Done;
+                }
+                None => {
+                    self.circuit_at = now + ROUND_PAUSE * (1 << (self.round - 1));
+                    self.circuits.clone_from(&self.all_circuits);
+                    self.round += 1;
+                }
             }
         }
         match (self.direct_leg, self.circuit_leg) {
@@ -130,7 +157,8 @@ impl Attempt {
     }
 
     /// The direct dial was started, or could not be.
-    pub(crate) fn direct_dialed(&mut self, conn: Option<ConnectionId>) {
+    pub(crate) fn direct_dialed(&mut self, conn: Option<ConnectionId>, now: Instant) {
+        self.direct_since = now;
         self.direct_leg = conn.map_or(Leg::Done, Leg::Dialing);
     }
 
@@ -167,7 +195,8 @@ impl Attempt {
     /// of which each believes to be the dialler, and its encryption fails. So
     /// the smaller key dials again at once and the larger one a little later.
     pub(crate) fn dial_again(&mut self, conn: ConnectionId, smaller: bool, now: Instant) -> bool {
-        let again = self.direct_leg == Leg::Dialing(conn) && !self.again.is_empty();
+        let met = now.duration_since(self.direct_since) < MET;
+        let again = met && self.direct_leg == Leg::Dialing(conn) && !self.again.is_empty();
         if again {
             self.direct = std::mem::take(&mut self.again);
             self.direct_leg = Leg::Todo;
@@ -238,7 +267,7 @@ mod tests {
         let circuits = vec![(relay, addr(2)), (relay, addr(3))];
         let mut a = Attempt::new(PeerKey([1; 32]), vec![addr(1)], circuits, NO_ANSWER, now);
         assert_eq!(a.step(false, now), Step::Direct(vec![addr(1)]));
-        a.direct_dialed(Some(conn(1)));
+        a.direct_dialed(Some(conn(1)), now);
         assert_eq!(a.step(false, now), Step::Wait(now + CIRCUIT_HEAD_START));
         assert_eq!(a.step(false, now + CIRCUIT_HEAD_START), Step::Circuit(relay, addr(2)));
         a.circuit_dialed(None);
@@ -247,7 +276,18 @@ mod tests {
         a.circuit_dialed(Some(conn(2)));
         assert_eq!(a.step(false, now), Step::Wait(now + ATTEMPT_TIMEOUT));
         a.dial_ended(conn(2), Some("last".into()));
-        assert_eq!(a.step(false, now), Step::Fail("last".into()));
+        // The far end may just be coming to its relays: they are tried again.
+        let mut at = now;
+        for round in 2..=ROUNDS_MAX {
+            let Step::Wait(next) = a.step(false, at) else { panic!() };
+            assert_eq!(next, at + ROUND_PAUSE * (1 << (round - 2)));
+            at = next;
+            assert_eq!(a.step(false, at), Step::Circuit(relay, addr(2)));
+            a.circuit_dialed(None);
+            assert_eq!(a.step(false, at), Step::Circuit(relay, addr(3)));
+            a.circuit_dialed(None);
+        }
+        assert_eq!(a.step(false, at), Step::Fail("last".into()));
     }
 
     #[test]
@@ -256,14 +296,15 @@ mod tests {
         for smaller in [true, false] {
             let mut a = Attempt::new(PeerKey([1; 32]), vec![addr(1)], vec![], NO_ANSWER, now);
             a.step(false, now);
-            a.direct_dialed(Some(conn(1)));
+            a.direct_dialed(Some(conn(1)), now);
             assert!(!a.dial_again(conn(9), smaller, now));
+            assert!(!a.dial_again(conn(1), smaller, now + MET), "a silent address stays silent");
             assert!(a.dial_again(conn(1), smaller, now));
             if !smaller {
                 assert_eq!(a.step(false, now), Step::Wait(now + AGAIN_AFTER));
             }
             assert_eq!(a.step(false, now + AGAIN_AFTER), Step::Direct(vec![addr(1)]));
-            a.direct_dialed(Some(conn(2)));
+            a.direct_dialed(Some(conn(2)), now);
             assert!(!a.dial_again(conn(2), smaller, now));
             a.dial_ended(conn(2), Some("no".into()));
             assert_eq!(a.step(false, now), Step::Fail("no".into()));
@@ -275,7 +316,7 @@ mod tests {
         let now = Instant::now();
         let mut a = Attempt::new(PeerKey([1; 32]), vec![addr(1)], vec![], NO_ANSWER, now);
         a.step(false, now);
-        a.direct_dialed(Some(conn(1)));
+        a.direct_dialed(Some(conn(1)), now);
         a.dial_ended(conn(1), None);
         assert_eq!(a.open_failed(conn(1), Failed::Duplicate, now), None);
         assert!(!a.may_use(conn(1), now));

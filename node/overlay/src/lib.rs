@@ -16,6 +16,7 @@ mod client;
 mod contact;
 mod dialing;
 mod error;
+mod facts;
 mod ip_limit;
 mod keys;
 mod link;

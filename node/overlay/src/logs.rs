@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use futures::StreamExt;
 use kith_wire::crypto::Secret;
 use kith_wire::ids::PeerKey;
-use kith_wire::net::{LinkKind, NetEvent, Path};
+use kith_wire::net::{LinkFacts, LinkKind, NetEvent, Path};
 use libp2p::swarm::dial_opts::DialOpts;
 use libp2p::swarm::{ConnectionId, Swarm, SwarmEvent};
 use libp2p::{PeerId, ping};
@@ -19,6 +19,7 @@ use crate::addr;
 use crate::client::Report;
 use crate::contact::SHUTTING_DOWN;
 use crate::dialing;
+use crate::facts;
 use crate::keys::{self, ThrowAway};
 use crate::link::{self, Failed, Note, Shared, WeakShared};
 use crate::outbox::Outbox;
@@ -70,7 +71,7 @@ pub(crate) fn dial(
     };
     let tasks = shared.tasks.clone();
     let dead = shared.dead.clone();
-    let log = LogLink { shared, meta, peer, outbox, opened: false, failed_pings: 0 };
+    let log = LogLink { shared, meta, peer, outbox, opened: false, failed_pings: 0, rtt: None };
     let stop = stop.clone();
     tasks.spawn_on(
         async move {
@@ -88,6 +89,8 @@ struct LogLink {
     outbox: Arc<Outbox>,
     opened: bool,
     failed_pings: u32,
+    /// As it was last told.
+    rtt: Option<Duration>,
 }
 
 /// What an event means for the whole.
@@ -158,6 +161,20 @@ impl LogLink {
         }
     }
 
+    /// Tells the round trip when it has changed much. Not worth waiting for a
+    /// reader: the next ping tells again.
+    fn measured(&mut self, rtt: Duration) {
+        if self.shared.links.outbox(self.meta.id).is_none() || !facts::differs(self.rtt, rtt) {
+            return;
+        }
+        let rtt_ms = facts::ms(rtt);
+        let link = self.meta.id;
+        let facts = LinkFacts { rtt_ms: Some(rtt_ms), ..LinkFacts::default() };
+        if self.shared.events.try_send(NetEvent::Measured { link, facts }).is_ok() {
+            self.rtt = Some(rtt);
+        }
+    }
+
     fn on_swarm(&mut self, swarm: &mut Swarm<Log>, event: SwarmEvent<LogEvent>) -> Outcome {
         match event {
             SwarmEvent::ConnectionEstablished { connection_id, endpoint, .. } if !self.opened => {
@@ -185,7 +202,11 @@ impl LogLink {
             }
             SwarmEvent::Behaviour(LogEvent::Ping(ping::Event { connection, result, .. })) => {
                 match result {
-                    Ok(_) | Err(ping::Failure::Unsupported) => self.failed_pings = 0,
+                    Ok(rtt) => {
+                        self.failed_pings = 0;
+                        self.measured(rtt);
+                    }
+                    Err(ping::Failure::Unsupported) => self.failed_pings = 0,
                     Err(_) => self.failed_pings += 1,
                 }
                 if self.failed_pings >= PING_FAILURES_MAX {

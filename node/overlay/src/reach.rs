@@ -197,6 +197,11 @@ impl Relays {
         }
     }
 
+    /// Where a relay is dialled.
+    pub(crate) fn addrs(&self, peer: &PeerId) -> Vec<Multiaddr> {
+        self.slots.get(peer).map(|s| s.addrs.clone()).unwrap_or_default()
+    }
+
     /// A direct connection to a peer stands.
     pub(crate) fn connected(&mut self, peer: PeerId, conn: ConnectionId, now: Instant) {
         if let Some(slot) = self.slots.get_mut(&peer)

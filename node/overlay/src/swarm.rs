@@ -3,12 +3,16 @@
 
 use std::time::Duration;
 
+use libp2p::Transport as _;
+use libp2p::core::muxing::StreamMuxerBox;
+use libp2p::core::transport::Boxed;
+use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::{self, NetworkBehaviour, StreamProtocol, Swarm};
 use libp2p::{
-    Multiaddr, PeerId, SwarmBuilder, TransportError, connection_limits, dcutr, identify, noise, ping, quic,
-    relay, tcp, yamux,
+    Multiaddr, PeerId, SwarmBuilder, TransportError, connection_limits, dcutr, identify, mdns, noise, ping,
+    quic, relay, tcp, upnp, websocket, yamux,
 };
 
 use crate::addr;
@@ -51,6 +55,8 @@ const CONNECTIONS_PER_IP_MAX: usize = 128;
 const PENDING_MAX: u32 = 128;
 /// QUIC hole punching yields two connections besides the relayed one.
 const CONNECTIONS_PER_PEER_MAX: u32 = 8;
+/// The largest WebSocket frame: Noise's are at most 64 KiB.
+const WS_FRAME_BYTES_MAX: usize = 256 << 10;
 /// Bytes of a QUIC connection that the server holds unread.
 const SERVER_QUIC_BYTES: u32 = 2 << 20;
 
@@ -63,6 +69,8 @@ pub(crate) struct Contact {
     pub(crate) blobs: streams::Behaviour,
     relay: relay::client::Behaviour,
     dcutr: Toggle<dcutr::Behaviour>,
+    mdns: Toggle<mdns::tokio::Behaviour>,
+    upnp: Toggle<upnp::tokio::Behaviour>,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
 }
@@ -109,6 +117,18 @@ fn quic(mut config: quic::Config) -> quic::Config {
     config
 }
 
+/// WebSocket over TCP: what networks let out that allow a browser only.
+fn ws(key: &Keypair) -> Result<Boxed<(PeerId, StreamMuxerBox)>, Box<dyn std::error::Error + Send + Sync>> {
+    let mut config = websocket::Config::new(tcp::tokio::Transport::new(tcp::Config::default()));
+    config.set_max_data_size(WS_FRAME_BYTES_MAX).set_max_redirects(0);
+    Ok(config
+        .upgrade(Version::V1Lazy)
+        .authenticate(noise::Config::new(key)?)
+        .multiplex(yamux())
+        .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)))
+        .boxed())
+}
+
 fn swarm_config(config: swarm::Config, idle: Duration) -> swarm::Config {
     config
         .with_idle_connection_timeout(idle)
@@ -144,8 +164,25 @@ pub(crate) fn listen<B: NetworkBehaviour>(
     Ok(())
 }
 
-/// The swarm towards contacts; hole punching only if `direct`.
-pub(crate) fn contact(key: Keypair, direct: bool) -> Result<Swarm<Contact>, OverlayError> {
+/// What the swarm towards contacts does besides dialling and listening.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Habits {
+    /// Punch holes.
+    pub(crate) punch: bool,
+    /// Make itself known in the own network, and look for others there.
+    pub(crate) nearby: bool,
+    /// Ask the router for a port.
+    pub(crate) upnp: bool,
+}
+
+/// The swarm towards contacts.
+pub(crate) fn contact(key: Keypair, habits: Habits) -> Result<Swarm<Contact>, OverlayError> {
+    let me = key.public().to_peer_id();
+    let mdns = if habits.nearby {
+        Some(mdns::tokio::Behaviour::new(mdns::Config::default(), me).map_err(setup)?)
+    } else {
+        None
+    };
     let limits = connection_limits::ConnectionLimits::default()
         .with_max_pending_incoming(Some(PENDING_MAX))
         .with_max_pending_outgoing(Some(PENDING_MAX))
@@ -157,7 +194,9 @@ pub(crate) fn contact(key: Keypair, direct: bool) -> Result<Swarm<Contact>, Over
         streams: streams::Behaviour::new(PEER_PROTOCOL, true),
         blobs: streams::Behaviour::new(BLOB_PROTOCOL, true),
         relay,
-        dcutr: direct.then(|| dcutr::Behaviour::new(key.public().to_peer_id())).into(),
+        dcutr: habits.punch.then(|| dcutr::Behaviour::new(me)).into(),
+        mdns: mdns.into(),
+        upnp: habits.upnp.then(upnp::tokio::Behaviour::default).into(),
         identify: identify(key),
         ping: ping(),
     };
@@ -166,6 +205,8 @@ pub(crate) fn contact(key: Keypair, direct: bool) -> Result<Swarm<Contact>, Over
         .with_tcp(tcp::Config::default(), noise::Config::new, yamux)
         .map_err(setup)?
         .with_quic_config(quic)
+        .with_other_transport(ws)
+        .map_err(setup)?
         .with_dns()
         .map_err(setup)?
         .with_relay_client(noise::Config::new, yamux)
@@ -185,6 +226,8 @@ pub(crate) fn log(key: Keypair) -> Result<Swarm<Log>, OverlayError> {
         .with_tcp(tcp::Config::default(), noise::Config::new, yamux)
         .map_err(setup)?
         .with_quic_config(quic)
+        .with_other_transport(ws)
+        .map_err(setup)?
         .with_dns()
         .map_err(setup)?
         .with_behaviour(|_| Log { streams: streams::Behaviour::new(LOG_PROTOCOL, false), ping: ping() })
@@ -230,6 +273,8 @@ pub(crate) fn server(key: Keypair, limits: ServerLimits) -> Result<Swarm<Server>
         .with_tcp(tcp::Config::default().listen_backlog(4096), noise::Config::new, yamux)
         .map_err(setup)?
         .with_quic_config(quic_config)
+        .with_other_transport(ws)
+        .map_err(setup)?
         .with_behaviour(behaviour)
         .map_err(setup)?
         .with_swarm_config(|c| swarm_config(c, SERVER_IDLE))

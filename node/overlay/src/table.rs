@@ -241,6 +241,15 @@ impl Links {
             .max_by_key(|p| rank(*p))
     }
 
+    /// The links of a kind that are up on a connection.
+    pub(crate) fn up_on(&self, kind: LinkKind, peer: PeerKey, conn: ConnectionId) -> Vec<LinkId> {
+        self.lock()
+            .of(kind, peer)
+            .filter(|e| e.meta.conn == conn && matches!(e.state, State::Up(_)))
+            .map(|e| e.meta.id)
+            .collect()
+    }
+
     /// Whether a stream of theirs waits for their confirmation.
     pub(crate) fn offered(&self, kind: LinkKind, peer: PeerKey) -> bool {
         self.lock().of(kind, peer).any(|e| e.state == State::Offered)

@@ -24,10 +24,20 @@ let failures = 0;
 const me = { account: `kith1${hex("me").slice(0, 52)}`, device: hex("device"), name: "Alice", about: "Gardens, mostly.", since: start - 90 * DAY };
 let settings = { read_receipts: true, typing: true, direct: true };
 const relays = [
-  { id: hex("r1"), name: "Harbor", up: true, problem: null, retention_s: 30 * 86400, link: "kith-relay:harbor" },
-  { id: hex("r2"), name: "relay.allotment.example", up: false, problem: "It has not answered since this morning.", retention_s: 14 * 86400, link: "kith-relay:allot" },
+  { id: hex("r1"), name: "Harbor", up: true, problem: null, retention_s: 30 * 86400, link: "kith-relay:harbor", path: "direct_quic", since: Date.now() - 3600e3, rtt_ms: 34, sentence: "Connected over QUIC.", advice: null },
+  { id: hex("r2"), name: "relay.allotment.example", up: false, problem: "It has not answered since this morning.", retention_s: 14 * 86400, link: "kith-relay:allot", path: null, since: null, rtt_ms: null, sentence: "Not connected: It has not answered since this morning.", advice: "Kith tries again by itself. If this stays, ask the relay’s operator, or use another relay." },
 ];
-const network = { relays, peers: [], addrs: ["/ip4/192.168.1.20/udp/4433/quic-v1"], waiting: 0 };
+const network = {
+  relays,
+  peers: [],
+  addrs: ["/ip4/192.168.1.20/udp/4433/quic-v1"],
+  waiting: 0,
+  away: [],
+  findings: [
+    { sentence: "1 of 2 relays are connected.", advice: null },
+    { sentence: "The router keeps one port for all far ends: direct connections to most people work.", advice: null },
+  ],
+};
 const words = "abandon ability able about above absent absorb abstract absurd abuse access accident account accuse achieve acid acoustic acquire across act action actor actress actual".split(" ");
 
 const account = (name) => `kith1${hex(name).slice(0, 52)}`;
@@ -85,7 +95,11 @@ function seed() {
   person("Hanna Virtanen", "incoming", { greeting: "Hi Alice! Bob said you might lend me the seed catalogue. We met at the market in May.", since: start - 25 * MIN });
   person("Ivo", "known");
   person("Spam Bot 3000", "blocked");
-  network.peers.push({ account: bob.account, name: bob.name, path: "direct_quic" }, { account: carol.account, name: "Carol", path: "circuit" });
+  network.peers.push(
+    { account: bob.account, name: bob.name, path: "direct_quic", label: "punched", relay: null, since: Date.now(), rtt_ms: 41, sentence: "Punched through the routers of both sides, over QUIC.", advice: null },
+    { account: carol.account, name: "Carol", path: "circuit", label: "relayed", relay: "Harbor", since: Date.now(), rtt_ms: 88, sentence: "Connected through relay Harbor: your router would let a direct connection in, the one on the other side does not.", advice: "Nothing is wrong here. The other person can read in their own doctor what would help." },
+  );
+  network.away.push({ account: hex("away"), name: "Dave Meadow", sentence: "Not connected. Messages are kept at Harbor until they come back. The last try: nobody answers at any known address.", advice: null });
 
   const c = conversation("Bob Marin", "direct", [bob]);
   let at = start - 2 * DAY - 3 * 60 * MIN;
@@ -274,7 +288,7 @@ function route(method, path, query, body) {
       return { ok: true, name: "Test relay", retention_s: 30 * 86400 };
     case "POST relays": {
       if (!body.link.startsWith("kith-relay:")) throw new Refusal(400, "bad_link", "This is not a community link. It begins with kith-relay:");
-      const relay = { id: hex(body.link), name: "New relay", up: true, problem: null, retention_s: 30 * 86400, link: body.link };
+      const relay = { id: hex(body.link), name: "New relay", up: true, problem: null, retention_s: 30 * 86400, link: body.link, path: "direct_quic", since: Date.now(), rtt_ms: 20, sentence: "Connected over QUIC.", advice: null };
       relays.push(relay);
       emit({ type: "network", network });
       return relay;

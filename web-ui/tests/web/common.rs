@@ -116,7 +116,14 @@ impl Backend for Notes {
         Ok(view::Storage::default())
     }
     fn network(&self) -> Result<view::Network, Refusal> {
-        Ok(view::Network { relays: Vec::new(), peers: Vec::new(), addrs: Vec::new(), waiting: 0 })
+        Ok(view::Network {
+            relays: Vec::new(),
+            peers: Vec::new(),
+            addrs: Vec::new(),
+            waiting: 0,
+            away: Vec::new(),
+            findings: Vec::new(),
+        })
     }
     fn me(&self) -> Result<view::Me, Refusal> {
         Err(none())

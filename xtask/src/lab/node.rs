@@ -28,6 +28,8 @@ pub(crate) struct Flags {
     pub(crate) tcp_only: bool,
     /// Listen on QUIC at this address instead of loopback.
     pub(crate) at: Option<(String, u16)>,
+    /// Listen as a node does that nobody configured, not on loopback.
+    pub(crate) everywhere: bool,
     /// More environment, for test builds.
     pub(crate) environment: Vec<(String, String)>,
 }
@@ -113,6 +115,7 @@ impl Node {
         command.args(["--listen", &format!("127.0.0.1:{}", self.http_port)]);
         let addresses = match &self.flags.at {
             Some((ip, port)) => vec![format!("/ip4/{ip}/udp/{port}/quic-v1")],
+            None if self.flags.everywhere => Vec::new(),
             None => {
                 loopback_addresses(self.port).into_iter().skip(usize::from(self.flags.tcp_only)).collect()
             }

@@ -18,7 +18,8 @@ pub(crate) struct Relay {
     program: PathBuf,
     data: PathBuf,
     log: PathBuf,
-    port: u16,
+    listen: Vec<String>,
+    more: Vec<String>,
     process: Option<Process>,
     /// The community link that it printed.
     pub(crate) link: String,
@@ -27,11 +28,23 @@ pub(crate) struct Relay {
 impl Relay {
     /// Starts a relay with a fresh folder below `folder`.
     pub(crate) fn start(program: &Path, folder: &Path) -> Result<Self> {
+        Self::start_at(program, folder, "relay", loopback_addresses(free_port()?).to_vec(), &[])
+    }
+
+    /// The same under a name of its own, at these addresses, with more flags.
+    pub(crate) fn start_at(
+        program: &Path,
+        folder: &Path,
+        name: &str,
+        listen: Vec<String>,
+        more: &[&str],
+    ) -> Result<Self> {
         let mut relay = Self {
             program: program.to_path_buf(),
-            data: folder.join("relay"),
-            log: folder.join("relay.log"),
-            port: free_port()?,
+            data: folder.join(name),
+            log: folder.join(format!("{name}.log")),
+            listen,
+            more: more.iter().map(ToString::to_string).collect(),
             process: None,
             link: String::new(),
         };
@@ -45,9 +58,10 @@ impl Relay {
         self.process = None;
         let mut command = Command::new(&self.program);
         command.arg("--data").arg(&self.data).args(["--name", "Lab relay"]);
-        for address in loopback_addresses(self.port) {
-            command.args(["--listen", &address]);
+        for address in &self.listen {
+            command.args(["--listen", address]);
         }
+        command.args(&self.more);
         let mut process = Process::start("the relay", &mut command, &self.log, "")?;
         let rest = process.wait_line("kith-relay:", PATIENCE).context("starting the relay")?;
         let rest = rest.split_whitespace().next().unwrap_or_default();

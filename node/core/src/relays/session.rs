@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kith_wire::ids::{AccountId, DeviceId, EntryId, PeerKey, RelayId, TopicId};
-use kith_wire::net::{LinkId, NetCommand};
+use kith_wire::net::{LinkId, NetCommand, Path};
 use kith_wire::relay::{
     Answer, Call, ClientFrame, Code, CommunityLink, PackageRecord, Push, Receipt, ServerFrame, Statement,
     Turn, common_version,
@@ -11,9 +11,10 @@ use kith_wire::relay::{
 use kith_wire::topic::{LinkContext, Right, TopicKeys};
 
 use super::POOL;
+use super::audit::{self, Audit};
 use crate::files::port::{Do, Relayed, Token};
 use crate::live::{Dial, Live};
-use crate::view;
+use crate::{doctor, view};
 
 /// Appends of one relay that wait for their receipt.
 const APPENDS_MAX: usize = 256;
@@ -35,6 +36,7 @@ pub(super) enum Pending {
     PutChunk(Token),
     GetChunk(Token),
     Turn,
+    Audit { entry: EntryId, index: u64 },
 }
 
 /// One relay.
@@ -58,6 +60,13 @@ pub(super) struct Session {
     pub(super) pool_filled: bool,
     /// Credentials of its TURN server, and when they end, monotonic ms.
     pub(super) turn: Option<(Turn, u64)>,
+    /// Receipts that are to be held against it, and whether it has lied.
+    pub(super) audits: Vec<Audit>,
+    pub(super) lied: bool,
+    /// How the link travels, since when (Unix ms), and its round trip.
+    pub(super) path: Option<Path>,
+    pub(super) since_ms: u64,
+    pub(super) rtt_ms: Option<u32>,
 }
 
 impl Session {
@@ -79,6 +88,11 @@ impl Session {
             dial: Dial::now(0),
             pool_filled: false,
             turn: None,
+            audits: Vec::new(),
+            lied: false,
+            path: None,
+            since_ms: 0,
+            rtt_ms: None,
         }
     }
 
@@ -122,6 +136,8 @@ impl Session {
     /// answer now.
     pub(super) fn lost(&mut self) -> Vec<Token> {
         self.link = None;
+        self.path = None;
+        self.rtt_ms = None;
         self.ready = false;
         let calls = core::mem::take(&mut self.calls);
         self.appends = 0;
@@ -137,8 +153,15 @@ impl Session {
 }
 
 /// What a person sees of a relay.
-pub(super) fn session_view(s: &Session) -> view::Relay {
+pub(super) fn session_view(s: &Session, own: &doctor::Own) -> view::Relay {
+    let up = s.path.filter(|_| s.ready);
+    let doctor::Finding { sentence, advice } = doctor::relay(own, up, s.rtt_ms, s.problem.as_deref());
     view::Relay {
+        path: up.map(|p| crate::network::path_name(p).to_owned()),
+        since: s.ready.then_some(s.since_ms),
+        rtt_ms: s.rtt_ms,
+        sentence,
+        advice,
         id: s.relay.key.hex(),
         name: s.relay.name.clone(),
         up: s.ready,
@@ -153,7 +176,7 @@ pub(crate) enum Work {
     /// A topic's entry.
     Entry { relay: RelayId, topic: TopicId, index: u64, bytes: Vec<u8> },
     /// A receipt for an outbox row.
-    Stored { relay: RelayId, name: String, number: u64, until_ms: u64 },
+    Stored { relay: RelayId, name: String, number: u64, receipt: (TopicId, EntryId, u64), until_ms: u64 },
     /// A key package of an account.
     Package { account: AccountId, package: Vec<u8> },
     /// The own pool at a relay wants more.
@@ -203,6 +226,9 @@ fn greeted(
             s.problem = (statement.issued_ms.abs_diff(wall_ms) > CLOCK_MS).then(|| {
                 "The clocks of this computer and of the relay are far apart. Check date and time here: messages would be sorted wrongly.".into()
             });
+            if s.lied {
+                s.problem = Some(audit::LIED.into());
+            }
             if !statement.name.is_empty() {
                 s.relay.name.clone_from(&statement.name);
             }
@@ -246,10 +272,12 @@ fn answered(live: &mut Live, relay: RelayId, number: u64, answer: Answer) -> Vec
         (Pending::Append { number, topic, entry }, Answer::Receipt { receipt }) => {
             s.appends = s.appends.saturating_sub(1);
             match Receipt::verify(&receipt, &relay, &topic, &entry) {
+                Ok(_) if s.lied => vec![Work::Refused { relay, number }],
                 Ok(receipt) => vec![Work::Stored {
                     relay,
                     name: s.relay.name.clone(),
                     number,
+                    receipt: (topic, entry, receipt.index),
                     until_ms: receipt.stored_until_ms,
                 }],
                 Err(_) => {
@@ -257,6 +285,14 @@ fn answered(live: &mut Live, relay: RelayId, number: u64, answer: Answer) -> Vec
                     vec![Work::Refused { relay, number }]
                 }
             }
+        }
+        (Pending::Audit { entry, index }, Answer::Ids { ids, .. }) => {
+            if audit::answered(s, entry, index, &ids) {
+                let name = s.relay.name.clone();
+                live.network_changed = true;
+                live.notice(None, "relay_lied", format!("{name}: {}", audit::LIED));
+            }
+            Vec::new()
         }
         (Pending::TakePackage { account, device }, Answer::Package { record }) => {
             match PackageRecord::verify(&record, &device) {
@@ -323,7 +359,11 @@ fn refused(live: &mut Live, relay: RelayId, number: u64, refusal: kith_wire::rel
             Vec::new()
         }
         // Nothing to take: asked again later, or when the person is online.
-        Pending::TakePackage { .. } | Pending::PutPackages | Pending::Quiet | Pending::Turn => Vec::new(),
+        Pending::TakePackage { .. }
+        | Pending::PutPackages
+        | Pending::Quiet
+        | Pending::Turn
+        | Pending::Audit { .. } => Vec::new(),
     }
 }
 

@@ -563,6 +563,14 @@ export const en = {
     invite: "New invite",
   },
 
+  doctor: {
+    map: "Map of your connections: you on the left, relays in the middle, people on the right. The list below says the same in words.",
+    you: "You",
+    trip: (ms: number) => `${ms} ms`,
+    copy: "Copy report",
+    copyHint: "For somebody who helps you: the words above without names, ids or addresses.",
+  },
+
   settings: {
     title: "Settings",
     profile: "Profile",
@@ -596,13 +604,6 @@ export const en = {
     removeRelayBody: "Messages that wait there for you are fetched no more. Your contacts learn that you use it no longer.",
     removeAction: "Remove",
     state: "Connections now",
-    peersNone: "Nobody is connected to you at the moment.",
-    peerPath: {
-      direct_quic: (name: string) => `${name}: directly`,
-      direct_tcp: (name: string) => `${name}: directly, by TCP`,
-      circuit: (name: string) => `${name}: through a relay`,
-      other: (name: string) => `${name}: connected`,
-    },
     waiting: (n: number) =>
       n === 0 ? "Nothing waits here." : plural(n, "1 item waits here for a path.", `${n} items wait here for a path.`),
     addrs: "Own addresses",

@@ -1,0 +1,11 @@
+// What libp2p takes for granted and Node.js 20 does not have yet.
+
+Promise.withResolvers ??= function withResolvers() {
+  let resolve;
+  let reject;
+  const promise = new this((yes, no) => {
+    resolve = yes;
+    reject = no;
+  });
+  return { promise, resolve, reject };
+};

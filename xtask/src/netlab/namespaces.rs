@@ -1,0 +1,107 @@
+//! Network namespaces: made, entered by the calling thread, removed at the end.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::AsFd as _;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::env::{output, succeed};
+
+/// One namespace.
+#[derive(Debug)]
+pub(super) struct Ns {
+    pub(super) name: String,
+    file: File,
+}
+
+/// Whether this process may make namespaces and translate addresses in them.
+pub(super) fn probe() -> Result<()> {
+    let ns = Ns::new("probe")?;
+    ns.nft(
+        "table ip n { chain c { type nat hook postrouting priority srcnat; oifname \"lo\" masquerade; }; }",
+    )
+}
+
+impl Ns {
+    /// Makes a namespace with loopback up. Its name is this process's own.
+    pub(super) fn new(name: &str) -> Result<Self> {
+        let name = format!("kith{}-{name}", std::process::id());
+        let made = Command::new("ip").args(["netns", "add", &name]).output().context("starting ip")?;
+        if !made.status.success() {
+            bail!("{}", String::from_utf8_lossy(&made.stderr).trim());
+        }
+        let path = format!("/var/run/netns/{name}");
+        let ns = Self { file: File::open(&path).with_context(|| format!("opening {path}"))?, name };
+        ns.ip(&["link", "set", "lo", "up"])?;
+        Ok(ns)
+    }
+
+    /// Does something on this thread inside the namespace: sockets that it
+    /// opens and processes that it starts belong there for good.
+    pub(super) fn within<T>(&self, what: impl FnOnce() -> Result<T>) -> Result<T> {
+        let outside = File::open("/proc/thread-self/ns/net").context("opening the own namespace")?;
+        move_into_link_name_space(self.file.as_fd(), Some(LinkNameSpaceType::Network))
+            .with_context(|| format!("entering {}", self.name))?;
+        let result = what();
+        move_into_link_name_space(outside.as_fd(), Some(LinkNameSpaceType::Network))
+            .context("leaving a namespace")?;
+        result
+    }
+
+    /// `ip -n NAME …`.
+    pub(super) fn ip(&self, args: &[&str]) -> Result<()> {
+        succeed(Command::new("ip").args(["-n", &self.name]).args(args))
+    }
+
+    /// A program inside; its output.
+    pub(super) fn output(&self, program: &str, args: &[&str]) -> Result<String> {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name, program]).args(args);
+        output(&mut command)
+    }
+
+    /// Sets a kernel parameter.
+    pub(super) fn sysctl(&self, setting: &str) -> Result<()> {
+        self.output("sysctl", &["-qw", setting]).map(drop)
+    }
+
+    /// Replaces the rule set.
+    pub(super) fn nft(&self, rules: &str) -> Result<()> {
+        let mut child = Command::new("ip")
+            .args(["netns", "exec", &self.name, "nft", "-f", "-"])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("starting nft")?;
+        if let Some(mut input) = child.stdin.take() {
+            write!(input, "flush ruleset\n{rules}\n")?;
+        }
+        let done = child.wait_with_output()?;
+        if !done.status.success() {
+            bail!("nft: {}", String::from_utf8_lossy(&done.stderr).trim());
+        }
+        Ok(())
+    }
+
+    /// Joins two namespaces by a cable; each end gets its address.
+    pub(super) fn cable(&self, here: (&str, &str), there: (&Ns, &str, &str)) -> Result<()> {
+        let (other, name, address) = there;
+        self.ip(&["link", "add", here.0, "type", "veth", "peer", "name", name, "netns", &other.name])?;
+        for (ns, link, address) in [(self, here.0, here.1), (other, name, address)] {
+            if !address.is_empty() {
+                ns.ip(&["addr", "add", address, "dev", link])?;
+            }
+            ns.ip(&["link", "set", link, "up"])?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Ns {
+    fn drop(&mut self) {
+        let _gone = Command::new("ip").args(["netns", "del", &self.name]).stderr(Stdio::null()).status();
+    }
+}
