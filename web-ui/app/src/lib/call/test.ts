@@ -58,7 +58,7 @@ export async function testSetup(told: (steps: readonly Step[]) => void): Promise
   let pc: RTCPeerConnection | null = null;
   const audio = document.createElement("audio");
   let loudest = 0;
-  let quiet = () => {};
+  let quiet: (() => void) | null = null;
   try {
     say("microphone", "running", t.call.test.microphone);
     try {
@@ -131,7 +131,7 @@ export async function testSetup(told: (steps: readonly Step[]) => void): Promise
     else if (picture === undefined || picture.frames === 0) say("picture", "bad", t.call.test.pictureBad);
     else say("picture", "ok", t.call.test.pictureOk(Math.round(picture.frames / (MEASURE_MS / 1000))));
   } finally {
-    quiet();
+    quiet?.();
     for (const track of tracks) track.stop();
     audio.srcObject = null;
     pc?.close();
