@@ -2,8 +2,10 @@
 //! others, which read it as a story.
 
 use ed25519_dalek::SigningKey;
+use kith_wire::blob::tree::{Blob, Spot};
+use kith_wire::bulk;
 use kith_wire::contact::{ContactAnswer, ContactRequest, ContactUpdate, Introduction, Verdict};
-use kith_wire::content::{ReadUpTo, Text};
+use kith_wire::content::{Attachment, Look, ReadUpTo, Text};
 use kith_wire::crypto::Secret;
 use kith_wire::group::{
     CommitEnvelope, CommitMeta, CommitReason, GroupExt, Object, PackedReadd, ReaddReq, Report, kinds,
@@ -12,7 +14,7 @@ use kith_wire::identity::{
     Credential, Device, DeviceCard, Profile, RelayHint, RevokeByAccount, RevokeByRecovery, Rotate, Rotation,
 };
 use kith_wire::ids::{
-    AccountId, DeviceId, EntryId, EventId, GroupId, InviteId, PeerKey, RelayId, StateId, TopicId,
+    AccountId, BlobId, DeviceId, EntryId, EventId, GroupId, InviteId, PeerKey, RelayId, StateId, TopicId,
 };
 use kith_wire::link::Invite;
 use kith_wire::object::Versioned as _;
@@ -37,7 +39,13 @@ pub type Seed = (&'static str, String, Vec<u8>);
 #[must_use]
 pub fn seeds() -> Vec<Seed> {
     let mut out: Vec<Seed> = Vec::new();
-    let parts = [("people", people()), ("relay", relays()), ("peer", peers()), ("group", groups())];
+    let parts = [
+        ("people", people()),
+        ("relay", relays()),
+        ("peer", peers()),
+        ("group", groups()),
+        ("file", files()),
+    ];
     for (name, objects) in parts {
         let named = objects.into_iter().enumerate();
         out.extend(named.map(|(n, bytes)| ("wire", format!("{name}-{n:02}"), bytes)));
@@ -310,6 +318,41 @@ fn peers() -> Vec<Vec<u8>> {
         Frame::Typing { group },
     ];
     frames.iter().map(Frame::to_bytes).collect()
+}
+
+fn files() -> Vec<Vec<u8>> {
+    let (root, spot) = (BlobId([1; 32]), Spot { level: 1, index: 300_000 });
+    let file = Attachment {
+        blob: Blob { key: Secret::new([2; 32]), root, size: 5 << 30 },
+        name: "lake.jpg".into(),
+        media_type: "image/jpeg".into(),
+        caption: "héllo".into(),
+        reply_to: Some(EventId([3; 32])),
+        look: Some(Look {
+            width: 640,
+            height: 400,
+            duration_ms: 1_000,
+            preview: vec![0xff, 0xd8],
+            waveform: vec![4; 8],
+            voice: true,
+        }),
+    };
+    let bare = Attachment { reply_to: None, look: None, caption: String::new(), ..file.clone() };
+    let asks = [bulk::Ask::Want { root }, bulk::Ask::Get { spot }, bulk::Ask::Done];
+    let answers = [
+        bulk::Answer::Holds { chunks: vec![5; 9] },
+        bulk::Answer::No,
+        bulk::Answer::Chunk { spot, bytes: vec![6; 40] },
+        bulk::Answer::Lack { spot },
+    ];
+    let mut out: Vec<_> = asks.iter().map(bulk::Ask::to_bytes).collect();
+    out.extend(answers.iter().map(bulk::Answer::to_bytes));
+    out.extend([file.to_bytes(), bare.to_bytes()]);
+    // Files of one, two and three levels, with lists of anything.
+    for size in [9u64, 3 << 20, 3 << 30] {
+        out.push([&size.to_be_bytes()[..], &[7; 96]].concat());
+    }
+    out
 }
 
 fn groups() -> Vec<Vec<u8>> {

@@ -4,6 +4,7 @@
 use core::fmt::Debug;
 
 use ed25519_dalek::SigningKey;
+use kith_wire::blob::tree::{Blob, Index, Tree};
 use kith_wire::cbor::{self, WireError};
 use kith_wire::crypto::{self, Secret};
 use kith_wire::group::{self, GroupExt, Object, PackedReadd, SignedEvent};
@@ -14,7 +15,7 @@ use kith_wire::object::Versioned;
 use kith_wire::relay::{self, ClientFrame, CommunityLink, PackageRecord, ServerFrame};
 use kith_wire::signed::{Body, Raw};
 use kith_wire::topic::{self, DeliveryToken, Descriptor, Mode, Token};
-use kith_wire::{blob, contact, content, labels, peer};
+use kith_wire::{blob, bulk, contact, content, labels, peer};
 use minicbor::{Decode, Encode};
 
 /// The group and state that stand in front of events.
@@ -35,6 +36,7 @@ pub fn wire(bytes: &[u8]) {
     peers(bytes);
     relays(bytes);
     blobs(bytes);
+    files(bytes);
     if let Ok(text) = core::str::from_utf8(bytes) {
         texts(text);
     }
@@ -259,6 +261,40 @@ fn texts(text: &str) {
     }
     let number = identity::safety_number(&AccountId([1; 32]), &AccountId([2; 32]));
     let _verdict = number.matches(text);
+}
+
+/// What nodes say about files, and a file whose lists its maker filled with
+/// anything: bytes from an insider, rightly sealed and rightly named.
+fn files(bytes: &[u8]) {
+    same(bytes, bulk::Ask::from_bytes, bulk::Ask::to_bytes);
+    same(bytes, bulk::Answer::from_bytes, bulk::Answer::to_bytes);
+    if let Some(file) = same(bytes, content::Attachment::from_bytes, content::Attachment::to_bytes) {
+        let tree = file.blob.tree().expect("it was checked");
+        assert_eq!(tree.size(), file.blob.size);
+        let _names = (file.blob.id(), file.blob.folder());
+    }
+    let Some((size, rest)) = bytes.split_first_chunk::<8>() else { return };
+    let Ok(tree) = Tree::of(u64::from_be_bytes(*size)) else { return };
+    let top = tree.top();
+    let Some(layout) = tree.layout(top.level) else { return };
+    let key = Secret::new([3; 32]);
+    let sealed_under = match top.level {
+        0 => key.clone(),
+        level => crypto::derive(&key, labels::BLOB_LIST, &[level]),
+    };
+    let mut list = rest.to_vec();
+    list.resize(layout.plain_len(0), 0);
+    let (root, sealed) = blob::seal(&sealed_under, layout, 0, &list).expect("it has the right length");
+    let mut index = Index::new(Blob { key, root, size: tree.size() }).expect("it has a tree");
+    assert_eq!(index.take(top, &sealed), Ok(true));
+    for number in [0, 1, tree.chunks() / 2, tree.chunks() - 1] {
+        let Some(spot) = tree.spot(number) else { continue };
+        assert_eq!(tree.number(spot), Some(number));
+        if spot != top {
+            let _verdict = index.take(spot, rest);
+        }
+        let _name = index.name(spot);
+    }
 }
 
 /// Links carry a checksum and a signature that nobody guesses: both are put on.

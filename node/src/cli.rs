@@ -64,12 +64,23 @@ enum Command {
         #[command(subcommand)]
         action: Option<GroupAction>,
     },
-    /// Send a text to a person or group, by name or id; without a text, standard input is sent
+    /// Send a text or files to a person or group, by name or id; without either, standard input is sent
     Send {
         /// Name or id
         to: String,
-        /// The text
+        /// The text; with files, the words beside the first
         text: Option<String>,
+        /// A file to send; may be repeated
+        #[arg(long = "file", value_name = "PATH")]
+        files: Vec<PathBuf>,
+        /// Leave place, time and camera in pictures
+        #[arg(long, requires = "files")]
+        keep_metadata: bool,
+    },
+    /// Files: what is here, what was shared, and saving them
+    Files {
+        #[command(subcommand)]
+        action: Option<FileAction>,
     },
     /// Print the newest messages of a conversation
     Read {
@@ -250,6 +261,57 @@ pub(crate) enum GroupAction {
     },
 }
 
+/// What to do with files.
+#[derive(Debug, Subcommand)]
+pub(crate) enum FileAction {
+    /// List the files of a conversation, newest first; without one, what takes space here (the default)
+    List {
+        /// Name or id of the conversation
+        from: Option<String>,
+        /// How many
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200))]
+        limit: u32,
+    },
+    /// Save a file; what has not arrived is downloaded first
+    Get {
+        /// Its name, or the start of its id
+        file: String,
+        /// Look in this conversation only, by name or id
+        #[arg(long)]
+        from: Option<String>,
+        /// Where to [default: its name, in this folder]; `-` is standard output
+        #[arg(short, long, value_name = "PATH")]
+        out: Option<PathBuf>,
+        /// Write over what is there
+        #[arg(long)]
+        force: bool,
+    },
+    /// Download a file, or go on with it
+    Fetch {
+        /// Its name, or the start of its id
+        file: String,
+        /// Look in this conversation only, by name or id
+        #[arg(long)]
+        from: Option<String>,
+    },
+    /// Pause the download of a file, or the way of an own one to relays
+    Pause {
+        /// Its name, or the start of its id
+        file: String,
+        /// Look in this conversation only, by name or id
+        #[arg(long)]
+        from: Option<String>,
+    },
+    /// Free the space that a file takes here
+    Free {
+        /// Its name, or the start of its id
+        file: String,
+        /// Look in this conversation only, by name or id
+        #[arg(long)]
+        from: Option<String>,
+    },
+}
+
 /// What to do with calls.
 #[derive(Debug, Subcommand)]
 pub(crate) enum CallAction {
@@ -327,7 +389,11 @@ fn dispatch(cli: Cli, out: Out) -> anyhow::Result<()> {
         Command::Invite { action } => commands::invite(&data, action, out),
         Command::Contacts { action } => commands::contacts(&data, action, out),
         Command::Groups { action } => commands::groups(&data, action, out),
-        Command::Send { to, text } => commands::send(&data, &to, text, out),
+        Command::Send { to, text, files, .. } if files.is_empty() => commands::send(&data, &to, text, out),
+        Command::Send { to, text, files, keep_metadata } => {
+            commands::send_files(&data, &to, text.as_deref(), &files, keep_metadata, out)
+        }
+        Command::Files { action } => commands::files(&data, action, out),
         Command::Read { from, limit } => commands::read(&data, &from, limit, out),
         Command::Tail { from } => commands::tail(&data, from.as_deref(), out),
         Command::Call { action } => calls::run(&data, &action, out),

@@ -1,5 +1,7 @@
 //! The API of the node that runs on a data folder, as the commands use it.
 
+use std::fs::File;
+use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -63,6 +65,17 @@ impl Client {
     pub(crate) fn put(&self, path: &str, body: &impl Serialize) -> Result<()> {
         let sent = self.agent.put(self.url(path)).header("authorization", self.bearer()).send_json(body);
         self.answer(sent).map(|_| ())
+    }
+    /// Hands over a file's bytes, which may take long.
+    pub(crate) fn upload<T: DeserializeOwned>(&self, path: &str, file: &File) -> Result<T> {
+        let sent = self.agent.post(self.url(path)).header("authorization", self.bearer());
+        let sent = sent.header("content-type", "application/octet-stream");
+        read(self.answer(sent.config().timeout_global(None).build().send(file))?)
+    }
+    /// The bytes of something that may take long to come.
+    pub(crate) fn content(&self, path: &str) -> Result<impl Read + use<>> {
+        let sent = self.agent.get(self.url(path)).header("authorization", self.bearer());
+        Ok(self.answer(sent.config().timeout_global(None).build().call())?.into_reader())
     }
     pub(crate) fn delete(&self, path: &str) -> Result<()> {
         let sent = self.agent.delete(self.url(path)).header("authorization", self.bearer()).call();

@@ -1,5 +1,7 @@
 //! The commands that talk to a running node.
 
+mod files;
+
 use std::io::Read as _;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -16,6 +18,7 @@ use crate::client::{Client, Refused};
 use crate::config::Config;
 use crate::data::DataDir;
 use crate::{passphrase, show, system};
+pub(crate) use files::{files, send as send_files};
 
 /// Bytes of standard input that `kith send` reads at most.
 const TEXT_BYTES_MAX: u64 = 64 << 10;

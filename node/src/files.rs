@@ -254,9 +254,11 @@ impl Files {
                 let files = self.clone();
                 self.spawn(async move {
                     stop.run_until_cancelled(deposit::run(&files, id, blob, relays)).await;
+                    let mut state = files.state();
                     if !stop.is_cancelled() {
-                        files.state().depositing.remove(&id);
+                        state.depositing.remove(&id);
                     }
+                    state.progress.remove(&id);
                 });
             }
             Do::Serve { token, file } => {
@@ -380,6 +382,22 @@ impl Files {
     /// Bytes that the disk has left.
     pub(crate) fn free_bytes(&self) -> u64 {
         self.0.folder.free_bytes().unwrap_or(0)
+    }
+
+    /// Whether the disk has room for more than what everything else needs.
+    /// Cheap: asked before every write, because others fill disks too.
+    fn room(&self) -> Result<(), Refusal> {
+        let free = self.0.folder.free_bytes().map_err(|e| disk(&e))?;
+        if free >= SPARE_BYTES {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            "disk_full",
+            format!(
+                "The disk is almost full: {} MiB are free. Free some space, then try again; what has arrived stays.",
+                free >> 20
+            ),
+        ))
     }
 
     /// Whether so much more fits on the disk.

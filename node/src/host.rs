@@ -424,6 +424,14 @@ impl Backend for Host {
     ) -> Result<Option<view::MessagePage>, Refusal> {
         self.read(|r, me| read::messages(r, me, &group, before, after, limit))
     }
+    fn files(
+        &self,
+        group: GroupId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Option<view::FilePage>, Refusal> {
+        self.read(|r, _| read::files(r, &group, before, limit))
+    }
     fn file(&self, file: FileId) -> Result<Option<view::File>, Refusal> {
         Ok(self.read(|r, _| read::file(r, &file))?.map(|(_, view)| view))
     }

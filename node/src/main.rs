@@ -37,5 +37,9 @@ fn controls() {
     #[cfg(feature = "test-early-send")]
     kith_core::node::EARLY_SEND.store(wanted("KITH_TEST_EARLY_SEND"), std::sync::atomic::Ordering::Relaxed);
     #[cfg(feature = "test-unsealed")]
-    kith_store::UNSEALED.store(wanted("KITH_TEST_UNSEALED"), std::sync::atomic::Ordering::Relaxed);
+    {
+        let off = wanted("KITH_TEST_UNSEALED");
+        kith_store::UNSEALED.store(off, std::sync::atomic::Ordering::Relaxed);
+        kith_wire::blob::UNSEALED.store(off, std::sync::atomic::Ordering::Relaxed);
+    }
 }

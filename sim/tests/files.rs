@@ -102,6 +102,9 @@ fn a_small_file_is_fetched_from_its_sender_and_a_large_one_when_asked() {
     assert_eq!(shown(&world, b, &group, &small).state, FileState::Here);
     world.ask(b, Command::File(FileCommand::Pause { file: large })).unwrap();
     assert!(world.take_orders(b).iter().any(|o| matches!(o, Do::Stop { id } if *id == large)));
+    // A player that is still open does not go on against the person's will.
+    world.ask(b, Command::File(FileCommand::Read { file: large })).unwrap();
+    assert_eq!(shown(&world, b, &group, &large).state, FileState::Paused);
     // Late news of what was given up are not believed.
     world.ask(b, Command::File(FileCommand::Free { file: large })).unwrap();
     assert!(world.take_orders(b).iter().any(|o| matches!(o, Do::Remove { id, .. } if *id == large)));
@@ -207,6 +210,34 @@ fn who_is_away_gets_it_through_the_relay_and_who_is_here_does_not() {
 }
 
 #[test]
+fn what_is_held_back_from_relays_stays_so_across_a_restart() {
+    let mut world = World::new(6);
+    let (a, b, _, group) = with_relay(&mut world, Limits::default());
+    world.stop(b);
+    let file = send(&mut world, a, group, 1, 4 * MIB);
+    world.run(60_000);
+    let deposits = |world: &mut World| {
+        let orders = world.take_orders(a);
+        orders.into_iter().filter(|o| matches!(o, Do::Deposit { .. })).count()
+    };
+    assert!(deposits(&mut world) > 0);
+    world.ask(a, Command::File(FileCommand::Pause { file })).unwrap();
+    assert!(world.take_orders(a).iter().any(|o| matches!(o, Do::Stop { id } if *id == file)));
+    assert_eq!(shown(&world, a, &group, &file).at_relays, Some(KeptAtRelays::Paused));
+    world.run(120_000);
+    assert_eq!(deposits(&mut world), 0);
+    world.stop(a);
+    world.start(a).unwrap();
+    world.run(120_000);
+    assert_eq!(deposits(&mut world), 0);
+    assert_eq!(shown(&world, a, &group, &file).at_relays, Some(KeptAtRelays::Paused));
+    world.ask(a, Command::File(FileCommand::Fetch { file })).unwrap();
+    world.run(60_000);
+    assert!(deposits(&mut world) > 0, "it goes on");
+    assert_eq!(shown(&world, a, &group, &file).at_relays, Some(KeptAtRelays::Waiting));
+}
+
+#[test]
 fn a_file_over_the_relays_limit_is_said_to_be_and_lost_links_are_answered() {
     let mut world = World::new(4);
     let limits = Limits { topic_bytes: 8 * MIB, ..Limits::default() };
@@ -263,6 +294,14 @@ fn what_was_not_looked_at_for_longest_makes_room() {
     assert_eq!(states, [FileState::Here, FileState::Here, FileState::Gone, FileState::Here]);
     let removed = world.take_orders(b);
     assert!(removed.iter().any(|o| matches!(o, Do::Remove { id, .. } if *id == files[2])));
+    // What makes room is known again after a restart.
+    world.stop(b);
+    world.start(b).unwrap();
+    world.run(60_000);
+    let least = kith_core::view::FileSettings { cache_bytes: 16 * MIB, ..settings };
+    world.ask(b, Command::File(FileCommand::Settings(least))).unwrap();
+    let states: Vec<FileState> = (0..4).map(|n| state(&world, n)).collect();
+    assert_eq!(states, [FileState::Here, FileState::Gone, FileState::Gone, FileState::Here]);
     // What its sender holds is not for making room.
     assert!((0..4).all(|n| shown(&world, a, &group, &files[n]).state == FileState::Here));
 }

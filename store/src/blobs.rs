@@ -322,19 +322,26 @@ impl BlobFile {
     fn mark(&self, spots: &[Spot], on: bool) -> Result<(), StoreError> {
         let mut have = self.have();
         let mut changed: Option<(usize, usize)> = None;
+        let mut turned = Vec::new();
         for spot in spots {
-            let number = self.tree.number(*spot).ok_or_else(|| self.no_such(*spot))?;
+            let Some(number) = self.tree.number(*spot) else { continue };
             if let Some(at) = have.set(number, spot.level == 0, on) {
                 let (from, to) = changed.unwrap_or((at, at));
                 changed = Some((from.min(at), to.max(at)));
+                turned.push((number, spot.level == 0));
             }
         }
         let Some((from, to)) = changed else { return Ok(()) };
         let bytes = have.bits.get(from..=to).unwrap_or_default();
-        self.have_file
-            .write_all_at(bytes, from as u64)
-            .and_then(|()| self.have_file.sync_data())
-            .map_err(|e| io_error(&self.path, &e))
+        let written =
+            self.have_file.write_all_at(bytes, from as u64).and_then(|()| self.have_file.sync_data());
+        if written.is_err() {
+            // What could not be written down is not claimed either.
+            for (number, data) in turned {
+                have.set(number, data, !on);
+            }
+        }
+        written.map_err(|e| io_error(&self.path, &e))
     }
 
     /// Whether a chunk is here, durable and known.

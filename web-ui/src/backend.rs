@@ -123,6 +123,13 @@ pub trait Backend: Send + Sync + 'static {
         after: Option<u64>,
         limit: usize,
     ) -> Result<Option<view::MessagePage>, Refusal>;
+    /// Files of a conversation before a position, newest first.
+    fn files(
+        &self,
+        group: GroupId,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Result<Option<view::FilePage>, Refusal>;
     /// One file.
     fn file(&self, file: FileId) -> Result<Option<view::File>, Refusal>;
     /// What files take of the disk.

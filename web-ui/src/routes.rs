@@ -104,7 +104,7 @@ fn unlocked() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(calls::test))
         .routes(routes!(calls::hide_address))
         .routes(routes!(files::add))
-        .routes(routes!(files::send))
+        .routes(routes!(files::list, files::send))
         .routes(routes!(files::file, files::free))
         .routes(routes!(files::content))
         .routes(routes!(files::fetch))

@@ -77,6 +77,17 @@ impl Layout {
     }
 }
 
+/// Chunks are left open: a search for what must be sealed has to find it.
+#[cfg(feature = "test-unsealed")]
+pub static UNSEALED: core::sync::atomic::AtomicBool = core::sync::atomic::AtomicBool::new(false);
+
+fn unsealed() -> bool {
+    #[cfg(feature = "test-unsealed")]
+    return UNSEALED.load(core::sync::atomic::Ordering::Relaxed);
+    #[cfg(not(feature = "test-unsealed"))]
+    false
+}
+
 /// The last chunk is padded to a bucket, so that a file's size shows roughly.
 fn padded(len: usize, last: bool) -> usize {
     if !last {
@@ -93,7 +104,11 @@ pub fn seal(key: &Secret, layout: Layout, index: u64, plain: &[u8]) -> Result<(B
     }
     let mut plaintext = plain.to_vec();
     plaintext.resize(padded(plain.len(), layout.is_last(index)), 0);
-    let sealed = crypto::seal(key, &layout.nonce(index), &layout.ad(), &plaintext);
+    let sealed = if unsealed() {
+        [plaintext, vec![0; TAG_BYTES]].concat()
+    } else {
+        crypto::seal(key, &layout.nonce(index), &layout.ad(), &plaintext)
+    };
     Ok((BlobId::of(&sealed), sealed))
 }
 
@@ -111,7 +126,11 @@ pub fn open(
     if BlobId::of(sealed) != *id {
         return Err(WireError::Invalid("a chunk of the file is another one"));
     }
-    let mut plaintext = crypto::open(key, &layout.nonce(index), &layout.ad(), sealed)?;
+    let mut plaintext = if unsealed() {
+        sealed.get(..sealed.len() - TAG_BYTES).unwrap_or_default().to_vec()
+    } else {
+        crypto::open(key, &layout.nonce(index), &layout.ad(), sealed)?
+    };
     let len = layout.plain_len(index);
     if plaintext.get(len..).is_none_or(|pad| pad.iter().any(|b| *b != 0)) {
         return Err(WireError::Invalid("a chunk of the file is padded wrongly"));

@@ -1,9 +1,10 @@
 //! `cargo xtask bench dm`: two durable nodes on loopback, release build.
 //! Figures are medians over the runs; ratios inside one run are what counts.
-//! `cargo xtask bench group` is in `bench/group.rs`.
+//! The others are in `bench/group.rs`, `bench/file.rs` and `bench/film.rs`.
 
 pub(crate) mod call;
 pub(crate) mod file;
+mod film;
 mod group;
 
 use std::collections::BTreeMap;
@@ -38,8 +39,9 @@ pub(crate) fn run(env: &Env, args: &[String]) -> Result<bool> {
         Some(("dm", rest)) => dm(env, rest),
         Some(("group", rest)) => group::run(env, rest),
         Some(("file", rest)) => file::run(env, rest),
+        Some(("film", rest)) => film::run(env, rest),
         Some(("call", rest)) => call::run(env, rest),
-        _ => bail!("there are `cargo xtask bench dm`, `bench group`, `bench file` and `bench call`"),
+        _ => bail!("there are `cargo xtask bench dm`, `bench group`, `bench file`, `bench film` and `bench call`"),
     }
 }
 

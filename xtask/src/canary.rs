@@ -58,12 +58,25 @@ pub(crate) fn check(env: &Env) -> Result<Tally> {
 pub(crate) fn control(env: &Env) -> Result<Tally> {
     let unsealed = ("KITH_TEST_UNSEALED".to_owned(), "1".to_owned());
     let found = scenario(env, CONTROLS, &Flags { environment: vec![unsealed], ..Flags::default() })?;
-    let hits: usize = found.places.iter().filter(|p| p.name.ends_with("_data")).map(|p| p.hits.len()).sum();
-    figure("canary.control_hits", hits as f64, "files");
-    if hits == 0 {
-        println!("the control found nothing with sealing off: the search itself does not work");
+    let hits = |place: &dyn Fn(&str) -> bool, path: &dyn Fn(&str) -> bool| -> usize {
+        let places = found.places.iter().filter(|p| place(&p.name));
+        places.flat_map(|p| &p.hits).filter(|hit| path(hit)).count()
+    };
+    let nodes = |name: &str| name.ends_with("_data") && name != "relay_data";
+    let in_files = |path: &str| path.contains("/files/");
+    let rows = hits(&nodes, &|path| !in_files(path));
+    // Files are sealed by themselves: at nodes, and on their way at the relay.
+    let files = hits(&nodes, &in_files);
+    let relay = hits(&|name| name == "relay_data", &|_| true);
+    figure("canary.control_hits", rows as f64, "files");
+    figure("canary.control_file_hits", files as f64, "files");
+    figure("canary.control_relay_hits", relay as f64, "files");
+    for (what, hits) in [("rows", rows), ("sent files", files), ("chunks at the relay", relay)] {
+        if hits == 0 {
+            println!("the control found no {what} with sealing off: the search itself does not work");
+        }
     }
-    Ok(Tally::one(hits > 0))
+    Ok(Tally::one(rows > 0).plus(Tally::one(files > 0)).plus(Tally::one(relay > 0)))
 }
 
 /// Where was searched and what was found.

@@ -183,6 +183,32 @@ impl Env {
     }
 }
 
+/// What a run measures: what cargo builds now, or what was built before.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    /// The two programs.
+    pub(crate) programs: Binaries,
+    /// Where they were built before, if they were.
+    pub(crate) folder: Option<PathBuf>,
+}
+
+impl Env {
+    /// The programs in the folder after `--programs`; without it they are built.
+    pub(crate) fn measured(&self, args: &[String], profile: Profile) -> Result<Measured> {
+        let Some(at) = args.iter().position(|a| a == "--programs") else {
+            return Ok(Measured { programs: self.binaries(&[], profile)?, folder: None });
+        };
+        let folder = PathBuf::from(args.get(at + 1).context("--programs needs a folder")?).canonicalize()?;
+        let [kith, bootstrap] = PROGRAMS.map(|name| folder.join(name));
+        for program in [&kith, &bootstrap] {
+            if !program.is_file() {
+                bail!("there is no program {}", program.display());
+            }
+        }
+        Ok(Measured { programs: Binaries { kith, bootstrap }, folder: Some(folder) })
+    }
+}
+
 /// The path of a program, if installed.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
@@ -236,7 +262,7 @@ pub(crate) fn number(args: &[String], flag: &str, default: u64) -> Result<u64> {
     text.parse().with_context(|| format!("{flag} needs a number, not {text:?}"))
 }
 
-/// Refuses anything but the given number flags and plain flags.
+/// Refuses anything but the given flags with a value and plain flags.
 pub(crate) fn only_flags(args: &[String], numbers: &[&str], plain: &[&str]) -> Result<()> {
     let mut rest = args.iter();
     while let Some(arg) = rest.next() {

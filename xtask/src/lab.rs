@@ -1,8 +1,10 @@
 //! A small laboratory: real relays and nodes as processes on this machine,
 //! driven through their binaries and the HTTP API only.
 
+pub(crate) mod distance;
 pub(crate) mod files;
 pub(crate) mod http;
+pub(crate) mod namespace;
 pub(crate) mod node;
 pub(crate) mod process;
 pub(crate) mod relay;

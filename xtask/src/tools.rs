@@ -34,6 +34,9 @@ pub(crate) const CHROMIUM: Tool = Tool {
 /// Captures loopback traffic for the canary.
 pub(crate) const TCPDUMP: Tool = Tool { name: "tcpdump", programs: &["tcpdump"], packages: &["tcpdump"] };
 
+/// Makes the film of `cargo xtask bench film`.
+pub(crate) const FFMPEG: Tool = Tool { name: "FFmpeg", programs: &["ffmpeg"], packages: &["ffmpeg"] };
+
 impl Tool {
     /// Where it is.
     pub(crate) fn path(self) -> Option<PathBuf> {

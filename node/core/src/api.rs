@@ -268,6 +268,11 @@ pub enum FileCommand {
         /// The file.
         file: FileId,
     },
+    /// Somebody reads it: fetch it, unless the person paused it.
+    Read {
+        /// The file.
+        file: FileId,
+    },
     /// Stop fetching for now.
     Pause {
         /// The file.

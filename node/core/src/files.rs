@@ -32,7 +32,7 @@ pub(crate) use deposit::{consider, forgive};
 use port::{Do, Heard};
 use rows::FileRow;
 pub(crate) use rows::settings;
-pub use views::{folders, storage, view};
+pub use views::{folders, of_conversation, storage, view};
 pub(crate) use views::{preview_ok, view_of};
 
 /// Files that are fetched at once; further ones wait their turn.
@@ -54,6 +54,8 @@ pub(crate) struct Files {
     wanted: BTreeSet<(u64, FileId)>,
     /// The sources that each file is being fetched from.
     active: BTreeMap<FileId, (Vec<PeerKey>, Vec<RelayId>)>,
+    /// Files that may make room: when each was last looked at, and its bytes.
+    cached: BTreeMap<FileId, (u64, u64)>,
     /// Sources may have changed.
     dirty: bool,
     /// For the part that moves bytes, released after the commit.
@@ -73,9 +75,19 @@ impl Files {
             ids.push(id);
         }
     }
+    /// Keeps up with what may make room. After every change of a row.
+    fn note(&mut self, row: &FileRow) {
+        let id = row.blob.id();
+        if row.cached() {
+            self.cached.insert(id, (row.used_at, row.blob.size));
+        } else {
+            self.cached.remove(&id);
+        }
+    }
     fn forget(&mut self, blob: &Blob) {
         let id = blob.id();
         self.unwant(&id);
+        self.cached.remove(&id);
         if let Some(ids) = self.by_root.get_mut(&blob.root) {
             ids.retain(|known| *known != id);
             if ids.is_empty() {
@@ -100,8 +112,13 @@ impl Files {
 pub(crate) fn start(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), StoreError> {
     live.files.settings = rows::settings(&ctx.tx)?;
     limits(live);
+    let indexed = rows::indexed(&mut ctx.tx)?;
     for row in FileRow::all(&ctx.tx)? {
         let id = row.blob.id();
+        live.files.note(&row);
+        if !indexed {
+            index(ctx, &row)?;
+        }
         if row.state == rows::STAGED && row.added_at + STAGED_MS < ctx.now.wall_ms {
             FileRow::delete(&mut ctx.tx, &id);
             live.files.out.push(Do::Remove { id, blob: row.blob });
@@ -113,6 +130,19 @@ pub(crate) fn start(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), StoreError
         }
         if row.deposit == rows::DEPOSIT_WANTED {
             live.at(ctx.now.mono_ms, Timer::Deposit(id));
+        }
+    }
+    Ok(())
+}
+
+/// Messages that show a file are written once more, and so found by their
+/// conversation.
+fn index(ctx: &mut Ctx<'_>, row: &FileRow) -> Result<(), StoreError> {
+    for event in &row.events {
+        if let Some((conversation, position)) = Entry::place(&ctx.tx, event)?
+            && let Some(entry) = Entry::load(&ctx.tx, &conversation, position)?
+        {
+            entry.save(&mut ctx.tx, &conversation);
         }
     }
     Ok(())
@@ -139,6 +169,7 @@ pub(crate) fn sent(
     row.deposit = rows::DEPOSIT_WANTED;
     row.refused.clear();
     row.save(&mut ctx.tx);
+    live.files.note(&row);
     live.at(ctx.now.mono_ms + deposit::FIRST_LOOK_MS, Timer::Deposit(blob.id()));
     Ok(())
 }
@@ -163,6 +194,7 @@ pub(crate) fn received(
         row.state = rows::WANTED;
     }
     row.save(&mut ctx.tx);
+    live.files.note(&row);
     live.files.know(&row.blob);
     if row.state == rows::WANTED {
         live.files.want(&row);
@@ -219,6 +251,7 @@ pub(crate) fn heard(ctx: &mut Ctx<'_>, live: &mut Live, heard: Heard) -> Result<
             {
                 row.used_at = now;
                 row.save(&mut ctx.tx);
+                live.files.note(&row);
             }
         }
         Heard::Deposited { id, relay, until_ms } => deposit::stored(ctx, live, &id, relay, until_ms)?,
@@ -245,6 +278,7 @@ fn change(
     f(&mut row);
     if row != old {
         row.save(&mut ctx.tx);
+        live.files.note(&row);
         show(ctx, live, &row)?;
     }
     Ok(Some(row))
@@ -343,19 +377,19 @@ fn others(ctx: &Ctx<'_>, group: &GroupId) -> Result<Vec<DeviceId>, StoreError> {
 /// within its bound. What came last (`but`), what was sent from here and what
 /// is to be kept stays.
 fn make_room(ctx: &mut Ctx<'_>, live: &mut Live, but: Option<FileId>) -> Result<(), StoreError> {
-    let mut held: Vec<FileRow> = FileRow::all(&ctx.tx)?
-        .into_iter()
-        .filter(|row| row.state == rows::HERE && !row.own && !row.keep)
-        .collect();
-    held.sort_by_key(|row| row.used_at);
-    let mut bytes: u64 = held.iter().map(|row| row.blob.size).sum();
-    for row in held {
-        let id = row.blob.id();
+    let mut bytes: u64 = live.files.cached.values().map(|(_, size)| size).sum();
+    if bytes <= live.files.settings.cache_bytes {
+        return Ok(());
+    }
+    let mut held: Vec<(u64, FileId, u64)> =
+        live.files.cached.iter().map(|(id, (used_at, size))| (*used_at, *id, *size)).collect();
+    held.sort_unstable();
+    for (_, id, size) in held {
         if bytes <= live.files.settings.cache_bytes {
             break;
         }
         if Some(id) != but {
-            bytes -= row.blob.size;
+            bytes = bytes.saturating_sub(size);
             let_go(ctx, live, &id)?;
         }
     }

@@ -37,6 +37,16 @@ pub fn file(
     crate::files::view(r, id)
 }
 
+/// Files that a conversation's messages brought, newest first.
+pub fn files(
+    r: &dyn Read,
+    id: &GroupId,
+    before: Option<u64>,
+    limit: usize,
+) -> Result<Option<view::FilePage>> {
+    crate::files::of_conversation(r, id, before, limit)
+}
+
 /// What files take of the disk; how much is free is not known here.
 pub fn storage(r: &dyn Read) -> Result<view::Storage> {
     crate::files::storage(r)

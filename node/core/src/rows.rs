@@ -183,6 +183,35 @@ impl Entry {
             Key::of(Table::State, &state_key("at", &self.id.0)),
             [conversation.0.as_slice(), &self.position.to_be_bytes()].concat(),
         );
+        if self.file.is_some() {
+            // Only its place: the row itself says which file.
+            tx.put(
+                Key::at(Table::State, &state_key("files", &conversation.0), &self.position.to_be_bytes()),
+                Vec::new(),
+            );
+        }
+    }
+    /// Messages of a conversation with files, before a position, newest first.
+    pub(crate) fn with_files(
+        r: &dyn Read,
+        conversation: &GroupId,
+        before: u64,
+        limit: usize,
+    ) -> Result<Vec<Self>, StoreError> {
+        let places = r.scan(Range {
+            table: Table::State,
+            name: &state_key("files", &conversation.0),
+            from: &[],
+            to: Some(&before.to_be_bytes()),
+            reverse: true,
+            limit,
+        })?;
+        let mut out = Vec::with_capacity(places.len());
+        for (place, _) in places {
+            let Ok(place) = place.as_slice().try_into() else { continue };
+            out.extend(Self::load(r, conversation, u64::from_be_bytes(place))?);
+        }
+        Ok(out)
     }
     pub(crate) fn load(
         r: &dyn Read,
@@ -195,6 +224,13 @@ impl Entry {
     pub(crate) fn delete(&self, tx: &mut Tx<'_>, conversation: &GroupId) {
         tx.delete(Key::at(Table::Timeline, &conversation.0, &self.position.to_be_bytes()));
         tx.delete(Key::of(Table::State, &state_key("at", &self.id.0)));
+        if self.file.is_some() {
+            tx.delete(Key::at(
+                Table::State,
+                &state_key("files", &conversation.0),
+                &self.position.to_be_bytes(),
+            ));
+        }
     }
     /// Where an event is shown, if it is.
     pub(crate) fn place(r: &dyn Read, id: &EventId) -> Result<Option<(GroupId, u64)>, StoreError> {

@@ -503,6 +503,8 @@ pub enum KeptAtRelays {
     },
     /// No relay takes a file of this size: it arrives while both are online.
     TooLarge,
+    /// Held back by the person: relays get no more of it.
+    Paused,
 }
 
 /// A file. Name, type and looks are words of its sender, made fit to show.
@@ -540,12 +542,37 @@ pub struct File {
     pub voice: bool,
 }
 
-/// How far the fetching of a file is.
+/// A file where somebody shared it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SharedFile {
+    /// The message that brought it.
+    pub message: String,
+    /// The message's place in the conversation.
+    pub position: u64,
+    /// Its author, as this person calls them.
+    pub author_name: String,
+    /// When it was sent, Unix ms.
+    pub at: u64,
+    /// The file.
+    pub file: File,
+}
+
+/// A page of a conversation's files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct FilePage {
+    /// Newest first.
+    pub files: Vec<SharedFile>,
+    /// Older ones exist behind the last.
+    pub more: bool,
+}
+
+/// How far the fetching of a file is, or, where it is all here, how far it is
+/// on its way to relays.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FileProgress {
     /// The file.
     pub id: String,
-    /// Bytes of it that are here, verified.
+    /// Bytes of it that are here, verified; or at the relay.
     pub have: u64,
     /// Bytes of it.
     pub size: u64,

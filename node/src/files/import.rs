@@ -124,7 +124,12 @@ impl Import {
 
     /// The next bytes.
     pub(crate) async fn write(&mut self, bytes: Vec<u8>) -> Result<(), Refusal> {
-        self.with(move |work| work.take(&bytes)).await
+        let files = self.files.clone();
+        self.with(move |work| {
+            files.room()?;
+            work.take(&bytes)
+        })
+        .await
     }
 
     /// All bytes were written: the file is durable and can be sent.

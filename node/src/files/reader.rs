@@ -28,7 +28,7 @@ impl Files {
     /// fetched from now on.
     pub(crate) async fn reader(&self, id: FileId, blob: Blob, state: FileState) -> Result<Reader, Refusal> {
         if state != FileState::Here {
-            self.command(FileCommand::Fetch { file: id }).await?;
+            self.command(FileCommand::Read { file: id }).await?;
         }
         let open = self.file(id, blob).await?;
         self.tell(Heard::Used { id }).await;
@@ -60,7 +60,7 @@ impl Reader {
                 Read::Damaged => {
                     // The row says that it is here: it is not any more.
                     self.files.tell(Heard::Damaged { id: self.id }).await;
-                    self.files.command(FileCommand::Fetch { file: self.id }).await?;
+                    self.files.command(FileCommand::Read { file: self.id }).await?;
                     self.open.want(number);
                 }
                 Read::Missing if !asked => {
@@ -68,7 +68,7 @@ impl Reader {
                     let fetching = self.files.state().fetching.contains_key(&self.id);
                     if !fetching {
                         self.files.tell(Heard::Damaged { id: self.id }).await;
-                        self.files.command(FileCommand::Fetch { file: self.id }).await?;
+                        self.files.command(FileCommand::Read { file: self.id }).await?;
                     }
                     self.open.want(number);
                 }

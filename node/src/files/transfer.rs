@@ -368,9 +368,10 @@ impl Transfer<'_> {
         if chunks.is_empty() {
             return Ok(());
         }
-        let open = Arc::clone(&self.open);
+        let (open, files) = (Arc::clone(&self.open), self.files.clone());
         let taken = self.files.blocking(move || {
-            chunks
+            files.room()?;
+            let taken = chunks
                 .into_iter()
                 .map(|(id, spot, bytes)| {
                     // One that came from elsewhere meanwhile is not written again.
@@ -378,9 +379,10 @@ impl Transfer<'_> {
                     let taken = if here { Ok(true) } else { open.take(spot, &bytes) };
                     (id, spot, taken)
                 })
-                .collect::<Vec<_>>()
+                .collect::<Vec<_>>();
+            Ok::<_, Refusal>(taken)
         });
-        for (id, spot, taken) in taken.await? {
+        for (id, spot, taken) in taken.await?? {
             match taken {
                 Ok(true) => {
                     let now = self.now();

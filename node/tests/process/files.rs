@@ -3,13 +3,13 @@
 
 use serde_json::{Value, json};
 
-use crate::lab::{Events, Node, PASSPHRASE};
+use crate::lab::{Events, Node, PASSPHRASE, fails, kith, ok};
 use crate::people::acquaint;
 
-const MIB: usize = 1 << 20;
+pub(crate) const MIB: usize = 1 << 20;
 
 /// Bytes that no compression or repetition helps with.
-fn noise(len: usize, seed: u64) -> Vec<u8> {
+pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     (0..len)
         .map(|_| {
@@ -21,18 +21,18 @@ fn noise(len: usize, seed: u64) -> Vec<u8> {
         .collect()
 }
 
-fn add(node: &Node, name: &str, media_type: &str, bytes: &[u8]) -> String {
+pub(crate) fn add(node: &Node, name: &str, media_type: &str, bytes: &[u8]) -> String {
     let (status, file) = node.upload(&format!("name={name}&type={media_type}"), bytes);
     assert_eq!(status, 201, "{file}");
     file["id"].as_str().unwrap().to_owned()
 }
 
-fn send(node: &Node, conversation: &str, file: &str, key: &str) {
+pub(crate) fn send(node: &Node, conversation: &str, file: &str, key: &str) {
     node.post(&format!("/conversations/{conversation}/files"), json!({"file": file, "key": key}));
 }
 
 /// Waits until a file of that name came in a message.
-fn wait_file(events: &mut Events, name: &str) -> Value {
+pub(crate) fn wait_file(events: &mut Events, name: &str) -> Value {
     events.wait(name, |e| {
         let file = &e["message"]["content"]["file"];
         (file["name"] == name).then(|| file.clone())
@@ -40,7 +40,7 @@ fn wait_file(events: &mut Events, name: &str) -> Value {
 }
 
 /// Waits until all of a file is here.
-fn wait_here(node: &Node, events: &mut Events, id: &str) {
+pub(crate) fn wait_here(node: &Node, events: &mut Events, id: &str) {
     if node.get(&format!("/files/{id}"))["file"]["state"] == "here" {
         return;
     }
@@ -206,4 +206,60 @@ fn bad_files_are_refused_with_a_sentence() {
     assert_eq!(node.refused("POST", "/files/xyz/fetch", json!({})).1, "bad_id");
     let settings = json!({"cache_bytes": 1, "auto_bytes": 0, "up_bytes_per_s": 0, "down_bytes_per_s": 0});
     assert_eq!(node.refused("PUT", "/storage", settings).1, "bad_limit");
+}
+
+#[test]
+fn files_are_sent_listed_and_saved_from_the_command_line() {
+    let (alice, bob) = (Node::new("Alice"), Node::new("Bob"));
+    let talk = acquaint(&alice, &bob);
+    let mut at_bob = bob.events();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let bytes = noise(2 * MIB + 9, 4);
+    std::fs::write(at("film.bin"), &bytes).unwrap();
+    std::fs::write(at("notes.txt"), "a few words").unwrap();
+    let refused = fails(&alice.data, &["send", "Bob", "--file", &at("none.bin")], "");
+    assert!(refused.contains("none.bin"), "{refused}");
+    let refused = fails(&alice.data, &["send", "Bob", "--file", folder.path().to_str().unwrap()], "");
+    assert!(refused.contains("is no file"), "{refused}");
+    let args = ["send", "Bob", "look at this", "--file", &at("film.bin"), "--file", &at("notes.txt")];
+    let sent = ok(&alice.data, &args, "");
+    assert_eq!(sent.as_array().unwrap().len(), 2);
+    let caption = at_bob.wait("the film", |e| {
+        let content = &e["message"]["content"];
+        (content["file"]["name"] == "film.bin").then(|| content["caption"].clone())
+    });
+    assert_eq!(caption, "look at this");
+    let notes = wait_file(&mut at_bob, "notes.txt");
+    assert_eq!(notes["media_type"], "text/plain");
+    wait_here(&bob, &mut at_bob, sent[0]["file"].as_str().unwrap());
+    wait_here(&bob, &mut at_bob, notes["id"].as_str().unwrap());
+    // Newest first, a page at a time.
+    let page = ok(&bob.data, &["files", "list", "Alice"], "");
+    let names: Vec<&str> =
+        page["files"].as_array().unwrap().iter().map(|f| f["file"]["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["notes.txt", "film.bin"]);
+    let first = bob.get(&format!("/conversations/{talk}/files?limit=1"));
+    assert_eq!((&first["files"][0]["file"]["name"], &first["more"]), (&json!("notes.txt"), &json!(true)));
+    let before = first["files"][0]["position"].as_u64().unwrap();
+    let second = bob.get(&format!("/conversations/{talk}/files?limit=1&before={before}"));
+    assert_eq!((&second["files"][0]["file"]["name"], &second["more"]), (&json!("film.bin"), &json!(false)));
+    assert_eq!(bob.refused("GET", &format!("/conversations/{}/files", "0".repeat(64)), json!({})).0, 404);
+    // Saved, never over something else, and again after it was let go.
+    let target = at("saved.bin");
+    ok(&bob.data, &["files", "get", "film.bin", "--out", &target], "");
+    assert!(std::fs::read(&target).unwrap() == bytes);
+    let there = fails(&bob.data, &["files", "get", "film.bin", "--out", &target], "");
+    assert!(there.contains("is there already"), "{there}");
+    ok(&bob.data, &["files", "free", "film.bin", "--from", "Alice"], "");
+    assert!(
+        kith(&bob.data, &["files", "list", "Alice"], "").stdout.windows(12).any(|w| w == b"removed here")
+    );
+    let out = kith(&bob.data, &["files", "get", sent[0]["file"].as_str().unwrap(), "--out", "-"], "");
+    assert!(out.status.success() && out.stdout == bytes, "{}", String::from_utf8_lossy(&out.stderr));
+    ok(&bob.data, &["files", "get", "film.bin", "--force", "--out", &target], "");
+    let none = fails(&bob.data, &["files", "get", "nothing.bin"], "");
+    assert!(none.contains("no file here"), "{none}");
+    // A message that goes takes its file out of the list.
+    assert!(ok(&bob.data, &["files"], "")["conversations"][0]["files"] == 2);
 }

@@ -71,12 +71,17 @@ pub(crate) struct Node {
 impl Node {
     /// Starts a node on a folder; with a passphrase it starts unlocked.
     pub(crate) fn start(data: &Path, passphrase: Option<&str>, extra: &[&str]) -> Self {
+        Self::start_into(data, passphrase, extra, Stdio::inherit())
+    }
+
+    /// As [`Node::start`]; its log goes there.
+    pub(crate) fn start_into(data: &Path, passphrase: Option<&str>, extra: &[&str], log: Stdio) -> Self {
         let mut args = vec!["run", "--p2p-listen", "/ip4/127.0.0.1/udp/0/quic-v1", "--log", "warn"];
         args.extend(extra);
         if passphrase.is_some() {
             args.extend(["--passphrase-fd", "0"]);
         }
-        let mut child = command(data, &args).stderr(Stdio::inherit()).spawn().unwrap();
+        let mut child = command(data, &args).stderr(log).spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(passphrase.unwrap_or_default().as_bytes()).unwrap();
         drop(stdin);

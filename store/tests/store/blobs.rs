@@ -113,3 +113,55 @@ fn files_are_made_whole_removed_whole_and_strays_go() {
     folder.remove(&blob.folder()).unwrap();
     assert!(!folder.exists(&blob.folder()));
 }
+
+/// A disk of our own that is full soon; gone at the end. `None` where we may
+/// not make one.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn new(at: &std::path::Path, kib: u32) -> Option<Self> {
+        let size = format!("size={kib}k");
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "none"])
+            .arg(at)
+            .stderr(std::process::Stdio::null())
+            .status();
+        mounted.is_ok_and(|status| status.success()).then(|| Self(at.to_owned()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _gone = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn on_a_full_disk_nothing_is_claimed_and_it_goes_on_when_there_is_space() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::new(dir.path(), 1_200) else {
+        println!("skipped: a disk of our own needs the rights of root");
+        return;
+    };
+    let folder = BlobFolder::open(&disk.0).unwrap();
+    let (blob, chunks) = sealed(&vec![5; 3 * CHUNK]);
+    let tree = blob.tree().unwrap();
+    let file = folder.file(&NAME, &tree).unwrap();
+    file.write(chunks[0].spot, &chunks[0].bytes).unwrap();
+    file.write(chunks[1].spot, &chunks[1].bytes).unwrap();
+    // Somebody else takes the rest.
+    let ballast = disk.0.join("ballast");
+    let mut other = fs::File::create(&ballast).unwrap();
+    while std::io::Write::write_all(&mut other, &[0; 4096]).is_ok() {}
+    assert!(matches!(file.write(chunks[2].spot, &chunks[2].bytes), Err(StoreError::Full(_))));
+    let both = [chunks[0].spot, chunks[1].spot];
+    assert!(matches!(file.settle(&both), Err(StoreError::Full(_))), "there is no room for the map");
+    assert_eq!((file.held(), file.read(chunks[0].spot).unwrap()), (0, None));
+    assert_eq!(folder.file(&NAME, &tree).unwrap().held(), 0);
+    fs::remove_file(&ballast).unwrap();
+    for chunk in &chunks {
+        file.write(chunk.spot, &chunk.bytes).unwrap();
+    }
+    file.settle(&chunks.iter().map(|c| c.spot).collect::<Vec<_>>()).unwrap();
+    assert!(file.complete() && folder.file(&NAME, &tree).unwrap().complete());
+}

@@ -408,7 +408,7 @@ function qr(text) {
 }
 
 const types = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml" };
-const secure = { "content-security-policy": "default-src 'self'", "x-content-type-options": "nosniff", "referrer-policy": "no-referrer" };
+const secure = { "content-security-policy": "default-src 'self'; img-src 'self' data:", "x-content-type-options": "nosniff", "referrer-policy": "no-referrer" };
 const server = createServer(async (request, response) => {
   const url = new URL(request.url, "http://localhost");
   const send = (status, type, data) => response.writeHead(status, { ...secure, "content-type": type }).end(data);

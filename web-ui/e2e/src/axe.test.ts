@@ -1,4 +1,4 @@
-// axe-core on nine named views, dark and light, wide and narrow: no serious or
+// axe-core on the named views, dark and light, wide and narrow: no serious or
 // critical fault. With KITH_E2E_PICTURES=FOLDER each of them is also drawn
 // into a file there.
 
@@ -9,6 +9,7 @@ import { faults } from "./axe.js";
 import type { Person } from "./browser.js";
 import { pointer } from "./hands.js";
 import { acquaint, until, type Node } from "./lab.js";
+import { photo } from "./pictures.js";
 import { Scenario } from "./steps.js";
 import { App } from "./views.js";
 
@@ -97,6 +98,72 @@ scenario.step("conversation details", async () => {
   await judge(seated(), async () => {
     await page.goto(`${node.origin}/c/${conversation}/details`);
     await page.getByRole("list", { name: "Members" }).getByRole("listitem").first().waitFor();
+  });
+});
+
+scenario.step("files in a conversation", async () => {
+  const { node, page } = seated();
+  const [, bob] = lab.nodes as [Node, Node];
+  await until(bob, "the group", async () => {
+    const list: any[] = await bob.api("GET", "/conversations");
+    return list.find((c) => c.id === conversation && c.standing === "active") ?? null;
+  });
+  await node.api("PUT", "/storage", { cache_bytes: 1e9, auto_bytes: 1e6, up_bytes_per_s: 0, down_bytes_per_s: 0 });
+  await bob.give(conversation, "dawn.jpg", "image/jpeg", await photo(page, "#913"), "The lake at dawn");
+  await bob.give(conversation, "noon.jpg", "image/jpeg", await photo(page, "#39f"));
+  await bob.give(conversation, "broken.png", "image/png", Buffer.from("no picture at all"));
+  await bob.give(conversation, "minutes.pdf", "application/pdf", Buffer.alloc(120_000, 7));
+  await bob.give(conversation, "concert.wav", "audio/wav", Buffer.alloc(3_000_000, 7));
+  await until(node, "the files", async () => {
+    const { files } = await node.api("GET", `/conversations/${conversation}/files`);
+    return files.filter((f: any) => f.file.state === "here").length === 4 ? files : null;
+  });
+  await judge(seated(), async () => {
+    await page.goto(`${node.origin}/c/${conversation}`);
+    await page.getByRole("button", { name: "Download concert.wav" }).waitFor();
+    await page.getByRole("article", { name: /The lake at dawn/ }).scrollIntoViewIfNeeded();
+  });
+});
+
+scenario.step("files to be sent", async () => {
+  const { node, page } = seated();
+  const pictures = [
+    { name: "dawn.jpg", mimeType: "image/jpeg", buffer: await photo(page, "#913") },
+    { name: "minutes.pdf", mimeType: "application/pdf", buffer: Buffer.alloc(9_000) },
+  ];
+  await judge(seated(), async () => {
+    await page.goto(`${node.origin}/c/${conversation}`);
+    await page.locator('input[type="file"]').setInputFiles(pictures);
+    await page.getByRole("dialog", { name: "Send 2 files" }).waitFor();
+  });
+});
+
+scenario.step("picture in full size", async () => {
+  const { node, page } = seated();
+  await judge(seated(), async () => {
+    await page.goto(`${node.origin}/c/${conversation}`);
+    await page.getByRole("button", { name: "Open noon.jpg" }).click();
+    await page.getByRole("dialog", { name: "noon.jpg" }).locator("img").waitFor();
+    await page.getByRole("button", { name: "Older", exact: true }).waitFor();
+  });
+});
+
+scenario.step("files in the details", async () => {
+  const { node, page } = seated();
+  await judge(seated(), async () => {
+    await page.goto(`${node.origin}/c/${conversation}/details`);
+    const files = page.getByRole("region", { name: "Files" });
+    await files.getByRole("button", { name: "Open broken.png" }).getByText("broken.png").waitFor();
+    await files.scrollIntoViewIfNeeded();
+  });
+});
+
+scenario.step("storage", async () => {
+  const { node, page } = seated();
+  await judge(seated(), async () => {
+    await page.goto(`${node.origin}/settings/storage`);
+    await page.getByRole("button", { name: "Show files" }).first().click();
+    await page.getByRole("button", { name: /^Remove / }).first().waitFor();
   });
 });
 

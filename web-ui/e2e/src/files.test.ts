@@ -3,10 +3,14 @@
 // message from the (fake) microphone, and the storage page.
 
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { deflateSync } from "node:zlib";
 import { pointer } from "./hands.js";
 import { acquaint, until, type Node } from "./lab.js";
 import { figure, Scenario } from "./steps.js";
 import { App } from "./views.js";
+import { photo } from "./pictures.js";
 
 const scenario = new Scenario("files", false);
 const { lab } = scenario;
@@ -22,12 +26,6 @@ const alice = () => at(0);
 const bob = () => at(1);
 const pageOf = (app: App) => app.person.page;
 
-type Given = { name: string; mimeType: string; buffer: Buffer };
-
-async function attach(app: App, ...files: Given[]): Promise<void> {
-  await pageOf(app).locator('input[type="file"]').setInputFiles(files);
-}
-
 /** The file of that name at a node, once all of it is there. */
 async function arrived(node: Node, name: string): Promise<any> {
   return until(node, `the file ${name}`, async () => {
@@ -37,29 +35,32 @@ async function arrived(node: Node, name: string): Promise<any> {
   });
 }
 
-/** A JPEG of the browser's own making, with a place in its metadata. */
-async function photo(app: App): Promise<Buffer> {
-  const plain = await pageOf(app).evaluate(() => {
-    const canvas = document.createElement("canvas");
-    [canvas.width, canvas.height] = [640, 400];
-    const context = canvas.getContext("2d");
-    if (context !== null) {
-      const sky = context.createLinearGradient(0, 0, 640, 400);
-      sky.addColorStop(0, "#245");
-      sky.addColorStop(1, "#eb7");
-      context.fillStyle = sky;
-      context.fillRect(0, 0, 640, 400);
-    }
-    return canvas.toDataURL("image/jpeg", 0.9).split(",")[1] ?? "";
-  });
-  const jpeg = Buffer.from(plain, "base64");
-  const tiff = "MM\0*\0\0\0\x08\0\x01\x88\x25\0\x04\0\0\0\x01\0\0\0\x1a\0\0\0\0";
-  const exif = Buffer.from(`Exif\0\0${tiff}GPSLatitude 52.5200 GPSLongitude 13.4050`, "latin1");
-  const head = Buffer.alloc(4);
-  head.writeUInt16BE(0xffe1, 0);
-  head.writeUInt16BE(exif.length + 2, 2);
-  const parts = [jpeg.subarray(0, 2), head, exif, jpeg.subarray(2)];
-  return Buffer.from(parts.map((part) => part.toString("latin1")).join(""), "latin1");
+/** A white picture of so many pixels a side: it takes a gigabyte to draw and next to nothing to send. */
+function hugePng(side: number): Buffer {
+  const part = (name: string, body: Buffer) => {
+    const head = Buffer.alloc(4);
+    head.writeUInt32BE(body.length);
+    const named = Buffer.from(name + body.toString("latin1"), "latin1");
+    const sum = Buffer.alloc(4);
+    sum.writeUInt32BE(crc32(named));
+    return [head, named, sum].map((b) => b.toString("latin1")).join("");
+  };
+  const header = Buffer.alloc(13);
+  header.writeUInt32BE(side, 0);
+  header.writeUInt32BE(side, 4);
+  header.writeUInt8(1, 8);
+  const rows = deflateSync(new Uint8Array(side * (1 + side / 8)));
+  const all = "\x89PNG\r\n\x1a\n" + part("IHDR", header) + part("IDAT", rows) + part("IEND", Buffer.alloc(0));
+  return Buffer.from(all, "latin1");
+}
+
+function crc32(bytes: Buffer): number {
+  let sum = 0xffffffff;
+  for (const byte of bytes) {
+    sum ^= byte;
+    for (let bit = 0; bit < 8; bit += 1) sum = sum & 1 ? (sum >>> 1) ^ 0xedb88320 : sum >>> 1;
+  }
+  return (sum ^ 0xffffffff) >>> 0;
 }
 
 /** So much noise as a sound file: it plays and seeks like a film. */
@@ -102,9 +103,9 @@ scenario.step("two people", async () => {
 });
 
 scenario.step("a picture arrives without the place where it was taken", async () => {
-  const given = await photo(alice());
+  const given = await photo(pageOf(alice()));
   assert.ok(given.includes("GPSLatitude"));
-  await attach(alice(), { name: "lake.jpg", mimeType: "image/jpeg", buffer: given });
+  await alice().attach([{ name: "lake.jpg", mimeType: "image/jpeg", buffer: given }]);
   const picture = pageOf(bob()).getByRole("button", { name: "Open lake.jpg" }).locator("img");
   await picture.waitFor();
   await pageOf(bob()).waitForFunction((img) => (img as HTMLImageElement).naturalWidth === 640, await picture.elementHandle());
@@ -124,12 +125,11 @@ scenario.step("a picture arrives without the place where it was taken", async ()
 scenario.step("what would like to run does nothing", async () => {
   const svg = `<svg xmlns="http://www.w3.org/2000/svg" onload="parent.document.title='owned'"><script>document.title='owned'</script></svg>`;
   const html = `<!doctype html><script>document.title='owned';fetch('/api/v1/me').then(r=>r.text()).then(t=>{window.name=t})</script>`;
-  await attach(
-    alice(),
+  await alice().attach([
     { name: "chart.svg", mimeType: "image/svg+xml", buffer: Buffer.from(svg) },
     { name: "invoice.html", mimeType: "text/html", buffer: Buffer.from(html) },
     { name: "cat.png", mimeType: "image/png", buffer: Buffer.from(html) },
-  );
+  ]);
   for (const name of ["chart.svg", "invoice.html", "cat.png"]) {
     const file = await arrived(bob().person.node, name);
     const answer = await pageOf(bob()).evaluate(async (id) => {
@@ -150,12 +150,26 @@ scenario.step("what would like to run does nothing", async () => {
   await pageOf(bob()).getByRole("link", { name: "Save invoice.html" }).waitFor();
 });
 
+scenario.step("a small file that is a huge picture is not drawn", async () => {
+  const { node, page } = { node: alice().person.node, page: pageOf(bob()) };
+  const refused = page.waitForResponse((answer) => answer.status() === 422 && answer.url().includes("/content"));
+  await node.give(talk, "bomb.png", "image/png", hugePng(30_000));
+  await arrived(bob().person.node, "bomb.png");
+  await refused;
+  // A card with its name in place of the picture; it can be saved.
+  await page.getByRole("link", { name: "Save bomb.png" }).waitFor();
+  assert.equal(await page.getByRole("button", { name: "Open bomb.png" }).count(), 0);
+});
+
 scenario.step("a recording plays and seeks while it arrives", async () => {
   const node = bob().person.node;
   const mib = 1024 * 1024;
   const limits = { cache_bytes: 8192 * mib, auto_bytes: 0, up_bytes_per_s: 0, down_bytes_per_s: 4 * mib };
   await node.api("PUT", "/storage", limits);
-  await attach(alice(), { name: "concert.wav", mimeType: "audio/wav", buffer: wav(48 * mib) });
+  // From a disk, as people send what is large.
+  const concert = join(lab.folder, "concert.wav");
+  writeFileSync(concert, new Uint8Array(wav(48 * mib)));
+  await alice().attach(concert);
   const player = pageOf(bob()).getByLabel("concert.wav", { exact: true });
   await player.waitFor();
   const took = await player.evaluate(async (element) => {

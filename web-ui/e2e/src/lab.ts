@@ -248,6 +248,20 @@ export class Node {
     return text === "" ? null : JSON.parse(text);
   }
 
+  /** Adds a file and sends it. Answers its id. */
+  async give(conversation: string, name: string, type: string, bytes: Buffer, caption = ""): Promise<string> {
+    const token = readFileSync(join(this.data, "api-token"), "utf8").trim();
+    const answer = await fetch(`${this.origin}/api/v1/files?${new URLSearchParams({ name, type })}`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${token}`, "content-type": "application/octet-stream" },
+      body: new Uint8Array(bytes),
+    });
+    if (!answer.ok) throw new Error(`${this.name}: adding ${name} answered ${answer.status}: ${await answer.text()}`);
+    const { id } = (await answer.json()) as { id: string };
+    await this.api("POST", `/conversations/${conversation}/files`, { file: id, caption, key: `give-${id.slice(0, 20)}` });
+    return id;
+  }
+
   /** Another program on this node's data: `kith ARGS`. Resolves once `text` is in its output. */
   async program(args: string[], text: string): Promise<{ end: () => Promise<void> }> {
     const log = join(this.folder, `${this.name.toLowerCase()}-${args.join("-").replace(/\W+/g, "-")}.log`);

@@ -7,6 +7,9 @@ import type { Person } from "./browser.js";
 import type { Hands } from "./hands.js";
 import { PASSPHRASE } from "./lab.js";
 
+/** A file as a test has it. */
+export type Given = { name: string; mimeType: string; buffer: Buffer };
+
 export class App {
   readonly page: Page;
 
@@ -133,6 +136,18 @@ export class App {
     if (this.hands.keysOnly) await message.page().keyboard.press("Enter");
     else await this.hands.press(this.button("Send"));
     await this.message(text).waitFor();
+  }
+
+  /** Chooses files and sends them, with words beside the first. Files of a disk go by their path. */
+  async attach(files: Given[] | string, words = ""): Promise<void> {
+    const { hands, page } = this;
+    const chooser = page.waitForEvent("filechooser");
+    await hands.press(this.button("Attach files"));
+    await (await chooser).setFiles(files);
+    const dialog = page.getByRole("dialog", { name: /^Send (a file|\d+ files)$/ });
+    if (words !== "") await hands.fill(dialog.getByRole("textbox", { name: "Add words" }), words);
+    await hands.press(dialog.getByRole("button", { name: /^Send (file|\d+ files)$/ }));
+    await dialog.waitFor({ state: "detached" });
   }
 
   /** A message of the open conversation. */

@@ -2,9 +2,10 @@
 //! they take of the disk.
 
 use std::ops::Bound;
+use std::time::Duration;
 
 use axum::Json;
-use axum::body::Body as HttpBody;
+use axum::body::{Body as HttpBody, BodyDataStream};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
@@ -20,17 +21,20 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::conversations::Accepted;
-use super::{Shared, ask, done, look};
+use super::{Shared, ask, done, find, look};
 use crate::app::App;
 use crate::backend::{FileSink, FileSource};
 use crate::extract::{self, Body, Ids, Params, bounded};
-use crate::limits::KEY_BYTES_MAX;
+use crate::limits::{KEY_BYTES_MAX, PAGE_DEFAULT, PAGE_MAX};
 use crate::media::{self, Picture};
 use crate::problem::Problem;
 use crate::strip;
 
 /// Bytes handed on to be sealed in one go.
 const WRITE_BYTES: usize = 1 << 20;
+/// Bytes of a refused file that are read all the same, and for how long.
+const DRAINED_BYTES_MAX: u64 = 8 << 30;
+const DRAINED_WITHIN: Duration = Duration::from_secs(30);
 
 /// What is known of a file before its bytes.
 #[derive(Deserialize, IntoParams)]
@@ -152,10 +156,39 @@ pub(crate) async fn add(
     Params(query): Params<NewFile>,
     request: Request,
 ) -> Result<(StatusCode, Json<view::File>), Problem> {
-    let size = announced(request.headers())?;
+    let size = announced(request.headers());
+    let mut body = request.into_body().into_data_stream();
+    let id = match size {
+        Ok(size) => take_in(&app, query, size, &mut body).await,
+        Err(problem) => Err(problem),
+    };
+    if id.is_err() {
+        drain(&mut body).await;
+    }
+    let id = id?;
+    let file = look(&app, move |b| b.file(id)).await?.ok_or_else(Problem::internal)?;
+    Ok((StatusCode::CREATED, Json(file)))
+}
+
+/// Whoever still sends hears an answer only after that: what is left of a
+/// refused file is read and thrown away, within bounds.
+async fn drain(body: &mut BodyDataStream) {
+    let mut left = DRAINED_BYTES_MAX;
+    let rest = async {
+        while let Some(Ok(bytes)) = body.next().await {
+            left = left.saturating_sub(bytes.len() as u64);
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    let _too_slow = tokio::time::timeout(DRAINED_WITHIN, rest).await;
+}
+
+/// Has a file added. Answers its id.
+async fn take_in(app: &App, query: NewFile, size: u64, body: &mut BodyDataStream) -> Result<FileId, Problem> {
     let name = bounded(query.name, 4 * FILE_NAME_BYTES_MAX, "The name")?;
     let media_type = bounded(query.media_type, MEDIA_TYPE_BYTES_MAX, "The type")?;
-    let mut body = request.into_body().into_data_stream();
     let mut held: Vec<u8> = Vec::new();
     while held.len() < media::HEAD_BYTES {
         match body.next().await {
@@ -195,17 +228,11 @@ pub(crate) async fn add(
         let rest = held.split_off(held.len().min(WRITE_BYTES));
         sink.write(core::mem::replace(&mut held, rest)).await?;
     }
-    let id = sink.finish().await?;
-    let file = look(&app, move |b| b.file(id)).await?.ok_or_else(Problem::internal)?;
-    Ok((StatusCode::CREATED, Json(file)))
+    Ok(sink.finish().await?)
 }
 
 /// Everything but the last part, which stays in `held`.
-async fn pour(
-    sink: &mut dyn FileSink,
-    held: &mut Vec<u8>,
-    mut body: axum::body::BodyDataStream,
-) -> Result<(), Problem> {
+async fn pour(sink: &mut dyn FileSink, held: &mut Vec<u8>, body: &mut BodyDataStream) -> Result<(), Problem> {
     while let Some(bytes) = body.next().await {
         held.extend_from_slice(&bytes.map_err(|_| cut_short())?);
         if held.len() >= WRITE_BYTES {
@@ -264,6 +291,36 @@ fn new_look(look: NewLook) -> Result<Look, Problem> {
     })
 }
 
+/// Which files of a conversation.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct FilesQuery {
+    /// Those of messages before this position.
+    #[serde(default)]
+    before: Option<u64>,
+    /// Files at most: 50 if absent, 200 at most.
+    #[serde(default)]
+    limit: Option<usize>,
+}
+
+/// Files that a conversation's messages brought, newest first, whether they are here or not.
+#[utoipa::path(get, path = "/conversations/{id}/files", tag = "files",
+    params(("id" = String, Path, description = "Conversation id"), FilesQuery),
+    responses((status = 200, body = view::FilePage), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub(crate) async fn list(
+    State(app): Shared,
+    Ids(id): Ids<String>,
+    Params(query): Params<FilesQuery>,
+) -> Result<Json<view::FilePage>, Problem> {
+    let group = extract::group(&id)?;
+    let limit = query.limit.unwrap_or(PAGE_DEFAULT);
+    if !(1..=PAGE_MAX).contains(&limit) {
+        return Err(Problem::malformed(format!("`limit` lies between 1 and {PAGE_MAX}.")));
+    }
+    find(&app, "conversation", move |b| b.files(group, query.before, limit)).await
+}
+
 /// One file, and how far it is.
 #[utoipa::path(get, path = "/files/{id}", tag = "files",
     params(("id" = String, Path, description = "File id")),
@@ -274,7 +331,7 @@ pub(crate) async fn file(State(app): Shared, Ids(id): Ids<String>) -> Result<Jso
     Ok(Json(FileNow { file, progress: app.backend().file_progress(id) }))
 }
 
-/// Fetches a file, or goes on fetching it.
+/// Fetches a file, or goes on fetching it. An own file that was held back goes on its way to relays.
 #[utoipa::path(post, path = "/files/{id}/fetch", tag = "files",
     params(("id" = String, Path, description = "File id")),
     responses((status = 204), (status = "default", body = Problem, content_type = "application/problem+json")))]
@@ -282,7 +339,7 @@ pub(crate) async fn fetch(State(app): Shared, Ids(id): Ids<String>) -> Result<St
     done(&app, Command::File(FileCommand::Fetch { file: file_id(&id)? })).await
 }
 
-/// Stops fetching a file; what is here stays.
+/// Stops fetching a file; what is here stays. An own file goes no further to relays.
 #[utoipa::path(post, path = "/files/{id}/pause", tag = "files",
     params(("id" = String, Path, description = "File id")),
     responses((status = 204), (status = "default", body = Problem, content_type = "application/problem+json")))]
@@ -345,8 +402,19 @@ pub(crate) async fn content(
     let shown = if query.download {
         None
     } else {
-        let head = source.read(0).await?;
-        media::shown(head.get(..media::HEAD_BYTES.min(head.len())).unwrap_or_default(), &file.media_type)
+        let chunk = source.read(0).await?;
+        let head = chunk.get(..media::HEAD_BYTES.min(chunk.len())).unwrap_or_default();
+        let shown = media::shown(head, &file.media_type);
+        let decodable = shown.is_none_or(|kind| media::decodable(kind, &chunk));
+        // Browsers draw what is asked for as a picture, whatever type it has.
+        if !decodable && headers.get("sec-fetch-dest").is_some_and(|dest| dest == "image") {
+            return Err(Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "picture_too_large",
+                "This picture has too many pixels to be shown here. Save it to look at it.",
+            ));
+        }
+        shown.filter(|_| decodable)
     };
     let (from, to) = range.unwrap_or((0, file.size));
     let mut response = Response::builder()

@@ -106,6 +106,9 @@ impl Backend for Notes {
     fn file_progress(&self, _: FileId) -> Option<view::FileProgress> {
         None
     }
+    fn files(&self, _: GroupId, _: Option<u64>, _: usize) -> Result<Option<view::FilePage>, Refusal> {
+        Ok(None)
+    }
     fn file(&self, _: FileId) -> Result<Option<view::File>, Refusal> {
         Ok(None)
     }

@@ -1,41 +1,56 @@
 //! `cargo xtask bench file`: a file from node to node, read from one disk and
 //! written to the other with fdatasync, beside a bare libp2p stream and plain
-//! TCP that do the same disk work in the same run; and from three sources.
+//! TCP that do the same disk work in two processes in the same run; from three
+//! sources, one of them bad (`file/sources.rs`); and over a long and lossy way
+//! (`file/far.rs`).
+
+mod far;
+mod sources;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::json;
 
 use crate::env::{Env, Profile, number, only_flags, output, succeed};
 use crate::lab::files;
 use crate::lab::node::acquaint;
+use crate::lab::process::Process;
 use crate::lab::{Flags, Node, PATIENCE, Scratch, figure};
 use crate::{tools, ui};
 
 /// MiB of the file.
 const MIB: u64 = 1024;
-/// MiB of the file that comes from three sources.
-const SOURCES_MIB: u64 = 48;
-/// Bytes per second of each of the three: 40 Mbit/s.
-const SOURCE_RATE: u64 = 5_000_000;
 /// Longest wait for a transfer.
 const TRANSFER: Duration = Duration::from_secs(1_800);
 const SEED: u64 = 77;
 
 /// Runs the bench from the command line.
 pub(crate) fn run(env: &Env, rest: &[String]) -> Result<bool> {
-    only_flags(rest, &["--mib"], &["--dev", "--no-sources"])?;
+    only_flags(
+        rest,
+        &["--mib", "--far-mib", "--programs"],
+        &["--dev", "--no-near", "--no-sources", "--no-far"],
+    )?;
     let mib = number(rest, "--mib", MIB)?.clamp(1, 64 << 10);
+    let far_mib = number(rest, "--far-mib", far::MIB)?.clamp(1, 1 << 10);
+    let without = |flag: &str| rest.iter().any(|a| a == flag);
     let profile = if rest.iter().any(|a| a == "--dev") { Profile::Dev } else { Profile::Release };
     tools::ensure(env, &[tools::CLANG, tools::NPM])?;
     ui::build(env, false)?;
-    let kith = env.binaries(&[], profile)?.kith;
-    let bare = build_bare(env, profile)?;
+    let measured = env.measured(rest, profile)?;
+    let kith = measured.programs.kith;
+    let bare = match measured.folder {
+        Some(folder) => folder.join("examples").join("bulk"),
+        None => build_bare(env, profile)?,
+    };
     let mut met = true;
     for (name, tcp_only) in [("quic", false), ("tcp", true)] {
+        if without("--no-near") {
+            break;
+        }
         let scratch = Scratch::new(&env.target, "bench-file")?;
         let rate = transfer(&kith, scratch.path(), name, tcp_only, mib)?;
         let libp2p = bare_rate(&bare, scratch.path(), name, mib)?;
@@ -48,10 +63,13 @@ pub(crate) fn run(env: &Env, rest: &[String]) -> Result<bool> {
         }
         met &= verdict(&format!("file.ratio_{name} >= 0.5"), rate / libp2p >= 0.5);
     }
-    if !rest.iter().any(|a| a == "--no-sources") {
+    if !without("--no-sources") {
         let scratch = Scratch::new(&env.target, "bench-file")?;
-        let times = sources(&kith, scratch.path())?;
-        met &= verdict("file.sources_speedup >= 2", times >= 2.0);
+        met &= sources::run(&kith, scratch.path())?;
+    }
+    if !without("--no-far") {
+        let scratch = Scratch::new(&env.target, "bench-file")?;
+        met &= far::run(&kith, &bare, scratch.path(), far_mib)?;
     }
     Ok(met)
 }
@@ -91,64 +109,6 @@ fn transfer(kith: &Path, folder: &Path, name: &str, tcp_only: bool, mib: u64) ->
     figure(&format!("file.seal_rate_{name}"), mib as f64 / sealing.as_secs_f64(), "MiB/s");
     figure(&format!("file.read_rate_{name}"), mib as f64 / reading.as_secs_f64(), "MiB/s");
     Ok(rate)
-}
-
-/// The same file from one and from three nodes that each give 40 Mbit/s.
-/// Answers how many times as fast three are.
-fn sources(kith: &Path, folder: &Path) -> Result<f64> {
-    let mut alice = Node::create(kith, folder, "Alice", Flags::default())?;
-    let mut others = Vec::new();
-    for name in ["Bob", "Carol", "Dave"] {
-        let mut node = Node::create(kith, folder, name, Flags::default())?;
-        acquaint(&mut alice, &mut node)?;
-        others.push(node);
-    }
-    let accounts = others.iter_mut().map(Node::account).collect::<Result<Vec<_>>>()?;
-    let group = alice.create_group("Films", &accounts)?;
-    for node in &mut others {
-        settings(node, 0, SOURCE_RATE)?;
-        node.until("the group", PATIENCE, |node| {
-            Ok(node.conversation(&group)?.filter(|c| c["standing"] == "active" && c["member_count"] == 4))
-        })?;
-    }
-    let size = SOURCES_MIB << 20;
-    let (id, _) = files::add(&alice, "film.bin", size, SEED)?;
-    files::send(&mut alice, &group, &id)?;
-    let [bob, carol, dave] = &mut others[..] else { bail!("three nodes were started") };
-    for node in [&mut *bob, &mut *carol] {
-        known(node, &id)?;
-        node.post(&format!("/files/{id}/fetch"), &json!({}))?;
-        files::until_here(node, &id, TRANSFER)?;
-    }
-    known(dave, &id)?;
-    settings(&mut alice, 0, SOURCE_RATE)?;
-    // From Alice alone, while the two others are stopped; then from all.
-    bob.stop()?;
-    carol.stop()?;
-    let one = fetch(dave, &id)?;
-    dave.send("DELETE", &format!("/files/{id}"), None)?;
-    let accounts = [bob.name.clone(), carol.name.clone()];
-    bob.resume()?;
-    carol.resume()?;
-    dave.until("links to all", PATIENCE, |node| {
-        let network = node.get("/network")?;
-        let linked =
-            |name: &String| network["peers"].as_array().into_iter().flatten().any(|p| p["name"] == *name);
-        Ok(accounts.iter().all(linked).then_some(()))
-    })?;
-    let three = fetch(dave, &id)?;
-    files::verify(dave, &id, size, SEED)?;
-    figure("file.one_source", SOURCES_MIB as f64 / one, "MiB/s");
-    figure("file.three_sources", SOURCES_MIB as f64 / three, "MiB/s");
-    figure("file.sources_speedup", one / three, "x");
-    Ok(one / three)
-}
-
-fn fetch(node: &mut Node, id: &str) -> Result<f64> {
-    let begin = Instant::now();
-    node.post(&format!("/files/{id}/fetch"), &json!({}))?;
-    files::until_here(node, id, TRANSFER)?;
-    Ok(begin.elapsed().as_secs_f64())
 }
 
 fn known(node: &mut Node, id: &str) -> Result<()> {
@@ -201,7 +161,20 @@ fn build_bare(env: &Env, profile: Profile) -> Result<PathBuf> {
 
 /// The same disk work over a bare stream of that kind, MiB/s.
 fn bare_rate(program: &Path, folder: &Path, kind: &str, mib: u64) -> Result<f64> {
-    let text = output(Command::new(program).arg(kind).arg(mib.to_string()).arg(folder))?;
+    let mut giver = bare_giver(program, folder, kind, "127.0.0.1", mib, 0)?;
+    bare_taker(program, folder, kind, &giver.wait_line("ready:", TRANSFER)?)
+}
+
+/// Starts the process that gives, at a port or, with 0, any.
+fn bare_giver(program: &Path, folder: &Path, kind: &str, ip: &str, mib: u64, port: u16) -> Result<Process> {
+    let mut command = Command::new(program);
+    command.args(["give", kind, &format!("{ip}:{port}"), &mib.to_string()]).arg(folder.join("bare-from"));
+    Process::start("the bare giver", &mut command, &folder.join("bare.log"), "")
+}
+
+/// Runs the process that takes to its end. Answers MiB/s.
+fn bare_taker(program: &Path, folder: &Path, kind: &str, from: &str) -> Result<f64> {
+    let text = output(Command::new(program).args(["take", kind, from]).arg(folder.join("bare-to")))?;
     let line = text.lines().find_map(|line| line.trim().strip_prefix("rate:"));
     line.context("the bare stream printed no rate")?.trim().parse().context("the rate is not a number")
 }

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use super::http::{Answer, Client};
+use super::namespace::Namespace;
 use super::process::Process;
 use super::socket::Events;
 use super::{PATIENCE, free_port, loopback_addresses};
@@ -25,6 +26,8 @@ pub(crate) struct Flags {
     pub(crate) no_direct: bool,
     /// Listen on TCP only, so that contacts use it.
     pub(crate) tcp_only: bool,
+    /// Listen on QUIC at this address instead of loopback.
+    pub(crate) at: Option<(String, u16)>,
     /// More environment, for test builds.
     pub(crate) environment: Vec<(String, String)>,
 }
@@ -108,7 +111,13 @@ impl Node {
         let mut command = Command::new(&self.program);
         command.arg("run").arg("--data").arg(&self.data);
         command.args(["--listen", &format!("127.0.0.1:{}", self.http_port)]);
-        for address in loopback_addresses(self.port).into_iter().skip(usize::from(self.flags.tcp_only)) {
+        let addresses = match &self.flags.at {
+            Some((ip, port)) => vec![format!("/ip4/{ip}/udp/{port}/quic-v1")],
+            None => {
+                loopback_addresses(self.port).into_iter().skip(usize::from(self.flags.tcp_only)).collect()
+            }
+        };
+        for address in addresses {
             command.args(["--p2p-listen", &address]);
         }
         if self.flags.no_direct {
@@ -295,23 +304,50 @@ impl Node {
 
 /// Makes two nodes contacts by invite link. Returns their direct conversation.
 pub(crate) fn acquaint(inviter: &mut Node, guest: &mut Node) -> Result<String> {
-    let invite = inviter.post("/invites", &json!({"uses": 1, "valid_s": 3600}))?;
-    let link = text(&invite, "link")?;
-    guest.post("/contacts", &json!({"link": link, "greeting": format!("Hello from {}", guest.name)}))?;
-    let (host_account, guest_account) = (inviter.account()?, guest.account()?);
-    inviter.until("the contact request", PATIENCE, |node| {
-        Ok(node.contact(&guest_account)?.filter(|c| c["state"] == "incoming"))
-    })?;
-    inviter.post(&format!("/contacts/{guest_account}/accept"), &json!({}))?;
-    let conversation = guest.until("the accepted request", PATIENCE, |node| {
-        let contact = node.contact(&host_account)?.filter(|c| c["state"] == "accepted");
-        Ok(contact.and_then(|c| c["conversation"].as_str().map(str::to_owned)))
-    })?;
-    inviter.until("the conversation", PATIENCE, |node| {
-        let contact = node.contact(&guest_account)?.filter(|c| c["state"] == "accepted");
-        Ok(contact.filter(|c| c["conversation"].is_string()))
-    })?;
+    let (link, host_account) = invite(inviter)?;
+    let guest_account = ask(guest, &link)?;
+    accept(inviter, &guest_account)?;
+    let conversation = accepted(guest, &host_account)?;
+    accepted(inviter, &guest_account)?;
     Ok(conversation)
+}
+
+/// As [`acquaint`], for nodes in namespaces.
+pub(crate) fn acquaint_in(
+    (here, inviter): (&Namespace, &mut Node),
+    (there, guest): (&Namespace, &mut Node),
+) -> Result<String> {
+    let (link, host_account) = here.inside(|| invite(inviter))?;
+    let guest_account = there.inside(|| ask(guest, &link))?;
+    here.inside(|| accept(inviter, &guest_account))?;
+    let conversation = there.inside(|| accepted(guest, &host_account))?;
+    here.inside(|| accepted(inviter, &guest_account))?;
+    Ok(conversation)
+}
+
+fn invite(inviter: &mut Node) -> Result<(String, String)> {
+    let invite = inviter.post("/invites", &json!({"uses": 1, "valid_s": 3600}))?;
+    Ok((text(&invite, "link")?, inviter.account()?))
+}
+
+fn ask(guest: &mut Node, link: &str) -> Result<String> {
+    guest.post("/contacts", &json!({"link": link, "greeting": format!("Hello from {}", guest.name)}))?;
+    guest.account()
+}
+
+fn accept(inviter: &mut Node, guest: &str) -> Result<()> {
+    inviter.until("the contact request", PATIENCE, |node| {
+        Ok(node.contact(guest)?.filter(|c| c["state"] == "incoming"))
+    })?;
+    inviter.post(&format!("/contacts/{guest}/accept"), &json!({})).map(|_| ())
+}
+
+/// Waits until somebody is a contact; their conversation.
+fn accepted(node: &mut Node, account: &str) -> Result<String> {
+    node.until("the conversation", PATIENCE, |node| {
+        let contact = node.contact(account)?.filter(|c| c["state"] == "accepted");
+        Ok(contact.and_then(|c| c["conversation"].as_str().map(str::to_owned)))
+    })
 }
 
 /// A text field of an answer.

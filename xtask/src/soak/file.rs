@@ -31,11 +31,11 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// Runs the soak from the command line.
 pub(crate) fn run(env: &Env, rest: &[String]) -> Result<bool> {
-    only_flags(rest, &["--mib", "--drop-s", "--rate-mib"], &["--dev", "--away", "--no-away"])?;
+    only_flags(rest, &["--mib", "--drop-s", "--rate-mib", "--programs"], &["--dev", "--away", "--no-away"])?;
     let profile = if rest.iter().any(|a| a == "--dev") { Profile::Dev } else { Profile::Release };
     tools::ensure(env, &[tools::CLANG, tools::NPM])?;
     ui::build(env, false)?;
-    let programs = env.binaries(&[], profile)?;
+    let programs = env.measured(rest, profile)?.programs;
     let mut good = true;
     if !rest.iter().any(|a| a == "--away") {
         let free = free_gib(&env.target)?;

@@ -7,7 +7,7 @@ use super::rows::{self, FileRow};
 use super::{change, let_go, limits, make_room, ready};
 use crate::api::{FileCommand, Refusal, Reply};
 use crate::ctx::Ctx;
-use crate::live::Live;
+use crate::live::{Live, Timer};
 use crate::node::disk;
 use crate::text;
 
@@ -39,7 +39,13 @@ pub(crate) fn run(ctx: &mut Ctx<'_>, live: &mut Live, command: FileCommand) -> R
         }
         FileCommand::Fetch { file } => {
             let now = ctx.now.wall_ms;
-            if row(ctx, &file)?.state == rows::HERE {
+            let held = row(ctx, &file)?;
+            if held.state == rows::HERE {
+                if held.deposit == rows::DEPOSIT_PAUSED {
+                    change(ctx, live, &file, |row| row.deposit = rows::DEPOSIT_WANTED)
+                        .map_err(|e| store(&e))?;
+                    live.at(ctx.now.mono_ms, Timer::Deposit(file));
+                }
                 return Ok(Reply::Done);
             }
             let changed = change(ctx, live, &file, |row| {
@@ -53,6 +59,11 @@ pub(crate) fn run(ctx: &mut Ctx<'_>, live: &mut Live, command: FileCommand) -> R
                 live.files.want(&row);
             }
         }
+        FileCommand::Read { file } => {
+            if !matches!(row(ctx, &file)?.state, rows::HERE | rows::PAUSED) {
+                return run(ctx, live, FileCommand::Fetch { file });
+            }
+        }
         FileCommand::Pause { file } => {
             row(ctx, &file)?;
             live.files.unwant(&file);
@@ -60,8 +71,14 @@ pub(crate) fn run(ctx: &mut Ctx<'_>, live: &mut Live, command: FileCommand) -> R
                 if row.state == rows::WANTED {
                     row.state = rows::PAUSED;
                 }
+                if row.state == rows::HERE && row.deposit == rows::DEPOSIT_WANTED {
+                    row.deposit = rows::DEPOSIT_PAUSED;
+                }
             });
-            changed.map_err(|e| store(&e))?;
+            // What is on its way to relays stops too, and goes on from there.
+            if changed.map_err(|e| store(&e))?.is_some_and(|row| row.deposit == rows::DEPOSIT_PAUSED) {
+                live.files.out.push(super::Do::Stop { id: file });
+            }
         }
         FileCommand::Free { file } => {
             let row = row(ctx, &file)?;

@@ -34,6 +34,8 @@ pub(crate) const DEPOSIT_WANTED: u8 = 1;
 pub(crate) const DEPOSIT_DONE: u8 = 2;
 /// No relay takes it.
 pub(crate) const DEPOSIT_REFUSED: u8 = 3;
+/// The person holds it back.
+pub(crate) const DEPOSIT_PAUSED: u8 = 4;
 
 /// One file.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -110,6 +112,11 @@ impl FileRow {
     pub(crate) fn delete(tx: &mut Tx<'_>, id: &FileId) {
         tx.delete(Key::of(Table::Files, &id.0));
     }
+    /// It may make room: fetched, and not marked to be kept.
+    pub(crate) fn cached(&self) -> bool {
+        self.state == HERE && !self.own && !self.keep
+    }
+    /// Every row. Only for the start and for the page that shows all of them.
     pub(crate) fn all(r: &dyn Read) -> Result<Vec<Self>, StoreError> {
         r.scan_table(Table::Files)?.iter().map(|b| decode(b)).collect()
     }
@@ -130,6 +137,15 @@ fn push<T: PartialEq>(list: &mut Vec<T>, item: T, max: usize) {
 }
 
 const SETTINGS: &[u8] = b"files";
+const INDEXED: &[u8] = b"files-indexed";
+
+/// Whether messages with files are found by their conversation: data folders
+/// from before that are gone through once.
+pub(crate) fn indexed(tx: &mut Tx<'_>) -> Result<bool, StoreError> {
+    let before = tx.get(Key::of(Table::Settings, INDEXED))?.is_some();
+    tx.put(Key::of(Table::Settings, INDEXED), vec![1]);
+    Ok(before)
+}
 
 /// The person's settings about files.
 pub(crate) fn settings(r: &dyn Read) -> Result<FileSettings, StoreError> {

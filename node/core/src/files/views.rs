@@ -49,6 +49,7 @@ fn of_row(row: &FileRow) -> view::File {
         at_relays: match row.deposit {
             rows::DEPOSIT_WANTED if row.deposited.is_empty() => Some(KeptAtRelays::Waiting),
             rows::DEPOSIT_REFUSED => Some(KeptAtRelays::TooLarge),
+            rows::DEPOSIT_PAUSED => Some(KeptAtRelays::Paused),
             _ => {
                 row.deposited.iter().map(|(_, until)| *until).max().map(|until| KeptAtRelays::Until { until })
             }
@@ -145,6 +146,36 @@ fn webp_size(bytes: &[u8]) -> Option<(u32, u32)> {
         b"VP8X" if bytes.get(20)? & 0x02 == 0 => Some((le(bytes, 24, 3)? + 1, le(bytes, 27, 3)? + 1)),
         _ => None,
     }
+}
+
+/// Files that a conversation's messages brought, before a position, newest
+/// first; `None`: there is no such conversation.
+pub fn of_conversation(
+    r: &dyn Read,
+    id: &kith_wire::ids::GroupId,
+    before: Option<u64>,
+    limit: usize,
+) -> Result<Option<view::FilePage>, StoreError> {
+    if Conversation::load(r, id)?.is_none_or(|c| c.deleted) {
+        return Ok(None);
+    }
+    let limit = limit.clamp(1, crate::read::PAGE_MAX);
+    let mut entries = Entry::with_files(r, id, before.unwrap_or(u64::MAX), limit + 1)?;
+    let more = entries.len() > limit;
+    entries.truncate(limit);
+    let mut files = Vec::with_capacity(entries.len());
+    for entry in &entries {
+        if let Some(file) = &entry.file {
+            files.push(view::SharedFile {
+                message: entry.id.hex(),
+                position: entry.position,
+                author_name: crate::people::display_name(r, &entry.author)?,
+                at: entry.at,
+                file: view_of(r, file)?,
+            });
+        }
+    }
+    Ok(Some(view::FilePage { files, more }))
 }
 
 /// What takes space, per conversation.

@@ -29,6 +29,20 @@ function refreshDetails(id: string) {
   );
 }
 
+const filesTimers = new Map<string, ReturnType<typeof setTimeout>>();
+
+/** What is known of a conversation's files is looked at again, at most every quarter of a second. */
+function refreshFiles(id: string) {
+  if (filesTimers.has(id) || client.getQueryState(keys.files(id)) === undefined) return;
+  filesTimers.set(
+    id,
+    setTimeout(() => {
+      filesTimers.delete(id);
+      void client.invalidateQueries({ queryKey: keys.files(id) });
+    }, 250),
+  );
+}
+
 function applyEvent(event: NodeEvent) {
   switch (event.type) {
     case "message": {
@@ -39,12 +53,14 @@ function applyEvent(event: NodeEvent) {
         void client.invalidateQueries({ queryKey: keys.delivery(id, message.id) });
       }
       if (message.content.kind === "notice") refreshDetails(id);
+      if (message.content.kind === "file") refreshFiles(id);
       break;
     }
     case "message_removed": {
       const { conversation: id, position } = event;
       memory.messages.put(`${id}@${position}`, { conversation: id, removed: position });
       client.setQueryData<Window>(keys.window(id), (window) => (window === undefined ? window : removeMessage(window, position)));
+      refreshFiles(id);
       break;
     }
     case "conversation": {
@@ -60,6 +76,7 @@ function applyEvent(event: NodeEvent) {
       client.setQueryData<Conversation[]>(keys.conversations, (list) => (list === undefined ? list : applyChanges(list, [{ removed: event.id }])));
       client.removeQueries({ queryKey: keys.window(event.id) });
       client.removeQueries({ queryKey: keys.details(event.id) });
+      client.removeQueries({ queryKey: keys.files(event.id) });
       break;
     case "contact":
       memory.contacts.put(event.contact.account, event.contact);
@@ -91,6 +108,8 @@ export function applyEvents(events: readonly NodeEvent[]) {
 export function forgetSession() {
   for (const timer of detailsTimers.values()) clearTimeout(timer);
   detailsTimers.clear();
+  for (const timer of filesTimers.values()) clearTimeout(timer);
+  filesTimers.clear();
   for (const told of Object.values(memory)) told.clear();
   client.removeQueries({ predicate: (query) => query.queryKey[0] !== "session" && query.queryKey[0] !== "health" });
 }

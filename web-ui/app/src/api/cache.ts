@@ -13,6 +13,7 @@ export const keys = {
   contacts: ["contacts"] as const,
   invites: ["invites"] as const,
   conversations: ["conversations"] as const,
+  files: (id: string) => ["files", id] as const,
   details: (id: string) => ["details", id] as const,
   window: (id: string) => ["window", id] as const,
   delivery: (id: string, event: string) => ["delivery", id, event] as const,

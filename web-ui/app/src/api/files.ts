@@ -3,7 +3,7 @@
 
 import { ApiError, api, sentence } from "./client";
 import { type Accepted, showAccepted } from "./paging";
-import { useValueOf, Values } from "./store";
+import { useValueOf, Value, Values } from "./store";
 import type { FileNow, FileProgress, Look, NodeFile, Quote } from "./types";
 import { t } from "../i18n";
 import { lookOf, remoteLook } from "../lib/look";
@@ -28,13 +28,20 @@ export type Upload = {
   rate: number;
 };
 
-type Work = Upload & { file: File; look: Look | null; replyTo: Quote | null; keepMetadata: boolean; id: string | null };
+/** What goes along with files. Reply and words go with the first. */
+export type Along = { replyTo?: Quote | null; caption?: string; keepMetadata?: boolean; look?: Look | null };
+
+type Work = Upload & { file: File; look: Look | null; replyTo: Quote | null; caption: string; keepMetadata: boolean; id: string | null };
 
 const boxes = new Values<readonly Upload[]>([]);
 const works = new Map<string, Work>();
 const requests = new Map<string, XMLHttpRequest>();
 const chains = new Map<string, Promise<void>>();
 const progresses = new Values<FileProgress | null>(null, PROGRESS_MAX);
+/** Files that were chosen and wait for the person's word, by conversation. */
+const staged = new Values<readonly File[]>([]);
+/** The picture or film that is looked at in full size. */
+export const viewed = new Value<{ conversation: string; file: NodeFile } | null>(null);
 
 function change(conversation: string, edit: (list: readonly Upload[]) => readonly Upload[]) {
   const next = edit(boxes.get(conversation));
@@ -111,6 +118,7 @@ async function deliver(work: Work): Promise<void> {
     const body = {
       file: work.id,
       key: work.key,
+      ...(work.caption === "" ? {} : { caption: work.caption }),
       ...(work.look === null ? {} : { look: work.look }),
       ...(work.replyTo === null ? {} : { reply_to: work.replyTo.id }),
     };
@@ -118,7 +126,7 @@ async function deliver(work: Work): Promise<void> {
     const { file } = await api.get<FileNow>(`/files/${work.id}`);
     showAccepted(work.conversation, accepted, {
       at: Date.now(),
-      content: { kind: "file", file: { ...file, ...shownLook(work.look) }, caption: "" },
+      content: { kind: "file", file: { ...file, ...shownLook(work.look) }, caption: work.caption },
       reply_to: work.replyTo,
     });
     forget(work.key);
@@ -148,8 +156,9 @@ function enqueue(work: Work) {
 }
 
 /** Sends files, one after the other. Answers how many were too many. */
-export function sendFiles(conversation: string, files: readonly File[], replyTo: Quote | null = null, look: Look | null = null): number {
+export function sendFiles(conversation: string, files: readonly File[], along: Along = {}): number {
   const room = UPLOADS_MAX - boxes.get(conversation).length;
+  let { replyTo = null, caption = "" } = along;
   for (const file of files.slice(0, Math.max(0, room))) {
     const upload: Upload = {
       key: crypto.randomUUID(),
@@ -162,7 +171,8 @@ export function sendFiles(conversation: string, files: readonly File[], replyTo:
       metadata: false,
       rate: 0,
     };
-    const work: Work = { ...upload, file, look, replyTo, keepMetadata: false, id: null };
+    const work: Work = { ...upload, file, look: along.look ?? null, replyTo, caption, keepMetadata: along.keepMetadata ?? false, id: null };
+    [replyTo, caption] = [null, ""];
     works.set(upload.key, work);
     change(conversation, (list) => [...list, upload]);
     enqueue(work);
@@ -195,10 +205,27 @@ export function clearFiles() {
   works.clear();
   boxes.clear();
   progresses.clear();
+  staged.clear();
+  viewed.set(null);
 }
 
 export function useUploads(conversation: string): readonly Upload[] {
   return useValueOf(boxes, conversation);
+}
+
+/** Lays files before the person: they are sent when they say so. Answers how many are too many. */
+export function stage(conversation: string, files: readonly File[]): number {
+  const taken = files.slice(0, UPLOADS_MAX);
+  staged.set(conversation, taken.length === 0 ? null : taken);
+  return files.length - taken.length;
+}
+
+export function addStaged(conversation: string, files: readonly File[]): number {
+  return files.length === 0 ? 0 : stage(conversation, [...staged.get(conversation), ...files]);
+}
+
+export function useStaged(conversation: string): readonly File[] {
+  return useValueOf(staged, conversation);
 }
 
 export function noteProgress(progress: FileProgress) {

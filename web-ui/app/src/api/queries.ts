@@ -1,11 +1,14 @@
 // Hooks over the cache: what views read.
 
-import { useQuery } from "@tanstack/react-query";
+import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { api, ApiError } from "./client";
 import { keys } from "./cache";
 import { fetchContacts, fetchConversations, fetchMe } from "./fetch";
 import { windowQuery } from "./paging";
-import type { Contact, Conversation, ConversationDetails, Delivery, Health, Invite, Network, Safety, Session, Settings, Storage } from "./types";
+import type { Contact, Conversation, ConversationDetails, Delivery, FilePage, Health, Invite, Network, Safety, Session, Settings, Storage } from "./types";
+
+/** Files of a conversation that are asked for at once. */
+const FILES_PAGE = 60;
 
 export type Gate = Session | { state: "signed_out" };
 
@@ -35,6 +38,17 @@ export const useSettings = () =>
   useQuery({ queryKey: keys.settings, queryFn: ({ signal }) => api.get<Settings>("/settings", { signal }) });
 export const useStorage = () =>
   useQuery({ queryKey: keys.storage, queryFn: ({ signal }) => api.get<Storage>("/storage", { signal }), staleTime: 0 });
+/** Files of a conversation, newest first, a page at a time. */
+export const useFiles = (id: string, enabled = true) =>
+  useInfiniteQuery({
+    queryKey: keys.files(id),
+    queryFn: ({ signal, pageParam }) =>
+      api.get<FilePage>(`/conversations/${id}/files?limit=${FILES_PAGE}${pageParam === null ? "" : `&before=${pageParam}`}`, { signal }),
+    initialPageParam: null as number | null,
+    getNextPageParam: (page) => (page.more ? (page.files.at(-1)?.position ?? null) : null),
+    staleTime: 0,
+    enabled,
+  });
 export const useNetwork = () =>
   useQuery({ queryKey: keys.network, queryFn: ({ signal }) => api.get<Network>("/network", { signal }) });
 export const useContacts = () => useQuery<Contact[]>({ queryKey: keys.contacts, queryFn: fetchContacts });

@@ -539,11 +539,21 @@ export interface components {
             file: components["schemas"]["File"];
             progress?: components["schemas"]["FileProgress"] | null;
         };
-        /** @description How far the fetching of a file is. */
+        /** @description A page of a conversation's files. */
+        FilePage: {
+            /** @description Newest first. */
+            files: components["schemas"]["SharedFile"][];
+            /** @description Older ones exist behind the last. */
+            more: boolean;
+        };
+        /**
+         * @description How far the fetching of a file is, or, where it is all here, how far it is
+         *     on its way to relays.
+         */
         FileProgress: {
             /**
              * Format: int64
-             * @description Bytes of it that are here, verified.
+             * @description Bytes of it that are here, verified; or at the relay.
              */
             have: number;
             /** @description The file. */
@@ -658,6 +668,9 @@ export interface components {
         } | {
             /** @enum {string} */
             kind: "too_large";
+        } | {
+            /** @enum {string} */
+            kind: "paused";
         };
         /** @description A fresh sign-in link. */
         Link: {
@@ -1012,6 +1025,25 @@ export interface components {
             read_receipts: boolean;
             /** @description Tell others that one is typing. */
             typing: boolean;
+        };
+        /** @description A file where somebody shared it. */
+        SharedFile: {
+            /**
+             * Format: int64
+             * @description When it was sent, Unix ms.
+             */
+            at: number;
+            /** @description Its author, as this person calls them. */
+            author_name: string;
+            /** @description The file. */
+            file: components["schemas"]["File"];
+            /** @description The message that brought it. */
+            message: string;
+            /**
+             * Format: int64
+             * @description The message's place in the conversation.
+             */
+            position: number;
         };
         /**
          * @description Whether one can write here.

@@ -1,22 +1,24 @@
 // One conversation: header, timeline, composer and, when open, its details.
 
 import { Suspense, lazy, useState } from "react";
-import { sendFiles } from "../../api/files";
+import { addStaged, viewed } from "../../api/files";
 import { useConversations } from "../../api/queries";
+import { useValue } from "../../api/store";
 import { t } from "../../i18n";
 import { Link, paths } from "../../lib/router";
-import { signal } from "../../lib/signals";
 import { Empty, Skeleton } from "../../ui/panel";
 import { toast } from "../../ui/toasts";
 import { CatchingUp } from "./catching-up";
 import { Composer } from "./composer";
 import { Header } from "./header";
 import { Timeline } from "./timeline";
+import { Viewer } from "./viewer";
 
 const Details = lazy(() => import("../details/details").then((m) => ({ default: m.Details })));
 
 export function Chat({ id, details }: { id: string; details: boolean }) {
   const [over, setOver] = useState(false);
+  const seen = useValue(viewed);
   const conversations = useConversations().data;
   const conversation = conversations?.find((c) => c.id === id);
   if (conversation === undefined) {
@@ -48,8 +50,7 @@ export function Chat({ id, details }: { id: string; details: boolean }) {
           const files = [...event.dataTransfer.files];
           if (files.length === 0 || conversation.standing !== "active") return;
           event.preventDefault();
-          if (sendFiles(id, files) > 0) toast.refusal(t.files.tooMany);
-          signal("sent");
+          if (addStaged(id, files) > 0) toast.refusal(t.files.tooMany);
         }}
       >
         {over ? <p className="drop-hint">{t.files.drop}</p> : null}
@@ -58,6 +59,7 @@ export function Chat({ id, details }: { id: string; details: boolean }) {
         <Timeline conversation={conversation} />
         <Composer conversation={conversation} />
       </div>
+      <Viewer conversation={id} file={seen?.conversation === id ? seen.file : null} onClose={() => viewed.set(null)} />
       {details ? (
         <Suspense fallback={<aside className="details" aria-label={t.group.details} />}>
           <Details conversation={conversation} />

@@ -2,7 +2,7 @@
 
 import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "react";
 import { api } from "../../api/client";
-import { sendFiles } from "../../api/files";
+import { addStaged, sendFiles } from "../../api/files";
 import { send } from "../../api/outbox";
 import { useSettings } from "../../api/queries";
 import type { Conversation, Look } from "../../api/types";
@@ -15,6 +15,7 @@ import { byteLength, clean } from "../../lib/text";
 import { IconButton } from "../../ui/button";
 import { Icon } from "../../ui/icon";
 import { toast } from "../../ui/toasts";
+import { Attach } from "./attach";
 import { Recorder } from "./recorder";
 import { Uploads } from "./uploads";
 
@@ -79,9 +80,13 @@ export function Composer({ conversation }: { conversation: Conversation }) {
   const over = bytes - TEXT_BYTES_MAX;
   const sendable = draft.text.trim() !== "" && over <= 0;
 
-  const attach = (files: File[], look: Look | null = null) => {
-    if (sendFiles(id, files, draft.reply, look) > 0) toast.refusal(t.files.tooMany);
-    if (draft.reply !== null && files.length > 0) setDraft(id, { reply: null });
+  const attach = (files: readonly File[]) => {
+    if (addStaged(id, files) > 0) toast.refusal(t.files.tooMany);
+  };
+  // A recording was listened for already: it goes at once.
+  const speak = (file: File, look: Look) => {
+    if (sendFiles(id, [file], { replyTo: draft.reply, look }) > 0) toast.refusal(t.files.tooMany);
+    if (draft.reply !== null) setDraft(id, { reply: null });
     signal("sent");
   };
 
@@ -110,8 +115,9 @@ export function Composer({ conversation }: { conversation: Conversation }) {
   return (
     <div className="composer">
       <Uploads conversation={id} />
+      <Attach conversation={id} text={draft.text} replyTo={draft.reply} onSent={() => setDraft(id, { text: "", reply: null })} />
       {draft.reply === null ? null : <Reply author={clean(draft.reply.author_name)} text={draft.reply.text} />}
-      {recording ? <Recorder onDone={(file, look) => attach([file], look)} onEnd={stopRecording} /> : null}
+      {recording ? <Recorder onDone={speak} onEnd={stopRecording} /> : null}
       <div className={`flex items-end gap-1 p-2 ${recording ? "hidden" : ""}`}>
         <input
           ref={picker}

@@ -2,10 +2,10 @@
 // can be done with it. Nothing of it is opened as a page, ever.
 
 import { useState } from "react";
-import { Button as AriaButton, Modal, ModalOverlay, Dialog as AriaDialog } from "react-aria-components";
+import { Button as AriaButton } from "react-aria-components";
 import { useAction } from "../../api/action";
 import { api } from "../../api/client";
-import { contentUrl, useProgress } from "../../api/files";
+import { contentUrl, useProgress, viewed } from "../../api/files";
 import type { NodeFile } from "../../api/types";
 import { t } from "../../i18n";
 import { until } from "../../i18n/format";
@@ -13,19 +13,11 @@ import { useNow } from "../../lib/hooks";
 import { length, size, timeLeft } from "../../lib/size";
 import { IconButton } from "../../ui/button";
 import { Icon } from "../../ui/icon";
+import { kindOf } from "./kind";
 import { Voice } from "./voice";
 
 /** Longest side of a picture in the timeline, in pixels. */
 const SHOWN_PIXELS = 360;
-
-type Kind = "image" | "video" | "audio" | "other";
-
-/** How it is offered; the node decides by the bytes whether it is shown. */
-export function kindOf(file: NodeFile): Kind {
-  const [kind, sub] = file.media_type.split("/");
-  if (kind === "image" && sub !== undefined && /^(jpeg|png|gif|webp|avif)$/u.test(sub)) return "image";
-  return kind === "video" || kind === "audio" ? kind : "other";
-}
 
 function box(file: NodeFile): { width: number; aspectRatio: string } | null {
   if (file.width <= 0 || file.height <= 0) return null;
@@ -60,10 +52,21 @@ function Status({ file }: { file: NodeFile }) {
       </>
     );
   }
+  // On its way to relays, for who is away.
+  if (file.own && file.at_relays?.kind === "waiting" && progress !== null && progress.have < file.size) {
+    const parts = [t.files.toRelays(size(progress.have), size(file.size)), t.files.rate(size(progress.rate)), timeLeft(file.size - progress.have, progress.rate)];
+    return (
+      <>
+        <progress className="bar" aria-label={t.files.progress(file.name)} max={Math.max(1, file.size)} value={progress.have} />
+        <span className="text-xs text-soft tabular-nums">{parts.filter((part) => part !== "").join(" · ")}</span>
+      </>
+    );
+  }
   const parts = [size(file.size)];
   if (file.state === "gone") parts.push(t.files.gone);
   if (file.own && file.at_relays !== null) {
-    if (file.at_relays.kind === "too_large") parts.push(t.files.tooLarge);
+    if (file.at_relays.kind === "paused") parts.push(t.files.heldBack);
+    else if (file.at_relays.kind === "too_large") parts.push(t.files.tooLarge);
     else if (file.at_relays.kind === "until") parts.push(t.files.keptUntil(until(file.at_relays.until, now)));
   }
   return <span className="text-xs text-soft">{parts.join(" · ")}</span>;
@@ -71,13 +74,21 @@ function Status({ file }: { file: NodeFile }) {
 
 function Controls({ file, tab }: { file: NodeFile; tab: number }) {
   const { fetch, pause, free } = useActions(file);
+  const progress = useProgress(file.id);
   const skip = tab < 0;
   switch (file.state) {
     case "here":
       return (
+        <>
+        {!file.own || file.at_relays === null ? null : file.at_relays.kind === "paused" ? (
+          <IconButton icon="play" label={t.files.goOn(file.name)} excludeFromTabOrder={skip} onPress={() => fetch.mutate()} />
+        ) : file.at_relays.kind === "waiting" && progress !== null ? (
+          <IconButton icon="pause" label={t.files.hold(file.name)} excludeFromTabOrder={skip} onPress={() => pause.mutate()} />
+        ) : null}
         <a className="icon-button" href={contentUrl(file.id, true)} download={file.name} aria-label={t.files.save(file.name)} tabIndex={tab}>
           <Icon name="down" />
         </a>
+        </>
       );
     case "fetching":
       return (
@@ -115,8 +126,9 @@ function Card({ file, tab }: { file: NodeFile; tab: number }) {
   );
 }
 
-function Picture({ file, tab }: { file: NodeFile; tab: number }) {
-  const [open, setOpen] = useState(false);
+type Placed = { file: NodeFile; conversation: string; tab: number };
+
+function Picture({ file, conversation, tab }: Placed) {
   const [broken, setBroken] = useState(false);
   const place = box(file);
   const here = file.state === "here";
@@ -130,37 +142,23 @@ function Picture({ file, tab }: { file: NodeFile; tab: number }) {
     );
   }
   return (
-    <>
-      <AriaButton className="picture-button" excludeFromTabOrder={tab < 0} aria-label={t.files.open(file.name)} onPress={() => setOpen(true)}>
-        <img
-          src={contentUrl(file.id)}
-          alt={file.name}
-          loading="lazy"
-          decoding="async"
-          className="picture"
-          style={{ ...(place ?? { maxWidth: SHOWN_PIXELS }), ...(file.preview === null ? {} : { backgroundImage: `url("${file.preview}")` }) }}
-          onError={() => setBroken(true)}
-        />
-      </AriaButton>
-      <ModalOverlay isOpen={open} onOpenChange={setOpen} isDismissable className="overlay fixed inset-0 z-40 grid place-items-center p-4">
-        <Modal className="max-h-full max-w-full outline-none">
-          <AriaDialog aria-label={file.name} className="flex max-h-full flex-col items-center gap-3 outline-none">
-            <img src={contentUrl(file.id)} alt={file.name} className="viewer" />
-            <div className="flex items-center gap-2 rounded-full bg-raised px-4 py-1 shadow-float">
-              <bdi className="max-w-60 truncate text-sm">{file.name}</bdi>
-              <span className="text-xs text-soft">{size(file.size)}</span>
-              <Controls file={file} tab={0} />
-              <IconButton icon="x" label={t.app.close} onPress={() => setOpen(false)} />
-            </div>
-          </AriaDialog>
-        </Modal>
-      </ModalOverlay>
-    </>
+    <AriaButton className="picture-button" excludeFromTabOrder={tab < 0} aria-label={t.files.open(file.name)} onPress={() => viewed.set({ conversation, file })}>
+      <img
+        src={contentUrl(file.id)}
+        alt={file.name}
+        loading="lazy"
+        decoding="async"
+        className="picture"
+        style={{ ...(place ?? { maxWidth: SHOWN_PIXELS }), ...(file.preview === null ? {} : { backgroundImage: `url("${file.preview}")` }) }}
+        onError={() => setBroken(true)}
+      />
+    </AriaButton>
   );
 }
 
 function Film({ file, tab }: { file: NodeFile; tab: number }) {
   const [playing, setPlaying] = useState(false);
+  const { fetch } = useActions(file);
   const [broken, setBroken] = useState(false);
   const place = box(file) ?? { width: 320, aspectRatio: "16 / 9" };
   const shown = !broken && (playing || (file.state === "here" && file.own));
@@ -182,7 +180,11 @@ function Film({ file, tab }: { file: NodeFile; tab: number }) {
           onError={() => setBroken(true)}
         />
       ) : (
-        <AriaButton className="picture-button film" style={place} excludeFromTabOrder={tab < 0} aria-label={t.files.play(file.name)} onPress={() => setPlaying(true)}>
+        <AriaButton className="picture-button film" style={place} excludeFromTabOrder={tab < 0} aria-label={t.files.play(file.name)} onPress={() => {
+            if (file.state === "paused") fetch.mutate();
+            setPlaying(true);
+          }}
+        >
           {file.preview === null ? null : <img src={file.preview} alt="" className="picture" />}
           <span className="film-play">
             <Icon name="play" size={28} />
@@ -195,19 +197,37 @@ function Film({ file, tab }: { file: NodeFile; tab: number }) {
   );
 }
 
+function Sound({ file, tab }: { file: NodeFile; tab: number }) {
+  const { fetch } = useActions(file);
+  return (
+    // Nobody but its maker could caption it.
+    // oxlint-disable-next-line jsx-a11y/media-has-caption
+    <audio
+      controls
+      preload="none"
+      aria-label={file.name}
+      tabIndex={tab}
+      src={contentUrl(file.id)}
+      className="w-72 max-w-full"
+      onPlay={() => {
+        if (file.state === "paused") fetch.mutate();
+      }}
+    />
+  );
+}
+
 /** What a message with a file shows of it. */
-export function FileBody({ file, tab }: { file: NodeFile; tab: number }) {
+export function FileBody({ file, conversation, tab }: Placed) {
   if (file.voice && kindOf(file) === "audio") return <Voice file={file} tab={tab} controls={<Controls file={file} tab={tab} />} status={<Status file={file} />} />;
   switch (kindOf(file)) {
     case "image":
-      return <Picture file={file} tab={tab} />;
+      return <Picture file={file} conversation={conversation} tab={tab} />;
     case "video":
       return <Film file={file} tab={tab} />;
     case "audio":
       return (
         <div className="flex max-w-full flex-col gap-1">
-          {/* oxlint-disable-next-line jsx-a11y/media-has-caption */}
-          <audio controls preload="none" aria-label={file.name} tabIndex={tab} src={contentUrl(file.id)} className="w-72 max-w-full" />
+          <Sound file={file} tab={tab} />
           <Card file={file} tab={tab} />
         </div>
       );

@@ -82,7 +82,7 @@ function MessageBody({ message, row, conversation, group, active, now, tabStop, 
           <bdi className="author mb-0.5 block truncate text-xs font-semibold text-accent-text">{clean(message.author_name)}</bdi>
         ) : null}
         {message.reply_to === null ? null : <QuoteBox quote={message.reply_to} tab={tab} onQuote={onQuote} />}
-        {content.kind === "file" ? <FileBody file={content.file} tab={tab} /> : null}
+        {content.kind === "file" ? <FileBody file={content.file} conversation={conversation} tab={tab} /> : null}
         <div dir="auto" className={`words ${content.kind === "newer" ? "italic text-soft" : ""}`}>
           {content.kind === "text" ? <Words text={text} tab={tab} /> : content.kind === "file" ? <Words text={content.caption} tab={tab} /> : text}
           <Meta at={message.at}>

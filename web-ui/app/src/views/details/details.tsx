@@ -19,6 +19,7 @@ function Direct({ conversation, details }: { conversation: Conversation; details
   return (
     <>
       {contact === undefined ? null : <PersonPanel contact={contact} inChat />}
+      <Files conversation={conversation.id} />
       {details === undefined ? null : <Technical details={details} />}
       <DeleteConversation conversation={conversation} />
     </>
@@ -48,7 +49,6 @@ export function Details({ conversation }: { conversation: Conversation }) {
         ) : (
           <Group conversation={conversation} details={details.data} />
         )}
-        <Files conversation={conversation.id} />
       </div>
     </aside>
   );

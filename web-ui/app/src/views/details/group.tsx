@@ -16,6 +16,7 @@ import { Input } from "../../ui/field";
 import { NewInvite } from "../people/invite";
 import { DeleteConversation } from "./delete";
 import { AddMembers, Members } from "./members";
+import { Files } from "./files";
 import { Technical } from "./technical";
 
 function Rename({ conversation }: { conversation: Conversation }) {
@@ -77,6 +78,7 @@ export function Group({ conversation, details }: { conversation: Conversation; d
         <p className="font-medium">{t.group.relays}</p>
         <p className="break-words text-soft">{details.relays.length === 0 ? t.group.noRelays : details.relays.map(clean).join(", ")}</p>
       </section>
+      <Files conversation={id} />
       <Technical details={details} />
       <div className="flex flex-col gap-2">
         {active ? (
