@@ -58,7 +58,7 @@ export async function testSetup(told: (steps: readonly Step[]) => void): Promise
   let pc: RTCPeerConnection | null = null;
   const audio = document.createElement("audio");
   let loudest = 0;
-  let quiet: (() => void) | null = null;
+  const meters: (() => void)[] = [];
   try {
     say("microphone", "running", t.call.test.microphone);
     try {
@@ -95,9 +95,11 @@ export async function testSetup(told: (steps: readonly Step[]) => void): Promise
       void audio.play().catch(() => undefined);
       // A muted element is not played, and so not measured by the browser.
       if (track.kind === "audio") {
-        quiet = watchLevel(track, (level) => {
-          loudest = Math.max(loudest, level);
-        });
+        meters.push(
+          watchLevel(track, (level) => {
+            loudest = Math.max(loudest, level);
+          }),
+        );
       }
     });
     for (const kind of ["audio", "video"] as const) {
@@ -131,7 +133,7 @@ export async function testSetup(told: (steps: readonly Step[]) => void): Promise
     else if (picture === undefined || picture.frames === 0) say("picture", "bad", t.call.test.pictureBad);
     else say("picture", "ok", t.call.test.pictureOk(Math.round(picture.frames / (MEASURE_MS / 1000))));
   } finally {
-    quiet?.();
+    for (const stop of meters) stop();
     for (const track of tracks) track.stop();
     audio.srcObject = null;
     pc?.close();
