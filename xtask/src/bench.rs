@@ -41,7 +41,9 @@ pub(crate) fn run(env: &Env, args: &[String]) -> Result<bool> {
         Some(("file", rest)) => file::run(env, rest),
         Some(("film", rest)) => film::run(env, rest),
         Some(("call", rest)) => call::run(env, rest),
-        _ => bail!("there are `cargo xtask bench dm`, `bench group`, `bench file`, `bench film` and `bench call`"),
+        _ => bail!(
+            "there are `cargo xtask bench dm`, `bench group`, `bench file`, `bench film` and `bench call`"
+        ),
     }
 }
 
