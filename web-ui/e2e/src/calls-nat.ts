@@ -57,6 +57,23 @@ function scenes(): void {
     await region(page(0), "Bob").waitFor({ state: "detached" });
     await region(page(1), "Alice").waitFor({ state: "detached" });
   }
+  /** Both nodes have found their way through the new gates: a text arrives each way. */
+  async function heard(): Promise<void> {
+    const [alice, bob] = lab.nodes;
+    if (alice === undefined || bob === undefined) throw new Error("no nodes");
+    for (const [from, to] of [
+      [alice, bob],
+      [bob, alice],
+    ] as const) {
+      const talk = (await from.api("GET", "/conversations"))[0].id;
+      const text = `${from.name} ${performance.now()}`;
+      await from.api("POST", `/conversations/${talk}/messages`, { text, key: text });
+      await wait(to, "a text", async () => {
+        const page = await to.api("GET", `/conversations/${talk}/messages`);
+        return page.messages.some((m: any) => m.content.text === text) ? true : null;
+      });
+    }
+  }
   const turn = async (index: number) => {
     const node = lab.nodes[index];
     if (node === undefined) throw new Error("no node");
@@ -99,6 +116,7 @@ function scenes(): void {
     scenario.step(`${a} and ${b}`, async () => {
       street.gate(0, a);
       street.gate(1, b);
+      await heard();
       const [ms, here, there] = await call();
       console.log(`netlab.calls.${a}.${b}: ${ms.toFixed(0)} ms ${path(here)} (${here.local}/${here.remote}, ${there.local}/${there.remote})`);
       await hangUp();
@@ -107,6 +125,7 @@ function scenes(): void {
 
   scenario.step("a hidden address is never seen", async () => {
     for (const side of [0, 1] as const) street.gate(side, "full-cone");
+    await heard();
     street.count(1, OUTSIDE[0]);
     // First that it would be seen.
     await call();

@@ -81,7 +81,7 @@ export class Street {
   /** Counts UDP packets that come to a house's gate from an address. */
   count(side: 0 | 1, from: string) {
     const inside = ["ip", "netns", "exec", GATES[side]];
-    run([...inside, "nft", "-f", "-"], `table ip seen { chain c { type filter hook prerouting priority -300; iifname "wan" ip saddr ${from} meta l4proto udp counter; } }\n`);
+    run([...inside, "nft", "-f", "-"], `table ip seen {\n chain c {\n type filter hook prerouting priority -300;\n iifname "wan" ip saddr ${from} meta l4proto udp counter\n }\n}\n`);
   }
 
   /** What was counted since. */

@@ -10,10 +10,13 @@ use anyhow::{Result, bail};
 use crate::env::{Binaries, Env, Profile, number, only_flags, output};
 use crate::{tools, ui};
 
+/// More calls in two minutes would not ring.
+const CALLS_MAX: u64 = 12;
+
 /// Runs the bench. `false`: something did not work.
 pub(crate) fn run(env: &Env, rest: &[String]) -> Result<bool> {
     only_flags(rest, &["--calls", "--delay-ms"], &["--dev"])?;
-    let calls = number(rest, "--calls", 10)?.clamp(1, 200);
+    let calls = number(rest, "--calls", 10)?.clamp(1, CALLS_MAX);
     let delay = number(rest, "--delay-ms", 0)?.min(1_000);
     let settings = [("KITH_CALLS", calls.to_string()), ("KITH_DELAY", delay.to_string())];
     scenes(env, "calls", rest.iter().any(|a| a == "--dev"), &settings)

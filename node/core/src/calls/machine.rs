@@ -32,11 +32,11 @@ const CALLS_MAX: usize = 32;
 /// Calls that ring at once; further callers are told that this device is busy.
 const RINGS_MAX: usize = 3;
 /// Calls of one account that may ring within [`RATE_MS`]; further ones are shed.
-const RATE_MAX: usize = 6;
+const RATE_MAX: usize = 12;
 /// See [`RATE_MAX`] and [`DIAL_MAX`].
 const RATE_MS: u64 = 120_000;
 /// Calls that this device may make within [`RATE_MS`].
-const DIAL_MAX: usize = 12;
+const DIAL_MAX: usize = 16;
 /// Ended calls that are remembered.
 const DONE_MAX: usize = 128;
 /// Calls of which something came before their offer.
