@@ -29,6 +29,17 @@ export interface components {
             /** @description `kith1…` */
             account: string;
         };
+        /** @description A person none of whose devices is linked. */
+        Away: {
+            /** @description Account. */
+            account: string;
+            /** @description What would help. */
+            advice?: string | null;
+            /** @description Name as shown here. */
+            name: string;
+            /** @description Where messages are kept meanwhile, and why there is no link. */
+            sentence: string;
+        };
         /** @description The call that was begun. */
         Begun: {
             /** @description Its id. */
@@ -602,6 +613,13 @@ export interface components {
          * @enum {string}
          */
         FileState: "offered" | "fetching" | "paused" | "here" | "gone";
+        /** @description A finding of the doctor about this node itself. */
+        Finding: {
+            /** @description What would help. */
+            advice?: string | null;
+            /** @description What is. */
+            sentence: string;
+        };
         /** @description How a call ends. */
         HangUp: {
             /** @description `hung_up` (the default; declines what rings), `lost` or `wrong_key`. */
@@ -781,6 +799,10 @@ export interface components {
         Network: {
             /** @description Own addresses in use. */
             addrs: string[];
+            /** @description People that are not connected, at most [`AWAY_LIST_MAX`]. */
+            away: components["schemas"]["Away"][];
+            /** @description What the doctor has to say about this node. */
+            findings: components["schemas"]["Finding"][];
             /** @description Live links to people. */
             peers: components["schemas"]["PeerLink"][];
             /** @description Relays in use. */
@@ -871,10 +893,28 @@ export interface components {
         PeerLink: {
             /** @description Account, once proven. */
             account?: string | null;
+            /** @description What would help. */
+            advice?: string | null;
+            /** @description `lan`, `direct_quic`, `direct_tcp`, `punched` or `relayed`. */
+            label: string;
             /** @description Name as shown here. */
             name: string;
             /** @description `direct_quic`, `direct_tcp` or `circuit`. */
             path: string;
+            /** @description Name of the relay in between. */
+            relay?: string | null;
+            /**
+             * Format: int32
+             * @description The last round trip, ms.
+             */
+            rtt_ms?: number | null;
+            /** @description What the path is and why it is not better, as the doctor says it. */
+            sentence: string;
+            /**
+             * Format: int64
+             * @description Since when, Unix ms.
+             */
+            since: number;
         };
         /** @description The newest message of a conversation in one line. */
         Preview: {
@@ -939,12 +979,16 @@ export interface components {
         };
         /** @description State of a relay. */
         Relay: {
+            /** @description What would help. */
+            advice?: string | null;
             /** @description Relay id. */
             id: string;
             /** @description The community link. */
             link: string;
             /** @description Name from its statement or link. */
             name: string;
+            /** @description `direct_quic` or `direct_tcp`, while connected. */
+            path?: string | null;
             /** @description Why not, as a sentence. */
             problem?: string | null;
             /**
@@ -952,6 +996,18 @@ export interface components {
              * @description How long it keeps messages, seconds.
              */
             retention_s?: number | null;
+            /**
+             * Format: int32
+             * @description The last round trip, ms.
+             */
+            rtt_ms?: number | null;
+            /** @description How it stands, as the doctor says it. */
+            sentence: string;
+            /**
+             * Format: int64
+             * @description Since when it is connected, Unix ms.
+             */
+            since?: number | null;
             /** @description Connected. */
             up: boolean;
         };
