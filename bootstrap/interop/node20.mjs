@@ -1,5 +1,9 @@
 // What libp2p takes for granted and Node.js 20 does not have yet.
 
+import { WebSocket } from "ws";
+
+globalThis.WebSocket ??= WebSocket;
+
 Promise.withResolvers ??= function withResolvers() {
   let resolve;
   let reject;
