@@ -52,12 +52,16 @@ pub(super) fn run(env: &Env, args: &[String]) -> Result<bool> {
         peer.args(["-p", "34800", "-L", ECHO]).stdout(Stdio::null()).stderr(Stdio::null());
         Ok(Helper(peer.spawn().context("starting turnutils_peer")?))
     })?;
+    let runs = std::cell::Cell::new(0);
     let client = |more: &[&str], peer: &str| -> Result<String> {
+        // One that is refused leaves its allocation behind: each is another user.
+        runs.set(runs.get() + 1);
+        let user = format!("lab{}", runs.get());
         let messages = MESSAGES.to_string();
         let mut command = Command::new("ip");
         command
             .args(["netns", "exec", &street.homes[0].host.name, "timeout", "40", "turnutils_uclient"])
-            .args(["-W", SECRET, "-u", "lab", "-c", "-m", "1", "-n", &messages, "-e", peer, "-r", "34800"])
+            .args(["-W", SECRET, "-u", &user, "-c", "-m", "1", "-n", &messages, "-e", peer, "-r", "34800"])
             .args(more)
             .arg(SERVER[0]);
         let done = command.output().context("starting turnutils_uclient")?;
