@@ -55,13 +55,18 @@ impl Node {
         self.handle.local_key()
     }
 
+    /// The next event; facts about links may come between any two.
     async fn event(&mut self) -> NetEvent {
-        let event =
-            tokio::time::timeout(PATIENCE, self.events.recv()).await.expect("an event in time").unwrap();
-        if let NetEvent::Addresses { addrs } = &event {
-            self.addrs.clone_from(addrs);
+        loop {
+            let event =
+                tokio::time::timeout(PATIENCE, self.events.recv()).await.expect("an event in time").unwrap();
+            match &event {
+                NetEvent::Measured { .. } => continue,
+                NetEvent::Addresses { addrs } => self.addrs.clone_from(addrs),
+                _ => {}
+            }
+            return event;
         }
-        event
     }
 
     async fn until(&mut self, wanted: impl Fn(&NetEvent) -> bool) -> NetEvent {
