@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use kith_mls::{EngineError, Outcome, Resealed, TipChange};
 use kith_store::StoreError;
 use kith_wire::content::{self, Attachment, ReadUpTo, Text};
-use kith_wire::group::{ConversationKind, Role};
+use kith_wire::group::{ConversationKind, OrderKind, Role};
 use kith_wire::ids::{AccountId, DeviceId, EventId, GroupId};
 
 use crate::api::{Event, Refusal};
@@ -292,6 +292,12 @@ fn apply(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, outcome: Outcome) -
         }
         Outcome::Order { kind, issuer, target, .. } => {
             changes::ordered(ctx, &group, kind, issuer, target)?;
+            let out = matches!(kind, OrderKind::Remove | OrderKind::Leave);
+            if out && crate::membership::unwant(ctx, live, group, target) {
+                let conversation = rows::home(&ctx.tx, &group)?;
+                let why = "Somebody whom you had invited left or was removed before they could come in. Invite them again if they should.";
+                live.notice(conversation, "not_added", why.into());
+            }
         }
         // Two objects under one number are the engine's to judge.
         Outcome::Known | Outcome::Equivocation { .. } => {}
@@ -452,7 +458,9 @@ fn on_tip(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, tip: &TipChange) -
     refresh(ctx, live, group)?;
     crate::calls::look_again(ctx, live, &group)?;
     let how = How { by: Some(tip.by), left: &tip.left, switched: tip.switched };
-    changes::say(ctx, live, group, before.as_ref(), how)?;
+    for came in changes::say(ctx, live, group, before.as_ref(), how)? {
+        crate::membership::unwant(ctx, live, group, came);
+    }
     crate::lacking::watch(ctx, live, group);
     if tip.switched {
         // Who stayed behind on the branch has nobody there to tell it.

@@ -67,6 +67,17 @@ pub(crate) fn want(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, accounts:
     live.at(ctx.now.mono_ms, Timer::Adds);
 }
 
+/// Somebody came in another way, or was ordered out since: whoever wanted them
+/// in before that does so no more. Answers whether they were wanted.
+pub(crate) fn unwant(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, account: AccountId) -> bool {
+    live.adds.packages.remove(&(group, account));
+    let wanted = live.adds.wanted.remove(&(group, account));
+    if wanted {
+        save(ctx, live);
+    }
+    wanted
+}
+
 /// A key package of an account came in. It serves one group.
 pub(crate) fn package(ctx: &mut Ctx<'_>, live: &mut Live, account: AccountId, package: Vec<u8>) {
     let open =
@@ -180,6 +191,9 @@ pub(crate) fn commit(
     mut change: Change,
 ) -> Result<(), Reject> {
     let parent_topic = live.relays.current_topic(&group);
+    for account in &change.remove_accounts {
+        unwant(ctx, live, group, *account);
+    }
     let before = GroupInfo::load(&ctx.tx, &group)?;
     if !change.adds.is_empty() {
         change.cards = people::introductions(ctx, group)?;

@@ -158,6 +158,7 @@ fn on_a_full_disk_nothing_is_claimed_and_it_goes_on_when_there_is_space() {
     assert!(matches!(file.settle(&both), Err(StoreError::Full(_))), "there is no room for the map");
     assert_eq!((file.held(), file.read(chunks[0].spot).unwrap()), (0, None));
     assert_eq!(folder.file(&NAME, &tree).unwrap().held(), 0);
+    drop(other);
     fs::remove_file(&ballast).unwrap();
     for chunk in &chunks {
         file.write(chunk.spot, &chunk.bytes).unwrap();
