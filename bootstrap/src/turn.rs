@@ -18,4 +18,4 @@ mod tests;
 
 pub use guard::{Guard, is_local};
 pub use machine::{Client, Counters, Machine, Output, RelayId, Relays, Rules};
-pub use stun::{FRAME_BYTES_MAX, frame_len};
+pub use stun::{FRAME_BYTES_MAX, NoFrame, frame_len};

@@ -1,6 +1,7 @@
 //! Reading a group without an engine: for the API's snapshots and for the
 //! core. Nothing here changes anything.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use kith_store::{Key, Read, Table};
@@ -366,21 +367,21 @@ pub fn lacked(
                 break;
             }
             let sealed = event.sealed.unwrap_or(event.at);
-            if !above.contains_key(&stands) {
-                above.insert(stands, Above::of(read, gid, stands)?);
-            }
-            let passed = match above.get(&stands) {
-                Some(above) if !spoke_since => above.holds(read, gid, &sealed)?,
-                _ => spoke_since,
+            let above = match above.entry(stands) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(Above::of(read, gid, stands)?),
             };
+            let passed = spoke_since || above.holds(read, gid, &sealed)?;
             if !passed {
                 continue;
             }
-            if !audiences.contains_key(&event.at) {
-                let accounts = audience(read, gid, event.at)?.into_iter().map(|(a, _)| a).collect();
-                audiences.insert(event.at, accounts);
-            }
-            if audiences.get(&event.at).is_some_and(|a| a.contains(&m.account)) {
+            let accounts = match audiences.entry(event.at) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    new.insert(audience(read, gid, event.at)?.into_iter().map(|(a, _)| a).collect())
+                }
+            };
+            if accounts.contains(&m.account) {
                 let lacked =
                     out.entry(seq).or_insert_with(|| Lacked { seq, event: event.id, by: Vec::new() });
                 lacked.by.push((m.account, m.device));

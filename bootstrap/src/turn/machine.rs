@@ -206,7 +206,7 @@ impl Machine {
         if let Some((number, data)) = channel_data(bytes) {
             let peer = self.allocations.get(&client)?.channel(number, now.mono_ms);
             return match peer {
-                Some(peer) => self.to_peer(now, client, peer, data),
+                Some(peer) => self.pass_to_peer(now, client, peer, data),
                 None => self.dropped(),
             };
         }
@@ -327,7 +327,7 @@ impl Machine {
         true
     }
 
-    fn to_peer(&mut self, now: Now, client: Client, peer: SocketAddr, data: &[u8]) -> Option<Output> {
+    fn pass_to_peer(&mut self, now: Now, client: Client, peer: SocketAddr, data: &[u8]) -> Option<Output> {
         let a = self.allocations.get(&client)?;
         let relay = a.relay;
         if !a.permits(peer.ip(), now.mono_ms)
@@ -347,7 +347,7 @@ impl Machine {
         if !message.unknown().is_empty() {
             return self.dropped();
         }
-        self.to_peer(now, client, peer, data)
+        self.pass_to_peer(now, client, peer, data)
     }
 
     fn request(

@@ -71,20 +71,23 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(bytes.get(at..at.checked_add(2)?)?.try_into().ok()?))
 }
 
+/// Bytes that are neither a STUN message nor channel data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoFrame;
+
 /// The length of the message or channel data that starts here, padding
-/// included, as TCP carries it; `None`: more bytes are needed. `Err`: it is
-/// neither.
-pub fn frame_len(bytes: &[u8]) -> Result<Option<usize>, ()> {
+/// included, as TCP carries it; `None`: more bytes are needed.
+pub fn frame_len(bytes: &[u8]) -> Result<Option<usize>, NoFrame> {
     let (Some(first), Some(len)) = (u16_at(bytes, 0), u16_at(bytes, 2)) else {
         return match bytes.first() {
-            Some(b) if b >> 6 > 1 => Err(()),
+            Some(b) if b >> 6 > 1 => Err(NoFrame),
             _ => Ok(None),
         };
     };
     match first >> 14 {
         0 if len % 4 == 0 => Ok(Some(HEAD + usize::from(len))),
         1 => Ok(Some((4 + usize::from(len)).next_multiple_of(4))),
-        _ => Err(()),
+        _ => Err(NoFrame),
     }
 }
 
@@ -332,7 +335,7 @@ mod tests {
         assert_eq!((frame.len(), frame_len(&frame)), (12, Ok(Some(12))));
         assert_eq!(channel_data(&frame), Some((0x4001, &b"hello"[..])));
         assert_eq!(frame_len(&[0x40]), Ok(None));
-        assert_eq!(frame_len(&[0x80]), Err(()));
+        assert_eq!(frame_len(&[0x80]), Err(NoFrame));
         assert_eq!(frame_len(&[0, 1, 0, 3]), Err(()));
     }
 

@@ -149,7 +149,7 @@ pub(crate) fn relay_of(endpoint: &ConnectedPoint) -> Option<PeerKey> {
         ConnectedPoint::Listener { local_addr, .. } => local_addr,
     };
     let mut last = None;
-    for part in via.iter() {
+    for part in via {
         match part {
             Protocol::P2p(peer) => last = Some(peer),
             Protocol::P2pCircuit => return keys::peer_key(&last?),

@@ -734,11 +734,11 @@ impl Contact {
                     self.nearby.gone(&peer, &plain(&addr));
                 }
             }
-            ContactEvent::Upnp(upnp::Event::NewExternalAddr { external_addr, .. }) => {
-                if !self.mapped.contains(&external_addr) && self.mapped.len() < LISTEN_ADDRS_MAX {
-                    self.mapped.push(external_addr);
-                    self.tell_addresses();
-                }
+            ContactEvent::Upnp(upnp::Event::NewExternalAddr { external_addr, .. })
+                if !self.mapped.contains(&external_addr) && self.mapped.len() < LISTEN_ADDRS_MAX =>
+            {
+                self.mapped.push(external_addr);
+                self.tell_addresses();
             }
             ContactEvent::Upnp(upnp::Event::ExpiredExternalAddr { external_addr, .. }) => {
                 self.mapped.retain(|a| *a != external_addr);

@@ -165,7 +165,6 @@ fn codec(video: bool) -> RTCRtpCodecParameters {
             rtcp_feedback: vec![],
         },
         payload_type: if video { 96 } else { 111 },
-        ..Default::default()
     }
 }
 

@@ -62,6 +62,9 @@ pub(crate) fn run(args: &[String]) -> Result<bool> {
     }
 }
 
+/// A datagram and when it is let go.
+type Late = (Instant, Vec<u8>);
+
 struct Side {
     /// Whom we stand in for.
     far: Ipv4Addr,
@@ -69,7 +72,7 @@ struct Side {
     near: Ipv4Addr,
     ports: Mutex<BTreeMap<u16, Arc<UdpSocket>>>,
     /// What is on its way, and the dice.
-    way: Mutex<(SyncSender<(Instant, Vec<u8>)>, Random)>,
+    way: Mutex<(SyncSender<Late>, Random)>,
     delay: Duration,
     /// Of a thousand.
     loss: u64,

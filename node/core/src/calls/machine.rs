@@ -490,7 +490,7 @@ impl Machine {
         let id = signal.call;
         if let Some(record) = self.done.iter().find(|r| r.id == id) {
             if record.group == group {
-                self.afterwards(from, signal);
+                self.afterwards(from, &signal);
             }
             return;
         }
@@ -643,7 +643,8 @@ impl Machine {
         let (from_caller, from_called) = (from == call.caller, from.0 != call.caller.0);
         let last = matches!(signal.body, Body::Leave { .. } | Body::End { .. });
         let heard = call.heard.entry(from.1).or_default();
-        if heard.len() >= HEARD_MAX && !last || !heard.insert(seq) && !last {
+        let new = (last || heard.len() < HEARD_MAX) && heard.insert(seq);
+        if !new && !last {
             return;
         }
         match signal.body {
@@ -765,7 +766,7 @@ impl Machine {
     }
 
     /// A signal in a call that is over here.
-    fn afterwards(&mut self, from: (AccountId, DeviceId), signal: Signal) {
+    fn afterwards(&mut self, from: (AccountId, DeviceId), signal: &Signal) {
         let me = self.me;
         let Some(record) = self.done.iter_mut().find(|r| r.id == signal.call) else { return };
         match signal.body {
