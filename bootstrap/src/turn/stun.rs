@@ -336,7 +336,7 @@ mod tests {
         assert_eq!(channel_data(&frame), Some((0x4001, &b"hello"[..])));
         assert_eq!(frame_len(&[0x40]), Ok(None));
         assert_eq!(frame_len(&[0x80]), Err(NoFrame));
-        assert_eq!(frame_len(&[0, 1, 0, 3]), Err(()));
+        assert_eq!(frame_len(&[0, 1, 0, 3]), Err(NoFrame));
     }
 
     proptest! {

@@ -515,7 +515,7 @@ impl Run {
         victims.retain(|n| self.members(0).contains(n));
         let at = self.below(u32::try_from(victims.len()).ok()?) as usize;
         let victim = *victims.get(at)?;
-        if !self.strict && who % 3 != 0 {
+        if !self.strict && !who.is_multiple_of(3) {
             return self.forbidden_alone(who, victim, &mut puppet);
         }
         self.world.inject(self.nodes[who], self.nodes[victim], &Frame::PackageRequest);

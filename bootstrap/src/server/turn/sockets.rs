@@ -325,7 +325,7 @@ async fn frames(shared: &Shared, client: Client, mut reader: OwnedReadHalf) {
                 }
                 Ok(Some(len)) if len > FRAME_BYTES_MAX => return,
                 Ok(_) => break,
-                Err(()) => return,
+                Err(_) => return,
             }
         }
         buffer.drain(..at);
