@@ -194,7 +194,7 @@ fn a_hidden_address_needs_a_relay_and_never_leaves() {
         now.signals.into_iter().flat_map(|s| s.candidates).collect::<Vec<_>>()
     };
     // Without the wish the address is told, and nothing else.
-    act(&mut world, a, call, Ask::Candidates(lines.clone())).unwrap();
+    act(&mut world, a, call, Ask::Candidates(lines)).unwrap();
     world.run(1_000);
     let shown = seen(&mut world);
     assert_eq!(shown.len(), 1);
