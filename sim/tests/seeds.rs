@@ -5,9 +5,9 @@ use kith_sim::run::attack::SCRIPTS;
 use kith_sim::run::{Report, scenario, seed};
 use kith_sim::{Mutant, mutant};
 
-/// Seeds that are known not to hold, and why: in 53 a member that a snapshot
-/// has put back, and that was ordered out since, is let in again by an admin
-/// who had wanted it in before.
+/// Seeds that are known not to hold: in 53 a member that a snapshot has put
+/// back, and that was ordered out since, is let in again by another admin; why
+/// is not known yet.
 const NOT_MENDED: &[u64] = &[53];
 
 fn hold(seeds: impl IntoIterator<Item = u64>) {

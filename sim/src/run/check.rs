@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kith_mls::view;
 use kith_store::{Range, Read as _, Table};
-use kith_wire::group::{CommitEnvelope, OrderKind, Role, Target};
+use kith_wire::group::{CommitEnvelope, Role, Target};
 use kith_wire::signed::Raw;
 
 use super::{Run, oracle};
@@ -211,7 +211,7 @@ impl Run {
             self.fault("removed_still_in", why);
         }
         for n in out {
-            if members.contains(&n) && !tainted && !self.let_in_again(inside[0].0, n) {
+            if members.contains(&n) && !tainted {
                 self.fault("removed_still_in", format!("node {n} was removed and is a member"));
             }
         }
@@ -249,21 +249,6 @@ impl Run {
         self.evil.contains(&issuer)
             && self.appointed.contains(&issuer)
             && against(issuer).is_some_and(|(later, ..)| when < later)
-    }
-
-    /// Whether an attacker, who may invite, has lifted the order against
-    /// somebody.
-    fn let_in_again(&self, by: usize, who: usize) -> bool {
-        let facts = self.world.store(self.nodes[by]).and_then(|s| view::facts(&*s, self.group).ok());
-        let orders = facts.into_iter().flat_map(|f| f.orders);
-        let orders = orders.filter_map(|o| Raw::from_bytes(&o).ok()?.body::<kith_wire::group::Order>().ok());
-        let mut orders = orders;
-        orders.any(|o| {
-            let issuer = self.devices.iter().position(|d| *d == o.device);
-            o.order == OrderKind::Add
-                && o.target == Target::Account(self.accounts[who])
-                && issuer.is_some_and(|i| self.evil.contains(&i))
-        })
     }
 
     fn show_facts(&self) {
