@@ -66,6 +66,11 @@ pub enum EngineError {
     /// The Welcome cannot be used.
     #[error("the invitation to the conversation cannot be used: {0}. Ask the sender to add you again")]
     Welcome(&'static str),
+    /// This store may be an older copy of one that has spoken already.
+    #[error(
+        "this device has not compared notes with the conversation's other members yet: that happens by itself as soon as one of them, or a relay, is reached. Try again then"
+    )]
+    NotHeard,
     /// The tip still holds somebody who is to go.
     #[error("somebody is being removed from the conversation: it goes on as soon as that is done")]
     Tainted,
@@ -127,6 +132,9 @@ pub struct Intent {
     /// Settings wanted, if they changed.
     #[n(3)]
     pub ext_after: Option<ExtBytes>,
+    /// Removals and demotions that it lifted: known when it was decided.
+    #[n(4)]
+    pub lifted: Vec<OrderId>,
 }
 
 /// Encoded settings.

@@ -17,6 +17,7 @@ mod marks;
 mod orphans;
 mod packages;
 mod public;
+mod put_back;
 mod sync;
 
 pub use orphans::{ORPHAN_BYTES_MAX, ORPHANS_MAX};
@@ -27,7 +28,7 @@ use std::collections::BTreeMap;
 use kith_store::Tx;
 use kith_wire::crypto::{Secret, derive};
 use kith_wire::group::GroupExt;
-use kith_wire::ids::{AccountId, DeviceId, EventId, GroupId, TopicId};
+use kith_wire::ids::{AccountId, DeviceId, EventId, GroupId, OrderId, TopicId};
 use kith_wire::labels;
 
 use kith_wire::group::BundleRef;
@@ -184,15 +185,27 @@ impl Engine {
         })
     }
 
-    /// Whether an order that holds takes an account out of the group.
-    pub fn is_ordered_out(
+    /// Removals that somebody who lets an account in has to lift, and so has to
+    /// know of when deciding.
+    pub fn removals_of(
         &mut self,
         tx: &mut Tx<'_>,
         now_ms: u64,
         gid: GroupId,
         account: &AccountId,
-    ) -> Result<bool, EngineError> {
-        self.with(tx, now_ms, gid, |ctx| ctx.is_ordered_out(account))
+    ) -> Result<Vec<OrderId>, EngineError> {
+        self.with(tx, now_ms, gid, |ctx| ctx.orders_to_lift(account, None))
+    }
+
+    /// Demotions that somebody who gives an account a role has to lift.
+    pub fn demotions_of(
+        &mut self,
+        tx: &mut Tx<'_>,
+        now_ms: u64,
+        gid: GroupId,
+        account: &AccountId,
+    ) -> Result<Vec<OrderId>, EngineError> {
+        self.with(tx, now_ms, gid, |ctx| ctx.demotions_of(account))
     }
 
     /// Encrypts and stores an own event at the tip.

@@ -143,7 +143,6 @@ impl Image {
         self.get::<Vec<u8>>(Kind::Interim, Vec::new()).ok().flatten()
     }
     /// A row as it lies.
-    #[cfg(feature = "test-trace")]
     pub(crate) fn raw(&self, kind: Kind) -> Option<Arc<[u8]>> {
         self.0.borrow().map.get(&(kind as u8, Vec::new())).map(|s| s.value.clone())
     }

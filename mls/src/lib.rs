@@ -19,6 +19,7 @@ mod news;
 pub mod rogue;
 mod rows;
 mod runs;
+mod sender_data;
 #[cfg(feature = "test-trace")]
 pub mod trace;
 mod valid;

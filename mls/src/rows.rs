@@ -114,6 +114,10 @@ pub(crate) struct GroupRow {
     /// be able to read them: to be sent again.
     #[n(32)]
     pub(crate) stray: BTreeSet<u64>,
+    /// This store is an older copy than one that has spoken already: nothing
+    /// is said until the device has been let in again.
+    #[n(33)]
+    pub(crate) put_back: bool,
 }
 
 /// A known state.

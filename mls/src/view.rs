@@ -8,6 +8,7 @@ use kith_store::{Key, Read, Table};
 use kith_wire::crypto::Secret;
 use kith_wire::group::{OrderKind, Target};
 use kith_wire::ids::{AccountId, CommitId, DeviceId, EventId, GroupId, OrderId, StateId};
+use kith_wire::object::Versioned as _;
 
 use crate::EngineError;
 use crate::api::{CommitFact, Duties, Facts, GroupView, MemberView, StateFact, TopicSecret, Topics};
@@ -43,7 +44,7 @@ pub fn group(read: &dyn Read, gid: GroupId) -> Result<GroupView, EngineError> {
         ext: tip.ext,
         members,
         me_in: tip.row.me_in,
-        behind: row.goal.is_some(),
+        behind: row.goal.is_some() || row.put_back,
         role: own_role,
     })
 }
@@ -65,7 +66,7 @@ pub fn duties(read: &dyn Read, gid: GroupId) -> Result<Duties, EngineError> {
     let me = tip.device(&row.me).map(|m| m.account);
     let mut duties = Duties {
         tainted: !row.open.is_empty(),
-        behind: row.goal.is_some(),
+        behind: row.goal.is_some() || row.put_back,
         update_at: row.updated_at.saturating_add(UPDATE_MS).saturating_add(spread(&gid, &row.me)),
         ..Duties::default()
     };
@@ -449,4 +450,14 @@ pub fn audience(
 ) -> Result<Vec<(AccountId, DeviceId)>, EngineError> {
     let state = rows::state(read, &gid, &at)?;
     Ok(state.map(|s| s.members.iter().map(|m| (m.account, m.device)).collect()).unwrap_or_default())
+}
+
+/// Whether a member's hello tells more of what this device has said than its own
+/// store: then that is an older copy.
+pub fn knows_more_of_me(read: &dyn Read, gid: GroupId, hello: &[u8]) -> Result<bool, EngineError> {
+    let hello = kith_wire::group::Hello::from_bytes(hello)?;
+    let row = rows::group(read, &gid)?.ok_or(EngineError::UnknownGroup)?;
+    let marks = hello.marks.get(&row.me).map_or(0, |end| end.n);
+    let events = hello.vv.get(&row.me).copied().unwrap_or(0);
+    Ok(marks > row.mark_n || events > row.seq)
 }

@@ -346,7 +346,7 @@ async fn reach(
 fn tell(out: Out, measured: &Measured, answered: Duration, connected: Duration) {
     let path = match &measured.path {
         Some((mine, theirs)) if mine == "relay" || theirs == "relay" => "relay",
-        Some((mine, theirs)) if mine == "host" && (theirs == "host" || theirs == "prflx") => "same network",
+        Some((mine, theirs)) if mine == "host" && theirs == "host" => "same network",
         Some(_) => "direct",
         None => "unknown",
     };

@@ -55,6 +55,10 @@ impl Relay {
     pub(crate) fn stop(&mut self) {
         self.service = None;
     }
+    /// Everything that it kept is gone.
+    pub(crate) fn wipe(&mut self) {
+        self.store = MemoryStore::new();
+    }
     pub(crate) fn running(&self) -> bool {
         self.service.is_some()
     }

@@ -101,6 +101,8 @@ struct Run {
     strict: bool,
     /// A device and what lay on its disk some time ago.
     old_disk: Option<(usize, MemoryStore)>,
+    /// Nodes that were put back to it.
+    put_back: BTreeSet<usize>,
     /// Commits that the others make while an old one is kept back.
     commits_before: u32,
     /// Forks that the oracle judged, with the step that decided then.
@@ -219,6 +221,7 @@ impl Run {
             rogue: BTreeSet::new(),
             strict: false,
             old_disk: None,
+            put_back: BTreeSet::new(),
             commits_before: 12,
             judged: BTreeSet::new(),
             report: Report { seed, ..Report::default() },

@@ -82,8 +82,9 @@ struct Party {
     refuse: Arc<AtomicBool>,
     /// When it is started again after a crash.
     restart_at: Option<u64>,
-    /// It runs on rows of an earlier day.
-    rewound: bool,
+    /// It was put back to an earlier day where nobody may have told it: its keys
+    /// are not held against it.
+    unwatched: bool,
     /// An attacker has it: it does nothing by itself, and what comes for it
     /// is kept here.
     caught: Option<Vec<(LinkId, Vec<u8>)>>,
@@ -212,6 +213,15 @@ impl World {
         }
     }
 
+    /// What a node sends to a relay vanishes without a trace, or passes again.
+    pub fn stall_relay(&mut self, from: NodeIndex, relay: RelayIndex, yes: bool) {
+        let (from, to) = (Place::Node(from.0), Place::Relay(relay.0));
+        self.stalled.retain(|p| *p != (from, to));
+        if yes {
+            self.stalled.push((from, to));
+        }
+    }
+
     /// Virtual time.
     #[must_use]
     pub fn now(&self) -> Now {
@@ -260,6 +270,13 @@ impl World {
         added
     }
 
+    /// A further device takes somebody for a contact, as if it had been linked.
+    pub fn learn_contact(&mut self, node: NodeIndex, account: AccountId) -> Result<(), Refusal> {
+        let now = self.now();
+        let party = self.parties.get_mut(node.0).and_then(|p| p.node.as_mut());
+        party.ok_or_else(|| Refusal::new("stopped", "the node is stopped"))?.learn_contact(now, account)
+    }
+
     fn settle(
         &mut self,
         make: impl FnOnce(Arc<MemoryStore>, [u8; 32], Config, [u8; 32], Now) -> Result<Node, OpenError>,
@@ -290,7 +307,7 @@ impl World {
             skew_ms: 0,
             refuse,
             restart_at: None,
-            rewound: false,
+            unwatched: false,
             caught: None,
         });
         let addrs = vec![format!("/sim/{index}")];
@@ -344,11 +361,13 @@ impl World {
     }
 
     /// Starts a device on rows of an earlier day, as who copies a disk back.
-    pub fn rewind(&mut self, node: NodeIndex, to: MemoryStore) -> Result<(), OpenError> {
+    /// `watched`: somebody who knows what it said since can be reached, so that it
+    /// uses no key twice.
+    pub fn rewind(&mut self, node: NodeIndex, to: MemoryStore, watched: bool) -> Result<(), OpenError> {
         self.stop(node);
         if let Some(p) = self.parties.get_mut(node.0) {
             p.store = Arc::new(to);
-            p.rewound = true;
+            p.unwatched |= !watched;
             p.caught = None;
         }
         self.start(node)
@@ -398,6 +417,13 @@ impl World {
             r.stop();
         }
         self.silence(Place::Relay(relay.0));
+    }
+
+    /// A stopped relay loses its disk, but not its key.
+    pub fn wipe_relay(&mut self, relay: RelayIndex) {
+        if let Some(r) = self.relays.get_mut(relay.0).filter(|r| !r.running()) {
+            r.wipe();
+        }
     }
 
     /// Starts a stopped relay from its store.
@@ -758,10 +784,9 @@ impl World {
         }
     }
 
-    /// Notes which key each ciphertext used. A device that was put back to an
-    /// earlier day by its owner uses keys twice; all others never do.
+    /// Notes which key each ciphertext used: none is used twice.
     fn look_at(&mut self, index: usize, traces: Vec<String>) {
-        if self.parties.get(index).is_some_and(|p| p.rewound) {
+        if self.parties.get(index).is_some_and(|p| p.unwatched) {
             return;
         }
         for line in traces {
@@ -776,8 +801,8 @@ impl World {
         match command {
             NetCommand::Dial { kind, peer, .. } => self.dial(from, kind, peer),
             NetCommand::Send { link, frame } => self.send(link, frame),
-            NetCommand::Close { link } => self.close(link, "closed"),
-            NetCommand::Reserve { .. } => {}
+            NetCommand::Close { link } | NetCommand::Cut { link } => self.close(link, "closed"),
+            NetCommand::Reserve { .. } | NetCommand::Check => {}
         }
     }
 

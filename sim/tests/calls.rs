@@ -246,3 +246,80 @@ fn what_pages_hand_in_is_checked() {
     }
     assert_eq!(refused.as_deref(), Some("slow_down"));
 }
+
+/// Bob has two devices in his conversation with Alice.
+fn with_a_second_device(seed: u64) -> (World, NodeIndex, [NodeIndex; 2], GroupId) {
+    let (mut world, a, b, group) = pair(seed);
+    let second = world.further(b).unwrap();
+    let alice = world.account(a).unwrap();
+    world.learn_contact(second, alice).unwrap();
+    world.run(3_000);
+    world.add_further(b, second, group).unwrap();
+    world.run(20_000);
+    assert!(world.conversations(second).iter().any(|c| c.peer == Some(alice.to_text())));
+    (world, a, [b, second], group)
+}
+
+#[test]
+fn it_rings_on_both_devices_and_is_answered_on_one() {
+    for answers in [0, 1] {
+        let (mut world, a, bobs, group) = with_a_second_device(7);
+        let (taker, other) = (bobs[answers], bobs[1 - answers]);
+        let call = dial(&mut world, a, group).unwrap();
+        world.run(2_000);
+        for device in bobs {
+            assert_eq!(phase(&mut world, device, call), Some(CallPhase::Incoming));
+        }
+        act(&mut world, taker, call, Ask::Answer(sdp(2))).unwrap();
+        world.run(2_000);
+        assert_eq!(phase(&mut world, taker, call), Some(CallPhase::Active));
+        assert_eq!(phase(&mut world, a, call), Some(CallPhase::Active));
+        // The other one rings no more, and cannot take it.
+        assert_eq!(phase(&mut world, other, call), Some(CallPhase::Elsewhere));
+        let late = act(&mut world, other, call, Ask::Answer(sdp(3))).unwrap_err();
+        assert_eq!(late.code, "answered_elsewhere");
+        world.run(10_000);
+        hang_up(&mut world, a, call);
+        world.run(3_000);
+        let said: Vec<_> = [a, taker, other].map(|device| rows(&world, device, &group)).into();
+        assert_eq!(said[0].len(), 1);
+        assert_eq!((said[0][0].0, said[0][0].1), (CallOutcome::Answered, true));
+        for theirs in &said[1..] {
+            assert_eq!(theirs, &[(CallOutcome::Answered, false, said[0][0].2)]);
+        }
+        for device in [a, taker, other] {
+            assert!(calls(&mut world, device).is_empty());
+        }
+    }
+}
+
+#[test]
+fn of_two_answers_at_one_moment_one_is_taken() {
+    let (mut world, a, bobs, group) = with_a_second_device(8);
+    let call = dial(&mut world, a, group).unwrap();
+    world.run(2_000);
+    for device in bobs {
+        act(&mut world, device, call, Ask::Answer(sdp(2))).unwrap();
+    }
+    world.run(3_000);
+    let mut stand = bobs.map(|device| phase(&mut world, device, call));
+    stand.sort_by_key(|phase| *phase != Some(CallPhase::Active));
+    assert_eq!(stand, [Some(CallPhase::Active), Some(CallPhase::Elsewhere)]);
+    hang_up(&mut world, a, call);
+    world.run(3_000);
+    assert!(bobs.iter().all(|device| calls(&mut world, *device).is_empty()));
+}
+
+#[test]
+fn declined_on_one_device_it_rings_on_none() {
+    let (mut world, a, bobs, group) = with_a_second_device(9);
+    let call = dial(&mut world, a, group).unwrap();
+    world.run(2_000);
+    hang_up(&mut world, bobs[1], call);
+    world.run(2_000);
+    assert!(calls(&mut world, a).is_empty());
+    for device in bobs {
+        assert!(calls(&mut world, device).is_empty());
+        assert_eq!(rows(&world, device, &group)[0].0, CallOutcome::Declined);
+    }
+}

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 pub(crate) const BODY_BYTES_MAX: usize = 128 << 10;
 /// Open connections; further ones wait in the listen queue.
 pub(crate) const CONNECTIONS_MAX: usize = 256;
+/// How long a connection may take to bring the head of its first request.
+pub(crate) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Open event streams.
 pub(crate) const STREAMS_MAX: usize = 32;
 /// Events kept for streams that come back.

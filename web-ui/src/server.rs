@@ -11,9 +11,10 @@ use axum::serve::Listener;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Sleep;
 
 use crate::app::App;
-use crate::limits::CONNECTIONS_MAX;
+use crate::limits::{CONNECTIONS_MAX, HEAD_TIMEOUT};
 use crate::routes;
 
 /// Why the server cannot start.
@@ -71,7 +72,7 @@ impl Server {
     {
         let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         let router = routes::router(Arc::clone(&app));
-        let listener = Bounded { listener: self.listener, slots };
+        let listener = Bounded { listener: self.listener, slots, head_timeout: HEAD_TIMEOUT };
         let stopping = async move {
             stop.await;
             app.stop();
@@ -84,12 +85,41 @@ impl Server {
 struct Bounded {
     listener: TcpListener,
     slots: Arc<Semaphore>,
+    head_timeout: Duration,
 }
 
-/// A connection and its slot.
+/// A connection and its slot. Whoever connects and does not ask for anything is
+/// let go, or a few hundred of them would leave no slot for anybody.
 struct Connection {
     stream: TcpStream,
+    first: Option<FirstRequest>,
     _slot: OwnedSemaphorePermit,
+}
+
+/// Waits for the head of the first request.
+struct FirstRequest {
+    until: Pin<Box<Sleep>>,
+    /// How much of the empty line that ends it has come.
+    matched: usize,
+}
+
+impl FirstRequest {
+    fn new(within: Duration) -> Self {
+        Self { until: Box::pin(tokio::time::sleep(within)), matched: 0 }
+    }
+    /// Whether the head is complete with these bytes.
+    fn ends_with(&mut self, bytes: &[u8]) -> bool {
+        const END: &[u8; 4] = b"\r\n\r\n";
+        bytes.iter().any(|byte| {
+            let expected = END.get(self.matched);
+            self.matched = match byte {
+                _ if expected == Some(byte) => self.matched + 1,
+                b'\r' => 1,
+                _ => 0,
+            };
+            self.matched == END.len()
+        })
+    }
 }
 
 impl Listener for Bounded {
@@ -104,7 +134,8 @@ impl Listener for Bounded {
             match self.listener.accept().await {
                 Ok((stream, addr)) => {
                     let _only_slower = stream.set_nodelay(true);
-                    return (Connection { stream, _slot: slot }, addr);
+                    let first = Some(FirstRequest::new(self.head_timeout));
+                    return (Connection { stream, first, _slot: slot }, addr);
                 }
                 Err(error) => {
                     // Out of file descriptors, most likely: let some close.
@@ -125,7 +156,21 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let Self { stream, first, .. } = &mut *self;
+        let Some(request) = first else { return Pin::new(stream).poll_read(cx, buf) };
+        let before = buf.filled().len();
+        match Pin::new(stream).poll_read(cx, buf) {
+            Poll::Ready(read) => {
+                if request.ends_with(buf.filled().get(before..).unwrap_or_default()) {
+                    *first = None;
+                }
+                Poll::Ready(read)
+            }
+            Poll::Pending => match request.until.as_mut().poll(cx) {
+                Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+                Poll::Pending => Poll::Pending,
+            },
+        }
     }
 }
 
@@ -148,5 +193,52 @@ impl AsyncWrite for Connection {
     }
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    /// Long enough for loopback, short enough to be waited for.
+    const SHORT: Duration = Duration::from_millis(300);
+
+    #[tokio::test]
+    async fn the_end_of_a_head_is_found_in_any_split() {
+        let head = b"GET / HTTP/1.1\r\nHost: x\r\r\n\r\n";
+        for step in 1..head.len() {
+            let mut first = FirstRequest::new(SHORT);
+            let mut found = 0;
+            for chunk in head.chunks(step) {
+                found += usize::from(first.ends_with(chunk));
+            }
+            assert_eq!(found, 1, "step {step}");
+        }
+        assert!(!FirstRequest::new(SHORT).ends_with(b"GET / HTTP/1.1\r\nHost: x\r\n"));
+    }
+
+    async fn pair() -> (TcpStream, Connection) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let slots = Arc::new(Semaphore::new(1));
+        let (near, _) = Bounded { listener, slots, head_timeout: SHORT }.accept().await;
+        (far, near)
+    }
+
+    #[tokio::test]
+    async fn who_asks_for_nothing_is_let_go_and_who_has_asked_is_not() {
+        let mut buf = [0; 64];
+        let (mut far, mut near) = pair().await;
+        far.write_all(b"GET / HT").await.unwrap();
+        assert_eq!(near.read(&mut buf).await.unwrap(), 8);
+        let error = near.read(&mut buf).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+
+        let (mut far, mut near) = pair().await;
+        far.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        assert_eq!(near.read(&mut buf).await.unwrap(), 18);
+        let idle = tokio::time::timeout(SHORT * 2, near.read(&mut buf)).await;
+        assert!(idle.is_err(), "an idle connection stays");
     }
 }

@@ -85,6 +85,15 @@ pub enum NetCommand {
         /// The link.
         link: LinkId,
     },
+    /// End a link at once: its far end does not answer. `Down` follows. What
+    /// waits on it is lost.
+    Cut {
+        /// The link.
+        link: LinkId,
+    },
+    /// Something does not answer: end every connection towards contacts and
+    /// relays on which nothing answers now.
+    Check,
     /// Keep circuit reservations at exactly these relays (key, addresses).
     Reserve {
         /// The relays.

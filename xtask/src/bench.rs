@@ -41,9 +41,8 @@ pub(crate) fn run(env: &Env, args: &[String]) -> Result<bool> {
         Some(("file", rest)) => file::run(env, rest),
         Some(("film", rest)) => film::run(env, rest),
         Some(("call", rest)) => call::run(env, rest),
-        _ => bail!(
-            "there are `cargo xtask bench dm`, `bench group`, `bench file`, `bench film` and `bench call`"
-        ),
+        Some(("reach", rest)) => crate::netlab::reach::run(env, rest),
+        _ => bail!("there are `cargo xtask bench dm`, `group`, `file`, `film`, `call` and `reach`"),
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod http;
 pub(crate) mod namespace;
 pub(crate) mod node;
 pub(crate) mod process;
+pub(crate) mod queue;
 pub(crate) mod relay;
 pub(crate) mod socket;
 

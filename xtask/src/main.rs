@@ -46,10 +46,14 @@ cargo xtask COMMAND
                              measure the programs in a folder instead of building them
   bench film [--mib N]       a film of 500 MiB in a browser, watched while it arrives
   bench dm [--runs N]        latency, throughput, start and memory of two nodes
-  bench call [--calls N] [--delay-ms N] [--dev]
-                             two browsers in two network namespaces: ring to picture, a cut link
+  bench call [--calls N] [--only near|far|nat] [--dev]
+                             two browsers, each in a network of its own: ring to picture on one link, at 80 ms
+                             of round trip, and behind two port-restricted routers; processor time; a cut link
   netlab calls [--pairs A:B,…] [--release]
-                             calls behind address translation of every kind
+                             calls behind address translation of every kind, to a browser and to an endpoint
+                             without one; captures with a hidden address; an altered key; a bad line
+  bench reach [--runs N] [--contacts N] [--idle-s N] [--dev]
+                             first message after a cold start, and what idling costs
   bench group                processor time and bytes of groups of up to 1,000
   sim --seeds N [--from SEED] [--floors]
                              groups of whole nodes in virtual time, faults and all
@@ -58,7 +62,8 @@ cargo xtask COMMAND
                              two nodes behind every pair of NAT kinds, in network namespaces
   netlab faults [--only NAME,…]
                              relays that restart, partitions, networks that change
-  netlab turn                the relay's TURN server against coturn's client, guard on
+  netlab turn                the relay's TURN server against coturn's client and a browser, guard on
+  netlab back [--count N]    a relay that returns to many who wait for it
   netlab interop             a js-libp2p node against the relay
   canary [--control]         look for planted words wherever they must not be";
 
@@ -84,9 +89,11 @@ fn dispatch(args: &[String]) -> Result<bool> {
         println!("{HELP}");
         return Ok(true);
     }
-    if command == "distance" {
-        // What `bench file` starts in a namespace: it knows of no checkout.
-        return lab::distance::run(rest);
+    match command.as_str() {
+        // What labs start in a namespace: it knows of no checkout.
+        "distance" => return lab::distance::run(rest),
+        "queue" => return lab::queue::run(rest),
+        _ => {}
     }
     let env = Env::discover()?;
     match command.as_str() {

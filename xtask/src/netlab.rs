@@ -2,10 +2,11 @@
 //! address translation of every kind. Owns those networks and what is held
 //! against them: counters of the translating machines, not what a node says.
 
+mod back;
 mod faults;
 mod matrix;
-mod namespaces;
 mod pair;
+pub(crate) mod reach;
 mod street;
 mod truth;
 mod turn;
@@ -18,13 +19,16 @@ use crate::{tools, ui};
 /// Runs the lab that `args` name.
 pub(crate) fn run(env: &Env, args: &[String]) -> Result<bool> {
     let Some((what, rest)) = args.split_first() else {
-        bail!("netlab matrix, netlab faults, netlab turn, netlab calls or netlab interop");
+        bail!("netlab matrix, faults, turn, back, calls or interop");
     };
     if what == "calls" {
         return crate::bench::call::nat(env, rest);
     }
     if what == "interop" {
         return interop(env);
+    }
+    if what == "back" {
+        return back::run(env, rest);
     }
     if let Some(reason) = missing(env) {
         println!("skipped: {reason}");
@@ -34,18 +38,27 @@ pub(crate) fn run(env: &Env, args: &[String]) -> Result<bool> {
         "matrix" => matrix::run(env, rest),
         "faults" => faults::run(env, rest),
         "turn" => turn::run(env, rest),
-        other => bail!("there is no lab {other:?}: matrix, faults, turn, calls or interop"),
+        other => bail!("there is no lab {other:?}: matrix, faults, turn, back, calls or interop"),
     }
 }
 
 /// The programs to try: those that `KITH_BIN` and `KITH_BOOTSTRAP_BIN` name, as
 /// in the browser tests, else built now.
 fn programs(env: &Env) -> Result<Binaries> {
-    let named = |name| std::env::var_os(name).map(std::path::PathBuf::from);
-    match (named("KITH_BIN"), named("KITH_BOOTSTRAP_BIN")) {
-        (Some(kith), Some(bootstrap)) => Ok(Binaries { kith, bootstrap }),
-        _ => env.binaries(&[], Profile::Dev),
+    programs_of(env, Profile::Dev)
+}
+
+fn programs_of(env: &Env, profile: Profile) -> Result<Binaries> {
+    match named() {
+        Some(programs) => Ok(programs),
+        None => env.binaries(&[], profile),
     }
+}
+
+/// The programs that `KITH_BIN` and `KITH_BOOTSTRAP_BIN` name.
+pub(crate) fn named() -> Option<Binaries> {
+    let named = |name| std::env::var_os(name).map(std::path::PathBuf::from);
+    Some(Binaries { kith: named("KITH_BIN")?, bootstrap: named("KITH_BOOTSTRAP_BIN")? })
 }
 
 /// Why networks cannot be made here, if so.
@@ -53,7 +66,9 @@ pub(crate) fn missing(env: &Env) -> Option<String> {
     if let Err(error) = tools::ensure(env, &[tools::IP, tools::NFT, tools::CONNTRACK]) {
         return Some(format!("{error:#}"));
     }
-    namespaces::probe().err().map(|error| format!("this user may not make network namespaces ({error:#})"))
+    crate::lab::namespace::probe()
+        .err()
+        .map(|error| format!("this user may not make network namespaces ({error:#})"))
 }
 
 /// A libp2p node that others wrote, against the relay, on loopback.

@@ -38,10 +38,12 @@ pub(crate) const NFT: Tool = Tool { name: "nftables", programs: &["nft"], packag
 /// Shows what is translated.
 pub(crate) const CONNTRACK: Tool =
     Tool { name: "conntrack", programs: &["conntrack"], packages: &["conntrack"] };
+/// Makes ways long and lossy.
+pub(crate) const IPTABLES: Tool = Tool { name: "iptables", programs: &["iptables"], packages: &["iptables"] };
 /// Another TURN implementation's clients.
 pub(crate) const COTURN: Tool =
     Tool { name: "coturn", programs: &["turnutils_uclient"], packages: &["coturn"] };
-/// Captures loopback traffic for the canary.
+/// Writes down what passes, for the canary and for calls.
 pub(crate) const TCPDUMP: Tool = Tool { name: "tcpdump", programs: &["tcpdump"], packages: &["tcpdump"] };
 
 /// Makes the film of `cargo xtask bench film`.

@@ -69,6 +69,8 @@ pub enum Mutant {
     NeverAskBack,
     /// Objects that wait for a state are kept without bound.
     OrphansUnbounded,
+    /// A device that was put back to an earlier copy speaks on.
+    OlderCopySpeaks,
     /// An attacker's tool: own commits are not checked by the rules.
     Unchecked,
 }
@@ -128,6 +130,7 @@ mod switch {
             Self::NothingResent,
             Self::NeverAskBack,
             Self::OrphansUnbounded,
+            Self::OlderCopySpeaks,
             Self::Unchecked,
         ];
     }

@@ -61,6 +61,8 @@ struct Plan {
     marks: Vec<Vec<u8>>,
     /// Requests that it serves, signed.
     readds: Vec<Vec<u8>>,
+    /// Removals and demotions that it lifts.
+    lifted: Vec<OrderId>,
 }
 
 impl Ctx<'_, '_> {
@@ -144,6 +146,7 @@ impl Ctx<'_, '_> {
             orders: Vec::new(),
             marks: Vec::new(),
             readds: Vec::new(),
+            lifted: Vec::new(),
         };
         for add in &change.adds {
             plan.packages.push(read_package(self.crypto, &add.package)?);
@@ -265,7 +268,7 @@ impl Ctx<'_, '_> {
         let added: Vec<(AccountId, DeviceId)> =
             plan.packages.iter().take(change.adds.len()).map(|(_, m)| (m.account, m.device)).collect();
         for (account, device) in added {
-            let against = self.orders_to_lift(&account, &device)?;
+            let against = self.orders_to_lift(&account, Some(&device))?;
             if !against.is_empty() {
                 lifted.entry(account).or_default().extend(against);
             }
@@ -282,6 +285,7 @@ impl Ctx<'_, '_> {
         }
         for (account, orders) in lifted {
             self.sign_order(parent, OrderKind::Add, Target::Account(account), orders.clone(), plan)?;
+            plan.lifted.extend(&orders);
             let held = self.held_at(&parent.id)?;
             if orders.iter().any(|o| held.contains(o)) {
                 return Err(EngineError::Refused(
@@ -383,6 +387,7 @@ impl Ctx<'_, '_> {
                 removed: facts.removes.iter().map(|m| (m.account, m.device)).collect(),
                 ext_before: facts.ext.as_ref().map(|_| ExtBytes(parent.row.ext.clone())),
                 ext_after: facts.ext.as_ref().map(|e| ExtBytes(e.to_bytes())),
+                lifted: plan.lifted.clone(),
             }),
             left: effect.left.clone(),
             used: effect.used.clone(),

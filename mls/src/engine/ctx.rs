@@ -59,7 +59,7 @@ impl Loaded {
             state,
             group,
             #[cfg(feature = "test-trace")]
-            sender_data: crate::trace::sender_data_secret(&image),
+            sender_data: crate::sender_data::secret(&image),
             image,
         }
     }
@@ -149,8 +149,11 @@ impl<'e, 'tx> Ctx<'e, 'tx> {
         let tip = self.session.row.tip;
         self.known(&tip)
     }
-    /// The tip, if this device is a member there.
+    /// The tip, if this device is a member there and may speak.
     pub(super) fn tip_as_member(&mut self) -> Result<Arc<State>, EngineError> {
+        if self.row().put_back {
+            return Err(EngineError::NotHeard);
+        }
         let tip = self.tip()?;
         if tip.row.me_in { Ok(tip) } else { Err(EngineError::NotMember) }
     }

@@ -300,19 +300,13 @@ impl Ctx<'_, '_> {
         Ok(held.filter(|o| about(o)).map(|o| o.id).collect())
     }
 
-    /// Whether an order that holds takes an account out.
-    pub(super) fn is_ordered_out(&mut self, account: &AccountId) -> Result<bool, EngineError> {
-        let who = Target::Account(*account);
-        Ok(!self.orders_that_hold(|o| o.kind != OrderKind::Demote && o.target == who)?.is_empty())
-    }
-
     /// Orders that hold and take somebody out who is to come in.
     pub(super) fn orders_against(
         &mut self,
         account: &AccountId,
-        device: &DeviceId,
+        device: Option<&DeviceId>,
     ) -> Result<Vec<OrderId>, EngineError> {
-        let who = [Target::Account(*account), Target::Device(*device)];
+        let who = targets(account, device);
         self.orders_that_hold(|o| o.kind != OrderKind::Demote && who.contains(&o.target))
     }
 
@@ -322,12 +316,12 @@ impl Ctx<'_, '_> {
     pub(super) fn orders_to_lift(
         &mut self,
         account: &AccountId,
-        device: &DeviceId,
+        device: Option<&DeviceId>,
     ) -> Result<Vec<OrderId>, EngineError> {
         if !self.row().contested {
             return Ok(Vec::new());
         }
-        let who = [Target::Account(*account), Target::Device(*device)];
+        let who = targets(account, device);
         let (mut against, mut lifts) = (Vec::new(), Vec::new());
         for order in self.history()?.orders() {
             match order.kind {
@@ -377,4 +371,9 @@ impl Ctx<'_, '_> {
         debug_assert_eq!(raw.kind().ok(), Some(kinds::ORDER));
         Ok(Some((raw.body()?, bytes)))
     }
+}
+
+/// What an order has to name to be about an account, or about one device of it.
+fn targets(account: &AccountId, device: Option<&DeviceId>) -> Vec<Target> {
+    core::iter::once(Target::Account(*account)).chain(device.map(|d| Target::Device(*d))).collect()
 }

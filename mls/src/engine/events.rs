@@ -110,7 +110,8 @@ impl Ctx<'_, '_> {
         let trace = loaded
             .sender_data
             .as_ref()
-            .and_then(|secret| crate::trace::of(crypto, secret, state, &message))
+            .and_then(|secret| crate::sender_data::of(crypto, secret, &message))
+            .map(|used| crate::trace::Trace { state, leaf: used.leaf, generation: used.generation })
             .ok_or_else(|| broken("a ciphertext's sender data does not open"))?;
         if !mutant::on(Mutant::ImageRewound) {
             self.save(state);
@@ -184,7 +185,12 @@ impl Ctx<'_, '_> {
     /// Names own events that are to be sent again, once the group takes any.
     pub(super) fn find_strays(&mut self) -> Result<(), EngineError> {
         let row = self.row();
-        if row.stray.is_empty() || row.goal.is_some() || !row.open.is_empty() || !self.tip()?.row.me_in {
+        if row.stray.is_empty()
+            || row.goal.is_some()
+            || row.put_back
+            || !row.open.is_empty()
+            || !self.tip()?.row.me_in
+        {
             return Ok(());
         }
         let name = rows::pair(&self.gid, &self.me().0);
@@ -233,10 +239,7 @@ impl Ctx<'_, '_> {
         };
         let payload = match processed.into_content() {
             ProcessedMessageContent::ApplicationMessage(m) => m.into_bytes(),
-            ProcessedMessageContent::OwnPrivateMessage => {
-                self.out.push(Outcome::Known);
-                return Ok(());
-            }
+            ProcessedMessageContent::OwnPrivateMessage => return self.meet_own(&state.id, &envelope.message),
             _ => {
                 self.unload(&state.id);
                 return self.reject("the message is no event");
@@ -281,6 +284,9 @@ impl Ctx<'_, '_> {
         };
         let account = author.map(|m| m.account);
         if event.device == self.me() {
+            if event.seq > self.row().seq && signed.verify_by(&event.device).is_ok() {
+                return self.put_back(event.seq);
+            }
             self.out.push(Outcome::Known);
             return Ok(());
         }

@@ -59,7 +59,7 @@ impl Ctx<'_, '_> {
 
     pub(super) fn ingest_readd(&mut self, request: &PackedReadd, bytes: &[u8]) -> Result<(), EngineError> {
         let tip = self.tip()?;
-        if !tip.row.me_in || self.row().goal.is_some() {
+        if !tip.row.me_in || self.row().goal.is_some() || self.row().put_back {
             self.out.push(Outcome::Known);
             return Ok(());
         }
@@ -76,7 +76,7 @@ impl Ctx<'_, '_> {
             self.out.push(Outcome::Known);
             return Ok(());
         }
-        if !self.orders_against(&asked.account, &asked.device)?.is_empty() {
+        if !self.orders_against(&asked.account, Some(&asked.device))?.is_empty() {
             return self.reject("a request to come back is from somebody who was removed");
         }
         self.out.push(Outcome::Readd {

@@ -72,6 +72,7 @@ fn new_row(ext: &GroupExt, me: DeviceId, at: StateId) -> GroupRow {
         cuts: Default::default(),
         switches: 0,
         stray: Default::default(),
+        put_back: false,
     }
 }
 
@@ -260,6 +261,8 @@ impl Ctx<'_, '_> {
         let now = self.now;
         let row = self.row_mut();
         row.readd = None;
+        // Another leaf, and keys that no other copy of this store has.
+        row.put_back = false;
         row.inviter = Some(invitation.inviter.device);
         row.unsettled = true;
         row.package = forget.then_some(used);

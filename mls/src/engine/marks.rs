@@ -18,7 +18,7 @@ use crate::rows::{self, State};
 use crate::valid;
 
 /// Marks kept of one device; the oldest go.
-const MARKS_MAX: u64 = 4096;
+pub(super) const MARKS_MAX: u64 = 4096;
 /// Orders kept of one group; more are refused.
 const ORDERS_MAX: u64 = 4096;
 /// Orders that one device may give in one state.
@@ -62,7 +62,7 @@ impl Ctx<'_, '_> {
         Ok(bytes)
     }
 
-    fn put_mark(&mut self, name: &[u8], n: u64, bytes: Vec<u8>) {
+    pub(super) fn put_mark(&mut self, name: &[u8], n: u64, bytes: Vec<u8>) {
         self.tx.put(Key::at(Table::Marks, name, &n.to_be_bytes()), bytes);
         if let Some(old) = n.checked_sub(MARKS_MAX) {
             self.tx.delete(Key::at(Table::Marks, name, &old.to_be_bytes()));
@@ -74,7 +74,7 @@ impl Ctx<'_, '_> {
     pub(super) fn due_mark(&mut self) -> Result<Option<Vec<u8>>, EngineError> {
         let tip = self.tip()?;
         let due = self.row().mark_at != Some(tip.id) || self.row().mark_due;
-        if !tip.row.me_in || !due || self.made_by_a_target(&tip)? {
+        if !tip.row.me_in || self.row().put_back || !due || self.made_by_a_target(&tip)? {
             return Ok(None);
         }
         Ok(Some(self.make_mark()?))
@@ -217,7 +217,9 @@ impl Ctx<'_, '_> {
         if !self.store_order(raw, &order, bytes)? {
             return self.reject("there are too many orders");
         }
-        if order.device != self.me() {
+        if order.device == self.me() {
+            self.meet_own_order(&id, &order)?;
+        } else {
             let mut row = self.device(&order.device)?;
             row.mark_n = row.mark_n.max(order.n);
             row.note_number(order.n);
@@ -247,10 +249,8 @@ impl Ctx<'_, '_> {
         if mark.gid != self.gid {
             return self.reject("the mark is for another group");
         }
-        let me = self.me();
-        if mark.device == me {
-            self.out.push(Outcome::Known);
-            return Ok(());
+        if mark.device == self.me() {
+            return self.meet_own_mark(raw, &mark, bytes);
         }
         let name = rows::pair(&self.gid, &mark.device.0);
         if let Some(stored) = self.tx.get(Key::at(Table::Marks, &name, &mark.n.to_be_bytes()))? {

@@ -181,12 +181,43 @@ pub(super) fn answer(
             }
         }
     }
+    if !own_words(read, &gid, peer, &hello, &mut out)? {
+        return Ok(out.objects);
+    }
     for device in devices.iter().filter(|d| **d != peer) {
         if !events(&mut states, *device, &account, hello.vv.get(device).copied(), &mut out)? {
             break;
         }
     }
     Ok(out.objects)
+}
+
+/// What the peer itself has said beyond what it remembers: its store is an older
+/// copy. False when there is no more room.
+fn own_words(
+    read: &dyn Read,
+    gid: &GroupId,
+    peer: DeviceId,
+    hello: &Hello,
+    out: &mut Answer,
+) -> Result<bool, EngineError> {
+    let name = rows::pair(gid, &peer.0);
+    let known = rows::device(read, gid, &peer)?.map_or(0, |d| d.mark_n);
+    let said = hello.marks.get(&peer).map_or(known, |end| end.n);
+    if said < known {
+        for (_, mark) in rows::numbered(read, Table::Marks, &name, said.saturating_add(1), SCAN_MAX)? {
+            if !out.add(mark) {
+                return Ok(false);
+            }
+        }
+    }
+    let last = rows::numbered_down(read, Table::Events, &name, 1)?.into_iter().next();
+    if let (Some((seq, value)), Some(said)) = (last, hello.vv.get(&peer))
+        && seq > *said
+    {
+        return Ok(out.add(rows::decode::<EventRow>(&value)?.bare));
+    }
+    Ok(true)
 }
 
 /// The account of somebody who is out here, but in on a branch that has lost:

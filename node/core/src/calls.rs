@@ -22,7 +22,7 @@ use crate::ctx::Ctx;
 use crate::groups::{self, Reject};
 use crate::live::{Live, Timer};
 use crate::rows::Conversation;
-use crate::{commands, people, view};
+use crate::{commands, heard, people, view};
 use candidates::Own;
 use machine::{Ask, Machine, Out};
 
@@ -332,11 +332,17 @@ fn carry_out(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), EngineError> {
 }
 
 fn send(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, signal: &Signal) -> Result<(), EngineError> {
-    match groups::send(ctx, live, group, TYPE_CALL, &signal.to_bytes()) {
+    let bytes = signal.to_bytes();
+    let sent = match signal.body {
+        // How a call ended is said in any case: after a start, once the group was listened to.
+        Body::End { .. } | Body::Leave { .. } => heard::say(ctx, live, group, TYPE_CALL, &bytes),
+        _ => groups::send(ctx, live, group, TYPE_CALL, &bytes).map(drop),
+    };
+    match sent {
         Err(e @ EngineError::Store(_)) => Err(e),
         // Whoever cannot call is told; all else only helps the other side.
         Err(e) if matches!(signal.body, Body::Offer { .. } | Body::Answer { .. }) => Err(e),
-        Ok(_) | Err(_) => Ok(()),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

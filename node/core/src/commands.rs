@@ -1,5 +1,6 @@
 //! What a person or program asks for, carried out in one transaction each.
 
+use kith_mls::EngineError;
 use kith_store::{Key, Table};
 use kith_wire::content::{self, Attachment, Look, ReadUpTo, TEXT_BYTES_MAX};
 use kith_wire::group::{GroupExt, Role, RoleEntry};
@@ -15,7 +16,7 @@ use crate::groups::{self, Reject};
 use crate::live::{Live, Timer};
 use crate::outbox::ROWS_MAX;
 use crate::rows::{self, Conversation, Entry, Sent};
-use crate::{calls, files, membership, network, people, report, text, timeline, view};
+use crate::{calls, files, heard, membership, network, people, report, text, timeline, view};
 
 /// Relays that a person may name.
 const OWN_RELAYS_MAX: usize = 8;
@@ -87,7 +88,7 @@ pub(crate) fn run(ctx: &mut Ctx<'_>, live: &mut Live, command: Command) -> Resul
         Command::AddMembers { group, members } => {
             let c = active(ctx, &group)?;
             check_contacts(ctx, &members)?;
-            membership::want(ctx, live, c.write_group(), &members);
+            membership::invite(ctx, live, c.write_group(), &members)?;
         }
         Command::RemoveMember { group, account } => {
             let c = active(ctx, &group)?;
@@ -231,13 +232,14 @@ fn create_group(
     check_contacts(ctx, members)?;
     let ext = GroupExt::group(ctx.me.account(), &title, live.relays.hints());
     let group = ctx.engine.create(&mut ctx.tx, ctx.now.wall_ms, &ext).map_err(groups::refusal)?;
+    live.heard.begun(group);
     groups::open_conversation(ctx, live, group, rows::KIND_GROUP, None).map_err(store)?;
     groups::refresh(ctx, live, group)?;
     let me = ctx.me.account();
     timeline::notice(ctx, live, &group, me, "created", vec![me.to_text(), title]).map_err(store)?;
     crate::inbox::introduce(ctx, live, group)?;
     if !members.is_empty() {
-        membership::want(ctx, live, group, members);
+        membership::invite(ctx, live, group, members)?;
     }
     Ok(Reply::Conversation(group))
 }
@@ -419,8 +421,10 @@ fn post(
     {
         return Err(Refusal::new("blocked", "You have blocked this person. Unblock them to write."));
     }
-    let (event, position) =
-        groups::send_text(ctx, live, &c, body, reply_to, file).map_err(groups::refusal)?;
+    let (event, position) = match groups::send_text(ctx, live, &c, body.clone(), reply_to, file.clone()) {
+        Err(EngineError::NotHeard) => groups::hold_text(ctx, live, &c, (body, file), reply_to, key)?,
+        sent => sent.map_err(groups::refusal)?,
+    };
     rows::set_answered(&mut ctx.tx, key, event, position);
     groups::note_early(ctx, live, c.write_group(), event, key)?;
     Ok(Reply::Accepted { event, position })
@@ -463,7 +467,7 @@ fn mark_read(ctx: &mut Ctx<'_>, live: &mut Live, id: &GroupId, position: u64) ->
     for (group, mut devices) in by_group {
         devices.sort();
         let content = ReadUpTo { devices }.to_bytes();
-        groups::send(ctx, live, group, content::TYPE_READ, &content).map_err(groups::refusal)?;
+        heard::say(ctx, live, group, content::TYPE_READ, &content).map_err(groups::refusal)?;
     }
     Ok(())
 }
@@ -485,7 +489,7 @@ fn broadcast_profile(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), Refusal> 
     let (profile, _) = people::introduction(ctx)?;
     for c in Conversation::all(&ctx.tx).map_err(store)? {
         if c.standing == rows::STANDING_ACTIVE {
-            groups::send(ctx, live, c.write_group(), content::TYPE_PROFILE, &profile)
+            heard::say(ctx, live, c.write_group(), content::TYPE_PROFILE, &profile)
                 .map_err(groups::refusal)?;
         }
     }

@@ -9,9 +9,11 @@ use kith_wire::ids::{AccountId, DeviceId, GroupId, RelayId, StateId, TopicId};
 use crate::ctx::Ctx;
 use crate::links::Token;
 use crate::live::Live;
-use crate::outbox::{DIRECT_MS, RECEIPTS_WANTED};
-use crate::rows::{self, Outgoing, Progress, Sent, To};
+use crate::outbox::DIRECT_MS;
+use crate::rows::{self, Outgoing, Progress, RelayStanding, RelayWord, Sent, To};
 
+/// How long relays are looked after closely once something had to leave, ms.
+const ATTENTIVE_MS: u64 = 120_000;
 /// Own messages that one acknowledgement redraws at most.
 const REDRAW_MAX: usize = 200;
 
@@ -44,10 +46,11 @@ pub(crate) fn enqueue_inbox(
 }
 
 fn enqueue(ctx: &mut Ctx<'_>, live: &mut Live, to: To, pending: BTreeSet<DeviceId>, object: Vec<u8>) {
+    live.attentive_until = ctx.now.mono_ms + ATTENTIVE_MS;
     let number = live.outbox.take_number();
     let row = Outgoing { number, to: to.clone(), object, created_at: ctx.now.wall_ms };
     row.save(&mut ctx.tx);
-    live.outbox.insert(number, to, pending, ctx.now.mono_ms + DIRECT_MS);
+    live.outbox.insert(number, to, row.object.len(), pending, ctx.now.mono_ms + DIRECT_MS);
     offer(live, number, &row.object, None);
 }
 
@@ -115,10 +118,16 @@ fn reached(ctx: &mut Ctx<'_>, live: &mut Live, number: u64, device: &DeviceId) -
         acked(ctx, live, group, *device, seq)?;
     }
     if live.outbox.reached(number, device) {
-        Outgoing::delete(&mut ctx.tx, number);
-        live.outbox.remove(number);
+        forget(ctx, live, number);
     }
     Ok(())
+}
+
+fn forget(ctx: &mut Ctx<'_>, live: &mut Live, number: u64) {
+    Outgoing::delete(&mut ctx.tx, number);
+    if live.outbox.remove(number).is_some_and(|item| item.noted > 0) {
+        Outgoing::delete_kept(&mut ctx.tx, number);
+    }
 }
 
 /// A device has own events of a group up to `seq`.
@@ -139,8 +148,7 @@ pub(crate) fn acked(
     if seq > before {
         redraw(ctx, live, &group, before, seq)?;
         for number in live.outbox.reached_up_to(&group, &device, seq) {
-            Outgoing::delete(&mut ctx.tx, number);
-            live.outbox.remove(number);
+            forget(ctx, live, number);
         }
     }
     Ok(())
@@ -207,21 +215,96 @@ pub(crate) fn stored(
     relay: (RelayId, &str),
     until: u64,
 ) -> Result<(), StoreError> {
-    let Some(item) = live.outbox.answered(number, relay.0, true) else { return Ok(()) };
-    let (to, receipts) = (item.to.clone(), item.receipts.len());
-    if let To::Group { group, seq: Some(seq), .. } = &to
-        && let Some(mut sent) = Sent::load(&ctx.tx, group, *seq)?
-    {
-        sent.receipts.retain(|(name, _)| name != relay.1);
-        sent.receipts.push((relay.1.to_owned(), until));
-        sent.save(&mut ctx.tx, group, *seq);
-        redraw(ctx, live, group, seq.saturating_sub(1), *seq)?;
-    }
-    let wanted = live.relays.count_for(&to).clamp(1, RECEIPTS_WANTED);
-    if receipts >= wanted {
-        Outgoing::delete(&mut ctx.tx, number);
-        live.outbox.remove(number);
-    }
+    said(ctx, live, number, relay, Ok(until))
+}
+
+/// A relay refused a row: another one may take it.
+pub(crate) fn refused(
+    ctx: &mut Ctx<'_>,
+    live: &mut Live,
+    number: u64,
+    relay: (RelayId, &str),
+    problem: &str,
+) -> Result<(), StoreError> {
+    said(ctx, live, number, relay, Err(problem))
+}
+
+fn said(
+    ctx: &mut Ctx<'_>,
+    live: &mut Live,
+    number: u64,
+    (relay, name): (RelayId, &str),
+    said: Result<u64, &str>,
+) -> Result<(), StoreError> {
+    let Some(item) = live.outbox.answered(number, relay, said.ok()) else { return Ok(()) };
     live.network_changed = true;
+    let To::Group { group, seq: Some(seq), .. } = item.to else { return Ok(()) };
+    let Some(mut sent) = Sent::load(&ctx.tx, &group, seq)? else { return Ok(()) };
+    sent.note(RelayWord {
+        relay,
+        name: name.to_owned(),
+        until: said.ok(),
+        problem: said.err().map(str::to_owned),
+    });
+    sent.save(&mut ctx.tx, &group, seq);
+    redraw(ctx, live, &group, seq.saturating_sub(1), seq)
+}
+
+/// Enough relays hold a row: it is kept only in case that one of them fails.
+pub(crate) fn keep(ctx: &mut Ctx<'_>, live: &mut Live, number: u64) {
+    let Some(item) = live.outbox.get(number) else { return };
+    if item.noted != item.receipts.len() {
+        let at = item.receipts.iter().map(|(relay, until)| (*relay, *until)).collect();
+        Outgoing::set_kept(&mut ctx.tx, number, &at);
+        live.outbox.noted(number);
+    }
+    live.outbox.keep(number);
+    live.network_changed = true;
+    while let Some(oldest) = live.outbox.too_many_kept() {
+        forget(ctx, live, oldest);
+    }
+}
+
+/// Forgets rows that no relay holds any more.
+pub(crate) fn end_kept(ctx: &mut Ctx<'_>, live: &mut Live) {
+    for number in live.outbox.ended(ctx.now.wall_ms) {
+        forget(ctx, live, number);
+    }
+}
+
+/// A relay's receipts count no more, or again: what it was to hold goes to
+/// another one.
+pub(crate) fn standing_changed(
+    ctx: &mut Ctx<'_>,
+    live: &mut Live,
+    relay: &RelayId,
+    standing: Option<RelayStanding>,
+) -> Result<(), StoreError> {
+    let again = match standing {
+        Some(_) => live.outbox.unsettle(|item| item.receipts.contains_key(relay)),
+        // Rows with too few copies may have another one now.
+        None => live.outbox.unsettle(|item| !item.receipts.contains_key(relay)),
+    };
+    // Rows that wait for it, too.
+    live.outbox.unpark(|_| true);
+    let mut redrawn = 0;
+    for (_, to) in &again {
+        if let To::Group { group, seq: Some(seq), .. } = to
+            && redrawn < REDRAW_MAX
+        {
+            redrawn += 1;
+            redraw(ctx, live, group, seq.saturating_sub(1), *seq)?;
+        }
+    }
+    if standing == Some(RelayStanding::Silent)
+        && again.iter().any(|(_, to)| matches!(to, To::Group { seq: Some(_), .. } | To::Inbox { .. }))
+    {
+        let name = live.relays.name_of(relay).unwrap_or_default();
+        live.notice(
+            None,
+            "relay_replaced",
+            format!("{name} does not answer. What it keeps for others is brought to another relay."),
+        );
+    }
     Ok(())
 }

@@ -18,7 +18,7 @@ use crate::ctx::Ctx;
 use crate::groups::{self, Reject};
 use crate::live::{Live, Timer};
 use crate::rows::Asking;
-use crate::{membership, people, rows, timeline};
+use crate::{heard, membership, people, rows, timeline};
 
 /// How much later each device acts than one before it in line that is linked
 /// here, and than one that is not, ms (groups.md 2.8).
@@ -97,6 +97,9 @@ pub(crate) fn act(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<
         return find_back(ctx, live, group);
     }
     live.duties.asked.remove(&group);
+    if !duties.tainted {
+        heard::look_again(ctx, live, group)?;
+    }
     let readds = to_let_in(ctx, live, group)?;
     let alone = ctx.engine.view(&ctx.tx, group)?.members.len() < 2;
     let refresh = now.wall_ms >= duties.update_at && !alone;
@@ -190,7 +193,12 @@ pub(crate) fn send_again(
     for event in events {
         match groups::resend(ctx, live, group, *event) {
             Ok(()) => {}
-            Err(EngineError::Tainted | EngineError::NotMember | EngineError::UnknownEvent) => return Ok(()),
+            Err(
+                EngineError::Tainted
+                | EngineError::NotMember
+                | EngineError::NotHeard
+                | EngineError::UnknownEvent,
+            ) => return Ok(()),
             Err(e) => return Err(e.into()),
         }
     }
@@ -221,6 +229,9 @@ pub(crate) fn again(
     if !view.me_in {
         return Ok(());
     }
+    if !heard::may_speak(ctx, live, &group)? {
+        return Ok(heard::again_later(ctx, &group, intent)?);
+    }
     let me = ctx.me.account();
     let is_in = |a: &AccountId| view.members.iter().any(|m| m.account == *a);
     let lost: Vec<AccountId> = intent
@@ -230,14 +241,16 @@ pub(crate) fn again(
         .filter(|a| *a != me && !is_in(a) && !intent.removed.iter().any(|(r, _)| r == a))
         .collect();
     // Whom somebody has removed since comes in by a new decision only.
+    let now_ms = ctx.now.wall_ms;
     let mut gone = Vec::new();
     for account in lost {
-        if !ctx.engine.is_ordered_out(&mut ctx.tx, ctx.now.wall_ms, group, &account)? {
-            gone.push(account);
+        let against = ctx.engine.removals_of(&mut ctx.tx, now_ms, group, &account)?;
+        if against.iter().all(|o| intent.lifted.contains(o)) {
+            gone.push((account, against));
         }
     }
-    if !gone.is_empty() {
-        membership::want(ctx, live, group, &gone);
+    for (account, against) in &gone {
+        membership::want(ctx, live, group, *account, against.clone());
     }
     // Removals are orders: they hold on every branch.
     let (Some(before), Some(after)) = (&intent.ext_before, &intent.ext_after) else {
@@ -257,7 +270,12 @@ pub(crate) fn again(
     }
     for (account, entry) in &after.roles {
         let raised = before.roles.get(account).is_none_or(|b| b.role < entry.role);
-        if raised && now.roles.get(account) == before.roles.get(account) && is_in(account) {
+        if !raised || now.roles.get(account) != before.roles.get(account) || !is_in(account) {
+            continue;
+        }
+        // Nor does a promotion come again over a demotion that it did not know.
+        let against = ctx.engine.demotions_of(&mut ctx.tx, now_ms, group, account)?;
+        if against.iter().all(|o| intent.lifted.contains(o)) {
             let epoch = view.epoch + 1;
             wanted.roles.insert(*account, kith_wire::group::RoleEntry { role: entry.role, epoch });
         }

@@ -8,6 +8,7 @@ use kith_store::StoreError;
 use kith_wire::content::{self, Attachment, ReadUpTo, Text};
 use kith_wire::group::{ConversationKind, OrderKind, Role};
 use kith_wire::ids::{AccountId, DeviceId, EventId, GroupId};
+use rand_core::Rng as _;
 
 use crate::api::{Event, Refusal};
 use crate::changes::{self, How};
@@ -16,7 +17,7 @@ use crate::live::{Live, Timer};
 use crate::rights::Rights;
 use crate::rows::{self, Asking, Conversation, Early, Entry, GroupInfo, MemberInfo, Ordered, Sent};
 use crate::timeline::{self, NewEntry};
-use crate::{delivery, people};
+use crate::{delivery, heard, people};
 
 /// Texts that may wait for groups' first members.
 const EARLY_MAX: usize = 1_000;
@@ -67,6 +68,10 @@ pub(crate) fn refusal(e: EngineError) -> Refusal {
             "being_removed",
             "Somebody is being removed from this group, and it takes a member with the right to do so. Until then nothing is sent. Try again soon.",
         ),
+        EngineError::NotHeard => Refusal::new(
+            "not_heard",
+            "Kith has just started and has not reached anybody of this conversation yet. Try again when it is connected.",
+        ),
         EngineError::UnknownGroup => Refusal::new("no_such_conversation", "There is no such conversation."),
         e => Refusal::new("not_possible", format!("That is not possible: {e}.")),
     }
@@ -81,6 +86,9 @@ pub(crate) fn send(
     event_type: u16,
     content: &[u8],
 ) -> Result<(EventId, u64, kith_wire::ids::StateId), EngineError> {
+    if !heard::may_speak(ctx, live, &group)? {
+        return Err(EngineError::NotHeard);
+    }
     let sent = match ctx.engine.send(&mut ctx.tx, ctx.now.wall_ms, group, event_type, content) {
         Err(EngineError::Tainted) => {
             crate::duty::clear_the_way(ctx, live, group)?;
@@ -118,7 +126,7 @@ pub(crate) fn send_text(
     if let Some(file) = &file {
         crate::files::sent(ctx, live, group, id, &file.blob)?;
     }
-    Sent { event: id, state, receipts: Vec::new(), problem: None }.save(&mut ctx.tx, &group, seq);
+    Sent { event: id, state, words: Vec::new(), problem: None }.save(&mut ctx.tx, &group, seq);
     let new = NewEntry {
         id,
         author: ctx.me.account(),
@@ -133,6 +141,49 @@ pub(crate) fn send_text(
     };
     let position = timeline::append(ctx, live, &conversation.id, new)?;
     Ok((id, position))
+}
+
+/// Shows a message that is sent as soon as this device may speak.
+pub(crate) fn hold_text(
+    ctx: &mut Ctx<'_>,
+    live: &mut Live,
+    conversation: &Conversation,
+    (text, file): (String, Option<Attachment>),
+    reply_to: Option<EventId>,
+    key: &str,
+) -> Result<(EventId, u64), Refusal> {
+    let store = |e: StoreError| crate::node::disk(&e);
+    let group = conversation.write_group();
+    let mut id = EventId([0; 32]);
+    ctx.rng.fill_bytes(&mut id.0);
+    early(ctx, Early { group, event: id, key: key.to_owned() })?;
+    let new = NewEntry {
+        id,
+        author: ctx.me.account(),
+        origin: None,
+        group,
+        at: ctx.now.wall_ms,
+        kind: if file.is_some() { rows::ENTRY_FILE } else { rows::ENTRY_TEXT },
+        text,
+        args: Vec::new(),
+        reply_to,
+        file,
+    };
+    let position = timeline::append(ctx, live, &conversation.id, new).map_err(store)?;
+    Ok((id, position))
+}
+
+fn early(ctx: &mut Ctx<'_>, one: Early) -> Result<(), Refusal> {
+    let mut all = Early::all(&ctx.tx).map_err(|e| crate::node::disk(&e))?;
+    if all.len() >= EARLY_MAX {
+        return Err(Refusal::new(
+            "outbox_full",
+            "Too many messages wait for a group's first members, or for a connection. Write on when somebody is reached.",
+        ));
+    }
+    all.push(one);
+    Early::save_all(&mut ctx.tx, &all);
+    Ok(())
 }
 
 /// Sends a text of the timeline anew, in its own place at the end; the old row
@@ -168,19 +219,10 @@ pub(crate) fn note_early(
     if !rows::audience(&ctx.tx, &group, &info.tip).map_err(store)?.is_empty() {
         return Ok(());
     }
-    let mut all = Early::all(&ctx.tx).map_err(store)?;
-    if all.len() >= EARLY_MAX {
-        return Err(Refusal::new(
-            "outbox_full",
-            "Too many messages wait for the group's first members. Write on when somebody is in.",
-        ));
-    }
-    all.push(Early { group, event, key: key.to_owned() });
-    Early::save_all(&mut ctx.tx, &all);
-    Ok(())
+    early(ctx, Early { group, event, key: key.to_owned() })
 }
 
-/// Sends what waited for the group's first members.
+/// Sends what waited for the group's first members, or to be said at all.
 pub(crate) fn send_early(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<(), Reject> {
     let (due, rest): (Vec<Early>, Vec<Early>) =
         Early::all(&ctx.tx)?.into_iter().partition(|early| early.group == group);
@@ -189,6 +231,7 @@ pub(crate) fn send_early(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> 
     }
     Early::save_all(&mut ctx.tx, &rest);
     let mut renamed = BTreeMap::new();
+    let mut waits = Vec::new();
     for early in due {
         // Deleted meanwhile, or the conversation with it.
         let Some((home, position)) = Entry::place(&ctx.tx, &early.event)? else { continue };
@@ -198,9 +241,26 @@ pub(crate) fn send_early(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> 
             continue;
         };
         let reply_to = old.reply_to.map(|id| renamed.get(&id).copied().unwrap_or(id));
-        let (event, position) = send_anew(ctx, live, &conversation, &old, reply_to)?;
+        let (event, position) = match send_anew(ctx, live, &conversation, &old, reply_to) {
+            Ok(sent) => sent,
+            Err(EngineError::Store(e)) => return Err(e.into()),
+            Err(EngineError::NotHeard | EngineError::Tainted | EngineError::NotMember) => {
+                waits.push(early);
+                continue;
+            }
+            // Its row says that it failed: see `read`.
+            Err(_) => {
+                live.touched.insert((home, position));
+                continue;
+            }
+        };
         renamed.insert(old.id, event);
         rows::set_answered(&mut ctx.tx, &early.key, event, position);
+    }
+    if !waits.is_empty() {
+        let mut all = Early::all(&ctx.tx)?;
+        all.append(&mut waits);
+        Early::save_all(&mut ctx.tx, &all);
     }
     Ok(())
 }
@@ -294,9 +354,7 @@ fn apply(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, outcome: Outcome) -
             changes::ordered(ctx, &group, kind, issuer, target)?;
             let out = matches!(kind, OrderKind::Remove | OrderKind::Leave);
             if out && crate::membership::unwant(ctx, live, group, target) {
-                let conversation = rows::home(&ctx.tx, &group)?;
-                let why = "Somebody whom you had invited left or was removed before they could come in. Invite them again if they should.";
-                live.notice(conversation, "not_added", why.into());
+                crate::membership::not_let_in(ctx, live, &group)?;
             }
         }
         // Two objects under one number are the engine's to judge.
@@ -433,6 +491,9 @@ pub(crate) fn say_again(
     group: GroupId,
     event: EventId,
 ) -> Result<Option<Vec<DeviceId>>, EngineError> {
+    if !heard::may_speak(ctx, live, &group)? {
+        return Err(EngineError::NotHeard);
+    }
     let again = match ctx.engine.reseal(&mut ctx.tx, ctx.now.wall_ms, group, event)? {
         Resealed::Envelope(again) => again,
         Resealed::Only(devices) => return Ok(Some(devices)),
@@ -447,7 +508,7 @@ pub(crate) fn say_again(
     delivery::enqueue_group(ctx, live, (group, again.at, topic), Some(again.seq), again.envelope)?;
     if let Some(mut sent) = Sent::load(&ctx.tx, &group, again.seq)? {
         sent.state = again.at;
-        sent.receipts.clear();
+        sent.words.clear();
         sent.save(&mut ctx.tx, &group, again.seq);
     }
     Ok(None)
@@ -569,6 +630,9 @@ fn refresh_info(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<Gr
 
 /// Sends own mark if it has something new to say.
 pub(crate) fn send_mark(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<(), Reject> {
+    if !heard::may_speak(ctx, live, &group)? {
+        return Ok(());
+    }
     if let Some(mark) = ctx.engine.mark(&mut ctx.tx, ctx.now.wall_ms, group)? {
         publish(ctx, live, group, mark)?;
     }

@@ -11,7 +11,7 @@ use crate::ctx::Ctx;
 use crate::groups::{self, Reject};
 use crate::live::{Live, Timer};
 use crate::rows::{self, Conversation};
-use crate::{delivery, people, timeline};
+use crate::{delivery, heard, people, timeline};
 use kith_wire::group::ConversationKind;
 
 /// Members that are dialled at once by who has come back.
@@ -87,11 +87,17 @@ fn join(ctx: &mut Ctx<'_>, live: &mut Live, welcome: &[u8]) -> Result<(), Reject
     let group = joined.gid;
     people::learn_introductions(ctx, &joined.cards)?;
     live.relearn_all(ctx)?;
+    // It begins here with keys of its own.
+    live.heard.begun(group);
     if joined.healed {
         return back(ctx, live, joined);
     }
     let (kind, peer) = match joined.kind {
-        ConversationKind::Direct => (rows::KIND_DIRECT, Some(joined.inviter.0)),
+        // Another own device may have brought this one in.
+        ConversationKind::Direct => {
+            let other = joined.accounts.first().copied().unwrap_or(joined.inviter.0);
+            (rows::KIND_DIRECT, Some(other))
+        }
         ConversationKind::Group => (rows::KIND_GROUP, None),
         // Channels do not exist yet; groups of own devices are never shown.
         ConversationKind::Channel | ConversationKind::Own => return Ok(()),
@@ -129,14 +135,14 @@ fn back(ctx: &mut Ctx<'_>, live: &mut Live, joined: kith_mls::Joined) -> Result<
         live.dial_soon(&device, ctx.now.mono_ms);
     }
     live.at(ctx.now.mono_ms + 300, Timer::Sync(group));
-    crate::duty::schedule(ctx, live, group)
+    heard::speak(ctx, live, group)
 }
 
 /// Tells a group who we are and how this device is reached.
 pub(crate) fn introduce(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<(), Reject> {
     let (profile, card) = people::introduction(ctx)?;
-    groups::send(ctx, live, group, kith_wire::content::TYPE_PROFILE, &profile)?;
-    groups::send(ctx, live, group, kith_wire::content::TYPE_CARD, &card)?;
+    heard::say(ctx, live, group, kith_wire::content::TYPE_PROFILE, &profile)?;
+    heard::say(ctx, live, group, kith_wire::content::TYPE_CARD, &card)?;
     Ok(())
 }
 
@@ -149,6 +155,7 @@ pub(crate) fn create_direct(
 ) -> Result<GroupId, Reject> {
     let ext = kith_wire::group::GroupExt::direct(live.relays.hints());
     let group = ctx.engine.create(&mut ctx.tx, ctx.now.wall_ms, &ext)?;
+    live.heard.begun(group);
     groups::open_conversation(ctx, live, group, rows::KIND_DIRECT, Some(account))?;
     groups::refresh(ctx, live, group)?;
     let add = crate::membership::to_add(ctx, &account, key_package)?;

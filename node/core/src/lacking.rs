@@ -86,7 +86,12 @@ pub(crate) fn look(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result
                 }
             }
             // Nobody may speak here now; looked at again later.
-            Err(EngineError::Tainted | EngineError::NotMember | EngineError::UnknownEvent) => break,
+            Err(
+                EngineError::Tainted
+                | EngineError::NotMember
+                | EngineError::NotHeard
+                | EngineError::UnknownEvent,
+            ) => break,
             Err(e) => return Err(e.into()),
         }
         of_group.times.insert(one.seq, times + 1);

@@ -16,6 +16,7 @@ mod doctor;
 mod duty;
 pub mod files;
 mod groups;
+mod heard;
 pub mod identity;
 mod inbox;
 mod invites;
@@ -40,3 +41,5 @@ pub mod view;
 mod welcomes;
 
 pub use node::{Config, Node, OpenError};
+
+pub use heard::is_holding;

@@ -19,6 +19,12 @@ use crate::{people, rows, view};
 /// Back-off of a dial, in ms: first and longest wait.
 const DIAL_BACKOFF_MS: (u64, u64) = (2_000, 600_000);
 
+/// The longest wait before a relay is tried again, ms, while it has not been
+/// away for very long: everybody is back soon after it returns.
+const RELAY_BACKOFF_MS: u64 = 16_000;
+/// So many failures later it is tried as rarely as a device.
+const RELAY_TRIES: u32 = 100;
+
 /// Devices that are dialled by turns.
 const DIALS_MAX: usize = 1_024;
 
@@ -63,6 +69,8 @@ pub(crate) struct Live {
     pub adds: crate::membership::Adds,
     /// What this device does for its groups by itself.
     pub duties: crate::duty::Duties,
+    /// What was listened to since the start.
+    pub heard: crate::heard::Heard,
     /// Who was found lacking what this device said.
     pub lacking: crate::lacking::Lacking,
     /// Files that are wanted, and what is to be done about them.
@@ -70,6 +78,11 @@ pub(crate) struct Live {
     /// Calls that ring or are talked in.
     pub calls: crate::calls::machine::Machine,
     pub settings: view::Settings,
+    /// Until then something is going on: a relay that falls silent is noticed
+    /// soon, monotonic ms.
+    pub attentive_until: u64,
+    /// When links to people were last looked at, monotonic ms.
+    pub checked_ms: u64,
     /// Direct links are allowed at all (configuration).
     pub direct_allowed: bool,
 }
@@ -79,6 +92,7 @@ pub(crate) struct Live {
 pub(crate) struct Dial {
     pub next_at: u64,
     backoff_ms: u64,
+    failures: u32,
     pub dialling: bool,
 }
 
@@ -99,6 +113,8 @@ pub(crate) enum Timer {
     Duty(GroupId),
     /// See who lacks what was said here.
     Lacking(GroupId),
+    /// A group was listened to for long enough.
+    Listened(GroupId),
     /// Ask again for key packages.
     Adds,
     /// Give people the own card if it changed.
@@ -115,6 +131,10 @@ pub(crate) enum Timer {
     Calls,
     /// Hold receipts against the relays that signed them.
     Audit,
+    /// See whether relays still answer.
+    Pulse,
+    /// See which relays have been away for long.
+    Standing,
     /// Renew the credentials of a relay's TURN server.
     Turn(RelayId),
 }
@@ -187,10 +207,13 @@ impl Live {
             me_changed: false,
             adds: crate::membership::Adds::load(r)?,
             duties: crate::duty::Duties::default(),
+            heard: crate::heard::Heard::default(),
             lacking: crate::lacking::Lacking::default(),
             files: crate::files::Files::default(),
             calls: crate::calls::machine(me),
             settings: rows::settings(r)?,
+            attentive_until: 0,
+            checked_ms: 0,
             direct_allowed,
         };
         live.reserve();
@@ -287,14 +310,23 @@ impl Live {
 
 impl Dial {
     pub(crate) fn now(mono_ms: u64) -> Self {
-        Self { next_at: mono_ms, backoff_ms: DIAL_BACKOFF_MS.0, dialling: false }
+        Self { next_at: mono_ms, backoff_ms: DIAL_BACKOFF_MS.0, failures: 0, dialling: false }
     }
     /// A dial failed; `jitter` in 0..256 spreads the next one.
     pub(crate) fn failed(&mut self, mono_ms: u64, jitter: u8) {
+        self.fail(mono_ms, jitter, DIAL_BACKOFF_MS.1);
+    }
+    /// The same for a relay.
+    pub(crate) fn relay_failed(&mut self, mono_ms: u64, jitter: u8) {
+        let longest = if self.failures < RELAY_TRIES { RELAY_BACKOFF_MS } else { DIAL_BACKOFF_MS.1 };
+        self.fail(mono_ms, jitter, longest);
+    }
+    fn fail(&mut self, mono_ms: u64, jitter: u8, longest_ms: u64) {
         self.dialling = false;
+        self.failures = self.failures.saturating_add(1);
         let spread = self.backoff_ms * u64::from(jitter) / 512;
         self.next_at = mono_ms + self.backoff_ms + spread;
-        self.backoff_ms = (self.backoff_ms * 2).min(DIAL_BACKOFF_MS.1);
+        self.backoff_ms = (self.backoff_ms * 2).min(longest_ms);
     }
     /// A link ended that had stood: try again soon.
     pub(crate) fn lost(&mut self, mono_ms: u64, jitter: u8) {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kith_mls::{Add, Change};
 use kith_store::{Key, StoreError, Table};
 use kith_wire::group::BundleRef;
-use kith_wire::ids::{AccountId, GroupId};
+use kith_wire::ids::{AccountId, GroupId, OrderId};
 use kith_wire::peer::Frame;
 
 use crate::changes::{self, How};
@@ -14,7 +14,7 @@ use crate::ctx::Ctx;
 use crate::groups::{self, Reject};
 use crate::live::{Live, Timer};
 use crate::rows::GroupInfo;
-use crate::{delivery, people, rows, welcomes};
+use crate::{delivery, heard, people, rows, welcomes};
 
 /// How long the first package of a group waits for others to join its commit.
 const GATHER_MS: u64 = 400;
@@ -25,7 +25,8 @@ const ASK_AGAIN_MS: u64 = 5_000;
 /// asked for again after a restart.
 #[derive(Debug, Default)]
 pub(crate) struct Adds {
-    wanted: BTreeSet<(GroupId, AccountId)>,
+    /// With the removals that whoever decided it knew, and meant to lift.
+    wanted: BTreeMap<Pair, Vec<OrderId>>,
     packages: BTreeMap<(GroupId, AccountId), Vec<u8>>,
     first_package_at: BTreeMap<GroupId, u64>,
     asked_at: BTreeMap<AccountId, u64>,
@@ -38,31 +39,53 @@ type Pair = (GroupId, AccountId);
 impl Adds {
     /// What was asked for before the restart.
     pub(crate) fn load(r: &dyn kith_store::Read) -> Result<Self, StoreError> {
-        let wanted: Vec<Pair> = rows::get(r, Key::of(Table::State, WANTED))?.unwrap_or_default();
+        let wanted: Vec<(Pair, Vec<OrderId>)> =
+            rows::get(r, Key::of(Table::State, WANTED))?.unwrap_or_default();
         Ok(Self { wanted: wanted.into_iter().collect(), ..Self::default() })
     }
     /// Somebody is to be added to this group.
     pub(crate) fn wanted_in(&self, group: &GroupId) -> bool {
-        self.wanted.iter().any(|(g, _)| g == group)
+        self.wanted.keys().any(|(g, _)| g == group)
     }
     /// Accounts that are to be added and whose package is still missing.
     pub(crate) fn missing(&self) -> BTreeSet<AccountId> {
-        self.wanted.iter().filter(|w| !self.packages.contains_key(w)).map(|(_, a)| *a).collect()
+        self.wanted.keys().filter(|w| !self.packages.contains_key(w)).map(|(_, a)| *a).collect()
     }
 }
 
 fn save(ctx: &mut Ctx<'_>, live: &Live) {
-    let wanted: Vec<Pair> = live.adds.wanted.iter().copied().collect();
+    let wanted: Vec<(Pair, Vec<OrderId>)> =
+        live.adds.wanted.iter().map(|(pair, knew)| (*pair, knew.clone())).collect();
     ctx.tx.put(Key::of(Table::State, WANTED), rows::encode(&wanted));
 }
 
-/// Wants accounts in a group. They come in when a key package of theirs is
-/// had: from a link, from a relay, or already at hand.
-pub(crate) fn want(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, accounts: &[AccountId]) {
-    live.adds.wanted.extend(accounts.iter().map(|a| (group, *a)));
+/// A person wants accounts in a group, also over every removal that is known
+/// here by now.
+pub(crate) fn invite(
+    ctx: &mut Ctx<'_>,
+    live: &mut Live,
+    group: GroupId,
+    accounts: &[AccountId],
+) -> Result<(), Reject> {
     for account in accounts {
-        live.adds.asked_at.remove(account);
+        let knew = ctx.engine.removals_of(&mut ctx.tx, ctx.now.wall_ms, group, account)?;
+        want(ctx, live, group, *account, knew);
     }
+    Ok(())
+}
+
+/// Wants an account in a group, over the removals that were known when that was
+/// decided. It comes in when a key package of it is had: from a link, from a
+/// relay, or already at hand.
+pub(crate) fn want(
+    ctx: &mut Ctx<'_>,
+    live: &mut Live,
+    group: GroupId,
+    account: AccountId,
+    knew: Vec<OrderId>,
+) {
+    live.adds.wanted.insert((group, account), knew);
+    live.adds.asked_at.remove(&account);
     save(ctx, live);
     live.at(ctx.now.mono_ms, Timer::Adds);
 }
@@ -71,7 +94,7 @@ pub(crate) fn want(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, accounts:
 /// in before that does so no more. Answers whether they were wanted.
 pub(crate) fn unwant(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, account: AccountId) -> bool {
     live.adds.packages.remove(&(group, account));
-    let wanted = live.adds.wanted.remove(&(group, account));
+    let wanted = live.adds.wanted.remove(&(group, account)).is_some();
     if wanted {
         save(ctx, live);
     }
@@ -81,7 +104,7 @@ pub(crate) fn unwant(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, account
 /// A key package of an account came in. It serves one group.
 pub(crate) fn package(ctx: &mut Ctx<'_>, live: &mut Live, account: AccountId, package: Vec<u8>) {
     let open =
-        live.adds.wanted.iter().find(|w| w.1 == account && !live.adds.packages.contains_key(w)).copied();
+        live.adds.wanted.keys().find(|w| w.1 == account && !live.adds.packages.contains_key(w)).copied();
     if let Some(wanted) = open {
         package_for(ctx, live, wanted, package);
     }
@@ -89,7 +112,7 @@ pub(crate) fn package(ctx: &mut Ctx<'_>, live: &mut Live, account: AccountId, pa
 
 /// A key package that is meant for a certain group came in.
 pub(crate) fn package_for(ctx: &mut Ctx<'_>, live: &mut Live, wanted: Pair, package: Vec<u8>) {
-    live.adds.wanted.insert(wanted);
+    live.adds.wanted.entry(wanted).or_default();
     live.adds.packages.insert(wanted, package);
     live.adds.asked_at.remove(&wanted.1);
     live.adds.first_package_at.entry(wanted.0).or_insert(ctx.now.mono_ms);
@@ -101,19 +124,22 @@ pub(crate) fn package_for(ctx: &mut Ctx<'_>, live: &mut Live, wanted: Pair, pack
 pub(crate) fn advance(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), Reject> {
     let now = ctx.now.mono_ms;
     ask(ctx, live)?;
-    let groups: BTreeSet<GroupId> = live.adds.wanted.iter().map(|(g, _)| *g).collect();
+    let groups: BTreeSet<GroupId> = live.adds.wanted.keys().map(|(g, _)| *g).collect();
     for group in groups {
+        if !heard::may_speak(ctx, live, &group)? {
+            continue;
+        }
         let ready: Vec<Pair> = live
             .adds
             .wanted
-            .iter()
+            .keys()
             .filter(|w| w.0 == group && live.adds.packages.contains_key(w))
             .copied()
             .collect();
         if ready.is_empty() {
             continue;
         }
-        let all = live.adds.wanted.iter().filter(|w| w.0 == group).count() == ready.len();
+        let all = live.adds.wanted.keys().filter(|w| w.0 == group).count() == ready.len();
         let since = live.adds.first_package_at.get(&group).copied().unwrap_or(now);
         if !all && now < since + GATHER_MS {
             live.at(since + GATHER_MS, Timer::Adds);
@@ -149,8 +175,13 @@ fn ask(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), Reject> {
 fn add(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, ready: &[Pair]) -> Result<(), Reject> {
     let mut adds = Vec::new();
     for wanted in ready {
-        live.adds.wanted.remove(wanted);
+        let knew = live.adds.wanted.remove(wanted).unwrap_or_default();
         let Some(package) = live.adds.packages.remove(wanted) else { continue };
+        let against = ctx.engine.removals_of(&mut ctx.tx, ctx.now.wall_ms, group, &wanted.1)?;
+        if !against.iter().all(|o| knew.contains(o)) {
+            not_let_in(ctx, live, &group)?;
+            continue;
+        }
         match to_add(ctx, &wanted.1, package) {
             Ok(add) => adds.push(add),
             Err(e) => live.notice(None, "bad_package", format!("A person could not be added: {e}.")),
@@ -169,6 +200,14 @@ fn add(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, ready: &[Pair]) -> Re
         }
         done => done,
     }
+}
+
+/// Says that somebody who was to come in is not let in.
+pub(crate) fn not_let_in(ctx: &mut Ctx<'_>, live: &mut Live, group: &GroupId) -> Result<(), StoreError> {
+    let conversation = rows::home(&ctx.tx, group)?;
+    let why = "Somebody whom you had invited left or was removed before they could come in. Invite them again if they should.";
+    live.notice(conversation, "not_added", why.into());
+    Ok(())
 }
 
 /// A key package with the inbox that its Welcome goes to.
@@ -190,6 +229,9 @@ pub(crate) fn commit(
     group: GroupId,
     mut change: Change,
 ) -> Result<(), Reject> {
+    if !heard::may_speak(ctx, live, &group)? {
+        return Err(kith_mls::EngineError::NotHeard.into());
+    }
     let parent_topic = live.relays.current_topic(&group);
     for account in &change.remove_accounts {
         unwant(ctx, live, group, *account);
@@ -244,7 +286,14 @@ fn hand_on(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, envelope: &[u8]) 
 
 /// Leaves a group: tells the members, who commit the removal.
 pub(crate) fn leave(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<(), Reject> {
-    for object in ctx.engine.leave(&mut ctx.tx, ctx.now.wall_ms, group)? {
+    if !heard::may_speak(ctx, live, &group)? {
+        return Ok(heard::leave_later(ctx, &group)?);
+    }
+    let said = match ctx.engine.leave(&mut ctx.tx, ctx.now.wall_ms, group) {
+        Err(kith_mls::EngineError::NotHeard) => return Ok(heard::leave_later(ctx, &group)?),
+        said => said?,
+    };
+    for object in said {
         groups::publish(ctx, live, group, object)?;
     }
     // Whoever is to go holds no branch up any more: another may win by that.

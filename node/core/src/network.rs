@@ -19,7 +19,7 @@ use crate::links::{Step, Token};
 use crate::live::{Live, Timer};
 use crate::node::Node;
 use crate::rows::{Conversation, GroupInfo};
-use crate::{delivery, doctor, inbox, membership, people, relays, view};
+use crate::{delivery, doctor, heard, inbox, membership, people, relays, view};
 
 /// Bytes of one answer to a sync.
 const SYNC_BYTES_MAX: usize = 2 << 20;
@@ -151,10 +151,7 @@ fn relay_frame(node: &mut Node, now: Now, link: LinkId, frame: &[u8]) {
         if let relays::Work::Entry { relay, topic, index, bytes } = &work {
             if done.is_err() {
                 // The entry is bad or not for us; what comes behind it is not.
-                let _failed = node.apply(now, |ctx, _| {
-                    relays::skip(ctx, *relay, *topic, *index);
-                    Ok::<_, Reject>(())
-                });
+                let _failed = node.apply(now, |ctx, live| relays::skip(ctx, live, *relay, *topic, *index));
             }
             relays::consumed(node.live(), *relay, bytes.len());
         }
@@ -252,8 +249,13 @@ fn peer_frame(node: &mut Node, now: Now, link: LinkId, bytes: &[u8]) {
                 if !knows(&ctx.tx, group, device)? {
                     return Ok(());
                 }
-                if reply && is_member(&ctx.tx, &group, &device)? {
-                    hello(ctx, live, link, group, false)?;
+                if is_member(&ctx.tx, &group, &device)? {
+                    if reply {
+                        hello(ctx, live, link, group, false)?;
+                    }
+                    if !kith_mls::view::knows_more_of_me(&ctx.tx, group, &theirs)? {
+                        heard::heard(ctx, live, group)?;
+                    }
                 }
                 sync_answer(ctx, live, link, (group, device), &theirs)
             });
@@ -475,7 +477,7 @@ pub(crate) fn publish_card(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), Rej
     let (_, card) = people::introduction(ctx)?;
     for c in Conversation::all(&ctx.tx)? {
         if c.standing == crate::rows::STANDING_ACTIVE {
-            groups::send(ctx, live, c.write_group(), content::TYPE_CARD, &card)?;
+            heard::say(ctx, live, c.write_group(), content::TYPE_CARD, &card)?;
         }
     }
     Ok(())

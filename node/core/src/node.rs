@@ -20,7 +20,8 @@ use crate::identity::Identity;
 use crate::live::{Live, Timer};
 use crate::rows::{Conversation, Entry};
 use crate::{
-    calls, commands, duty, files, groups, inbox, lacking, membership, network, people, read, relays, welcomes,
+    calls, commands, duty, files, groups, heard, inbox, lacking, membership, network, people, read, relays,
+    welcomes,
 };
 
 /// How often pools and cards are looked after, ms.
@@ -295,7 +296,10 @@ impl Node {
     fn run_timers(&mut self, now: Now) {
         // Each timer that fires may set new ones; those wait for the next tick.
         let due = self.live.timers.due(now.mono_ms);
-        self.live.outbox.due(now.mono_ms);
+        if self.live.outbox.due(now.mono_ms) {
+            // Somebody who is linked does not answer.
+            self.live.net.push(NetCommand::Check);
+        }
         for timer in due {
             // A timer's failure is the store's: the commit will say so too.
             let _failed = self.apply(now, |ctx, live| on_timer(ctx, live, timer));
@@ -304,6 +308,7 @@ impl Node {
 
     fn after_input(&mut self, now: Now) {
         let _failed = self.apply(now, relays::pump);
+        relays::pulse(now, &mut self.live);
         let _failed = self.apply(now, files::pump);
         self.staged.extend(self.live.net.drain(..).map(Output::Net));
         self.staged.extend(self.live.files.out.drain(..).map(Output::File));
@@ -401,6 +406,7 @@ fn on_timer(ctx: &mut Ctx<'_>, live: &mut Live, timer: Timer) -> Result<(), Reje
         Timer::Sync(group) => network::sync_all(ctx, live, group),
         Timer::Welcome(group) => welcomes::send(ctx, live, &group),
         Timer::Duty(group) => duty::act(ctx, live, group),
+        Timer::Listened(group) => heard::heard(ctx, live, group),
         Timer::Lacking(group) => lacking::look(ctx, live, group),
         Timer::Adds => membership::advance(ctx, live),
         Timer::Card => network::publish_card(ctx, live),
@@ -415,12 +421,15 @@ fn on_timer(ctx: &mut Ctx<'_>, live: &mut Live, timer: Timer) -> Result<(), Reje
             relays::audit(ctx, live);
             Ok(())
         }
+        // What follows every input looks.
+        Timer::Pulse | Timer::Standing => Ok(()),
         Timer::Turn(relay) => {
             relays::renew_turn(live, &relay);
             Ok(())
         }
         Timer::Upkeep => {
             live.at(ctx.now.mono_ms + UPKEEP_MS, Timer::Upkeep);
+            crate::delivery::end_kept(ctx, live);
             relays::fill_packages(ctx, live)?;
             network::sync_split(ctx, live)?;
             network::publish_card(ctx, live)

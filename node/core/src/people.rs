@@ -115,6 +115,15 @@ pub(crate) fn is_accepted(r: &dyn Read, account: &AccountId) -> Result<bool, Sto
     Ok(state_of(r, account)? == Some(State::Accepted))
 }
 
+/// Takes somebody for a contact, as a linked device learns it from the first.
+#[cfg(feature = "mutants")]
+pub(crate) fn learn_contact(ctx: &mut Ctx<'_>, account: AccountId) -> Result<(), StoreError> {
+    let known = Person::load(&ctx.tx, &account)?;
+    let mut person = known.unwrap_or_else(|| Person::new(account, ctx.now.wall_ms));
+    person.enter(State::Accepted, ctx.now.wall_ms);
+    person.save(&mut ctx.tx)
+}
+
 /// Whether an account may bring us into a conversation unasked: a contact, or
 /// somebody whose answer to our request may come behind the Welcome, or
 /// another own device.

@@ -6,7 +6,9 @@ use kith_wire::ids::{AccountId, DeviceId, EventId, GroupId};
 
 use crate::people;
 use crate::rights;
-use crate::rows::{self, Asking, Conversation, Early, Entry, GroupInfo, Progress, Sent};
+use crate::rows::{
+    self, Asking, Conversation, Early, Entry, GroupInfo, Progress, RelayStanding, RelayStandings, Sent,
+};
 use crate::view::{self, Content, ConversationKind, DeliveryState, Message, Quote, Standing};
 
 /// Rows of a page at most.
@@ -106,7 +108,7 @@ pub(crate) fn conversation_view(
             at: last.at,
             state: match &last.own {
                 Some((group, seq)) => match Sent::load(r, group, *seq)? {
-                    Some(sent) => summarise(r, group, *seq, &sent)?,
+                    Some(sent) => summarise(r, group, *seq, &sent, &rows::relay_standings(r)?)?,
                     None => None,
                 },
                 None => None,
@@ -214,9 +216,18 @@ pub fn messages(
 pub(crate) fn message_view(r: &dyn Read, me: &AccountId, e: &Entry) -> Result<Message> {
     let mine = e.author == *me;
     let sent = if mine && e.seq > 0 { Sent::load(r, &e.group, e.seq)? } else { None };
-    let summary = match &sent {
-        Some(sent) => summarise(r, &e.group, e.seq, sent)?,
-        None => None,
+    let (summary, standings) = match &sent {
+        Some(sent) => {
+            let standings = rows::relay_standings(r)?;
+            (summarise(r, &e.group, e.seq, sent, &standings)?, standings)
+        }
+        // One that waits to be said, or could not be.
+        None if mine && e.seq == 0 && matches!(e.kind, rows::ENTRY_TEXT | rows::ENTRY_FILE) => {
+            let waits = rows::Early::all(r)?.iter().any(|early| early.event == e.id);
+            let state = if waits { DeliveryState::Queued } else { DeliveryState::Failed };
+            (Some(state), RelayStandings::new())
+        }
+        None => (None, RelayStandings::new()),
     };
     let stored = sent.as_ref().filter(|_| summary == Some(DeliveryState::Stored));
     Ok(Message {
@@ -247,8 +258,8 @@ pub(crate) fn message_view(r: &dyn Read, me: &AccountId, e: &Entry) -> Result<Me
             _ => None,
         },
         delivery: summary,
-        stored_until: stored.and_then(|s| s.receipts.iter().map(|(_, until)| *until).max()),
-        stored_at: stored.map_or(0, |s| u32::try_from(s.receipts.len()).unwrap_or(u32::MAX)),
+        stored_until: stored.and_then(|s| s.kept(&standings).map(|(_, until)| until).max()),
+        stored_at: stored.map_or(0, |s| u32::try_from(s.kept(&standings).count()).unwrap_or(u32::MAX)),
         may_report: matches!(e.kind, rows::ENTRY_TEXT | rows::ENTRY_FILE)
             && !mine
             && rows::admins(r, &e.group)?.iter().any(|a| a != me && *a != e.author),
@@ -307,15 +318,27 @@ fn quote(r: &dyn Read, id: &EventId) -> Result<Option<Quote>> {
 
 /// The state of an own message over its audience. None: nobody else was there
 /// to have it, nor was anybody coming.
-fn summarise(r: &dyn Read, group: &GroupId, seq: u64, sent: &Sent) -> Result<Option<DeliveryState>> {
-    let devices = devices(r, group, seq, sent)?;
+fn summarise(
+    r: &dyn Read,
+    group: &GroupId,
+    seq: u64,
+    sent: &Sent,
+    standings: &RelayStandings,
+) -> Result<Option<DeliveryState>> {
+    let waiting = waiting(sent, standings);
+    let devices = devices(r, group, seq, sent, waiting)?;
     if devices.is_empty()
         && sent.problem.is_none()
         && !Early::all(r)?.iter().any(|early| early.event == sent.event)
     {
         return Ok(None);
     }
-    Ok(Some(overall(&devices, sent)))
+    Ok(Some(overall(&devices, sent, waiting)))
+}
+
+/// The state of an own message that a device does not have yet.
+fn waiting(sent: &Sent, standings: &RelayStandings) -> DeliveryState {
+    if sent.stored(standings) { DeliveryState::Stored } else { DeliveryState::Queued }
 }
 
 struct DeviceState {
@@ -325,9 +348,14 @@ struct DeviceState {
     at: Option<u64>,
 }
 
-fn devices(r: &dyn Read, group: &GroupId, seq: u64, sent: &Sent) -> Result<Vec<DeviceState>> {
+fn devices(
+    r: &dyn Read,
+    group: &GroupId,
+    seq: u64,
+    sent: &Sent,
+    waiting: DeliveryState,
+) -> Result<Vec<DeviceState>> {
     let progress = rows::progress(r, group)?;
-    let waiting = if sent.receipts.is_empty() { DeliveryState::Queued } else { DeliveryState::Stored };
     Ok(rows::audience(r, group, &sent.state)?
         .into_iter()
         .map(|(device, account)| {
@@ -342,7 +370,7 @@ fn devices(r: &dyn Read, group: &GroupId, seq: u64, sent: &Sent) -> Result<Vec<D
         .collect())
 }
 
-fn overall(devices: &[DeviceState], sent: &Sent) -> DeliveryState {
+fn overall(devices: &[DeviceState], sent: &Sent, waiting: DeliveryState) -> DeliveryState {
     use std::collections::BTreeMap;
     if sent.problem.is_some() {
         return DeliveryState::Failed;
@@ -353,7 +381,6 @@ fn overall(devices: &[DeviceState], sent: &Sent) -> DeliveryState {
         let s = best.entry(d.account).or_insert(DeliveryState::Queued);
         *s = (*s).max(d.state);
     }
-    let waiting = if sent.receipts.is_empty() { DeliveryState::Queued } else { DeliveryState::Stored };
     if best.is_empty() || best.values().any(|s| *s < DeliveryState::Delivered) {
         return waiting;
     }
@@ -373,14 +400,23 @@ pub fn delivery(r: &dyn Read, id: &GroupId, event: &EventId) -> Result<Option<vi
         return Ok(None);
     };
     let Some(sent) = Sent::load(r, &e.group, e.seq)?.filter(|s| s.event == *event) else { return Ok(None) };
-    let devices = devices(r, &e.group, e.seq, &sent)?;
+    let standings = rows::relay_standings(r)?;
+    let waiting = waiting(&sent, &standings);
+    let devices = devices(r, &e.group, e.seq, &sent, waiting)?;
+    let copy = |word: &rows::RelayWord| view::RelayCopy {
+        relay: word.name.clone(),
+        until: word.until.unwrap_or_default(),
+        state: match (word.until, standings.get(&word.relay)) {
+            (None, _) => view::RelayCopyState::Refused,
+            (_, Some(RelayStanding::Lied)) => view::RelayCopyState::Lost,
+            (_, Some(RelayStanding::Silent)) => view::RelayCopyState::Silent,
+            (_, None) => view::RelayCopyState::Stored,
+        },
+        problem: word.problem.clone(),
+    };
     Ok(Some(view::Delivery {
-        state: overall(&devices, &sent),
-        relays: sent
-            .receipts
-            .iter()
-            .map(|(relay, until)| view::RelayCopy { relay: relay.clone(), until: *until })
-            .collect(),
+        state: overall(&devices, &sent, waiting),
+        relays: sent.words.iter().map(copy).collect(),
         devices: devices
             .into_iter()
             .map(|d| {

@@ -4,13 +4,17 @@
 //!
 //! `session` speaks the log protocol with one relay, `offer` opens and watches
 //! topics and hands over what waits, `packages` takes and leaves key packages,
-//! `chunks` puts and gets chunks of files, `turn` has credentials for calls ready.
+//! `chunks` puts and gets chunks of files, `turn` has credentials for calls ready,
+//! `pulse` ends links that nobody answers on, `standing` says what receipts are worth
+//! and which relays take an object.
 
 mod audit;
 mod chunks;
 mod offer;
 mod packages;
+mod pulse;
 mod session;
+mod standing;
 mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,12 +30,13 @@ use crate::ctx::Ctx;
 use crate::files::port::Token;
 use crate::groups::{self, Reject};
 use crate::live::{Dial, Live, Timer};
-use crate::rows::{self, To};
-use crate::{delivery, inbox, membership, view};
+use crate::rows::{self, RelayStanding, RelayStandings};
+use crate::{delivery, heard, inbox, membership, view};
 
 pub(crate) use audit::run as audit;
 pub(crate) use offer::pump;
 pub(crate) use packages::{fill_packages, take_package};
+pub(crate) use pulse::look as pulse;
 use session::{Session, session_view};
 pub(crate) use session::{Work, frame};
 pub(crate) use turn::{renew as renew_turn, servers as turn_servers};
@@ -64,6 +69,10 @@ pub(crate) struct Relays {
     dirty: bool,
     /// Questions about chunks whose relay is gone.
     dropped: Vec<Token>,
+    /// Relays that do not stand well.
+    standings: RelayStandings,
+    /// Since when one relay at least can be spoken to, monotonic ms.
+    some_up_since: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -75,11 +84,12 @@ struct GroupTopics {
 impl Relays {
     /// The relays that the person named.
     pub(crate) fn load(r: &dyn kith_store::Read) -> Result<Self, StoreError> {
-        let mut relays = Self::default();
+        let mut relays = Self { standings: rows::relay_standings(r)?, ..Self::default() };
         for row in r.scan_table(Table::Relays)? {
             if let Some(link) = core::str::from_utf8(&row).ok().and_then(|t| CommunityLink::from_text(t).ok())
             {
-                relays.sessions.insert(link.key, Session::new(link, true));
+                let lied = relays.standings.get(&link.key) == Some(&RelayStanding::Lied);
+                relays.sessions.insert(link.key, Session { lied, ..Session::new(link, true) });
             }
         }
         Ok(relays)
@@ -111,6 +121,7 @@ impl Relays {
     pub(crate) fn set_group(&mut self, group: GroupId, relays: Vec<RelayHint>, topics: &kith_mls::Topics) {
         for hint in &relays {
             if self.sessions.len() < RELAYS_MAX {
+                let lied = self.standings.get(&hint.id) == Some(&RelayStanding::Lied);
                 self.sessions.entry(hint.id).or_insert_with(|| {
                     let link = CommunityLink {
                         name: hint.name.clone(),
@@ -118,7 +129,7 @@ impl Relays {
                         addrs: hint.addrs.clone(),
                         admission: Vec::new(),
                     };
-                    Session::new(link, false)
+                    Session { lied, ..Session::new(link, false) }
                 });
             }
         }
@@ -157,6 +168,11 @@ impl Relays {
         self.groups.get(group).map(|g| g.relays.iter().map(|r| r.id).collect()).unwrap_or_default()
     }
 
+    /// The group that a topic is of; none: an inbox, or not known any more.
+    pub(crate) fn group_of(&self, topic: &TopicId) -> Option<GroupId> {
+        self.topics.get(topic).and_then(|t| t.group)
+    }
+
     /// Relays of a group's list.
     pub(crate) fn of_group(&self, group: &GroupId) -> BTreeSet<RelayId> {
         self.relays_of(group)
@@ -165,14 +181,6 @@ impl Relays {
     /// Relays of a group's list that can be spoken to now.
     pub(crate) fn ready_of(&self, group: &GroupId) -> Vec<RelayId> {
         self.relays_of(group).into_iter().filter(|r| self.sessions.get(r).is_some_and(|s| s.ready)).collect()
-    }
-
-    /// Relays that could hold something for this destination.
-    pub(crate) fn count_for(&self, to: &To) -> usize {
-        match to {
-            To::Group { group, .. } => self.relays_of(group).len(),
-            To::Inbox { .. } => 1,
-        }
     }
 
     fn watched_at(&self, relay: &RelayId) -> Vec<TopicId> {
@@ -230,6 +238,7 @@ impl Relays {
             .and_modify(|s| {
                 s.relay = link.clone();
                 s.own = true;
+                s.lied = false;
                 s.dial = Dial::now(0);
             })
             .or_insert_with(|| Session::new(link, true));
@@ -287,14 +296,14 @@ impl Relays {
             let stood = s.ready;
             self.dropped.extend(s.lost());
             s.problem.get_or_insert_with(|| reason.to_owned());
-            if stood { s.dial.lost(mono_ms, jitter) } else { s.dial.failed(mono_ms, jitter) }
+            if stood { s.dial.lost(mono_ms, jitter) } else { s.dial.relay_failed(mono_ms, jitter) }
         }
         Some(relay)
     }
 
     pub(crate) fn dial_failed(&mut self, peer: &PeerKey, reason: &str, mono_ms: u64, jitter: u8) {
         if let Some(s) = self.sessions.get_mut(&RelayId(peer.0)) {
-            s.dial.failed(mono_ms, jitter);
+            s.dial.relay_failed(mono_ms, jitter);
             s.problem = Some(reason.to_owned());
         }
     }
@@ -347,12 +356,20 @@ pub(crate) fn entry(
             let object = t.keys.open(bytes)?;
             groups::ingest(ctx, live, group, None, &object)
         }
-    }
+    }?;
+    heard::read_up_to(ctx, live, relay, topic, index)
 }
 
 /// Moves the cursor behind an entry that could not be taken.
-pub(crate) fn skip(ctx: &mut Ctx<'_>, relay: RelayId, topic: TopicId, index: u64) {
+pub(crate) fn skip(
+    ctx: &mut Ctx<'_>,
+    live: &mut Live,
+    relay: RelayId,
+    topic: TopicId,
+    index: u64,
+) -> Result<(), Reject> {
     rows::set_cursor(&mut ctx.tx, &relay, &topic, index);
+    heard::read_up_to(ctx, live, relay, topic, index)
 }
 
 /// An entry was dealt with: its bytes may be sent again as credit.
@@ -374,18 +391,18 @@ pub(crate) fn work(ctx: &mut Ctx<'_>, live: &mut Live, work: &Work) -> Result<()
             audit::note(ctx, live, relay, *receipt);
             Ok(delivery::stored(ctx, live, *number, (*relay, name), *until_ms)?)
         }
+        Work::Refused { relay, name, number, problem } => {
+            live.at(ctx.now.mono_ms + REFUSED_MS, Timer::Refused);
+            Ok(delivery::refused(ctx, live, *number, (*relay, name), problem)?)
+        }
         Work::Package { account, package } => {
             membership::package(ctx, live, *account, package.clone());
             Ok(())
         }
+        Work::Listened { relay, topic, last } => heard::listened(ctx, live, *relay, *topic, *last),
         Work::Fill { relay } => packages::fill(ctx, live, *relay),
         Work::Turn { relay, turn } => {
             turn::granted(ctx, live, relay, turn.clone());
-            Ok(())
-        }
-        Work::Refused { relay, number } => {
-            live.outbox.answered(*number, *relay, false);
-            live.at(ctx.now.mono_ms + REFUSED_MS, Timer::Refused);
             Ok(())
         }
     }

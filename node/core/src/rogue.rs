@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use kith_mls::{Add, Change, DeviceKeys, Engine};
 use kith_store::{Overlay, Store, Tx};
-use kith_wire::ids::GroupId;
+use kith_wire::ids::{AccountId, GroupId};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng as _;
 
@@ -77,5 +77,11 @@ impl Node {
         .map_err(|e: Reject| Refusal::new("not_possible", e.to_string()))?;
         self.handle(now, crate::api::Input::Tick);
         Ok(())
+    }
+
+    /// Takes somebody for a contact, as a linked device learns it from the first.
+    pub fn learn_contact(&mut self, now: Now, account: AccountId) -> Result<(), Refusal> {
+        self.apply(now, |ctx, _| Ok(people::learn_contact(ctx, account)?))
+            .map_err(|e: Reject| Refusal::new("not_possible", e.to_string()))
     }
 }

@@ -262,6 +262,51 @@ impl Entry {
     }
 }
 
+/// What one relay said when it was asked to keep something.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct RelayWord {
+    #[n(0)]
+    pub relay: RelayId,
+    /// The relay's name at that time.
+    #[n(1)]
+    pub name: String,
+    /// It signed that it keeps it until then, Unix ms.
+    #[n(2)]
+    pub until: Option<u64>,
+    /// It refused: why, as a sentence.
+    #[n(3)]
+    pub problem: Option<String>,
+}
+
+/// What a relay's receipts are worth. One that is not listed stands well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub(crate) enum RelayStanding {
+    /// It has been away for so long that others take its place.
+    #[n(0)]
+    Silent,
+    /// It does not have what it signed for.
+    #[n(1)]
+    Lied,
+}
+
+/// Relays that do not stand well.
+pub(crate) type RelayStandings = std::collections::BTreeMap<RelayId, RelayStanding>;
+
+/// Relays that do not stand well.
+pub(crate) fn relay_standings(r: &dyn Read) -> Result<RelayStandings, StoreError> {
+    let rows: Option<Vec<(RelayId, RelayStanding)>> =
+        get(r, Key::of(Table::State, &state_key("standings", &[])))?;
+    Ok(rows.into_iter().flatten().collect())
+}
+
+/// Keeps which relays do not stand well.
+pub(crate) fn set_relay_standings(tx: &mut Tx<'_>, standings: &RelayStandings) {
+    let rows: Vec<(RelayId, RelayStanding)> = standings.iter().map(|(id, s)| (*id, *s)).collect();
+    tx.put(Key::of(Table::State, &state_key("standings", &[])), encode(&rows));
+}
+
 /// What became of one own message, keyed by (group, own seq).
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -271,15 +316,35 @@ pub(crate) struct Sent {
     /// State it was written for: its audience.
     #[n(1)]
     pub state: StateId,
-    /// (relay name, kept until) of each signed receipt.
+    /// What relays have said of it.
     #[n(2)]
-    pub receipts: Vec<(String, u64)>,
+    pub words: Vec<RelayWord>,
     /// Why it failed, as a sentence.
     #[n(3)]
     pub problem: Option<String>,
 }
 
 impl Sent {
+    /// Copies that count: who has one, and until when.
+    pub(crate) fn kept<'a>(
+        &'a self,
+        standings: &'a RelayStandings,
+    ) -> impl Iterator<Item = (RelayId, u64)> + 'a {
+        self.words
+            .iter()
+            .filter(move |c| !standings.contains_key(&c.relay))
+            .filter_map(|c| Some((c.relay, c.until?)))
+    }
+    /// Something may come of it without this device: some relay has it that is
+    /// only away, or even there.
+    pub(crate) fn stored(&self, standings: &RelayStandings) -> bool {
+        self.words.iter().any(|c| c.until.is_some() && standings.get(&c.relay) != Some(&RelayStanding::Lied))
+    }
+    /// Notes what a relay has said.
+    pub(crate) fn note(&mut self, word: RelayWord) {
+        self.words.retain(|w| w.relay != word.relay);
+        self.words.push(word);
+    }
     pub(crate) fn load(r: &dyn Read, group: &GroupId, seq: u64) -> Result<Option<Self>, StoreError> {
         get(r, Key::at(Table::Delivery, &group.0, &seq.to_be_bytes()))
     }
@@ -633,6 +698,18 @@ impl Outgoing {
     }
     pub(crate) fn delete(tx: &mut Tx<'_>, number: u64) {
         tx.delete(Key::at(Table::Outbox, &[], &number.to_be_bytes()));
+    }
+    /// Forgets which relays keep a row.
+    pub(crate) fn delete_kept(tx: &mut Tx<'_>, number: u64) {
+        tx.delete(Key::of(Table::State, &state_key("kept", &number.to_be_bytes())));
+    }
+    /// The relays that keep a row, and until when; none while too few do.
+    pub(crate) fn kept(r: &dyn Read, number: u64) -> Result<Vec<(RelayId, u64)>, StoreError> {
+        Ok(get(r, Key::of(Table::State, &state_key("kept", &number.to_be_bytes())))?.unwrap_or_default())
+    }
+    /// Notes which relays keep a row.
+    pub(crate) fn set_kept(tx: &mut Tx<'_>, number: u64, at: &Vec<(RelayId, u64)>) {
+        tx.put(Key::of(Table::State, &state_key("kept", &number.to_be_bytes())), encode(at));
     }
     pub(crate) fn load(r: &dyn Read, number: u64) -> Result<Option<Self>, StoreError> {
         get(r, Key::at(Table::Outbox, &[], &number.to_be_bytes()))

@@ -267,7 +267,7 @@ pub enum DeliveryState {
 pub struct Delivery {
     /// The summary.
     pub state: DeliveryState,
-    /// Relays that signed a receipt.
+    /// Relays that were asked to keep it, and what each of them said.
     pub relays: Vec<RelayCopy>,
     /// Every recipient device.
     pub devices: Vec<DeviceDelivery>,
@@ -275,13 +275,31 @@ pub struct Delivery {
     pub problem: Option<String>,
 }
 
-/// A copy at a relay.
+/// What a relay said when it was asked to keep a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RelayCopy {
     /// The relay's name.
     pub relay: String,
-    /// Kept until.
+    /// Kept until, Unix ms; 0 if it refused.
     pub until: u64,
+    /// What that is worth now.
+    pub state: RelayCopyState,
+    /// Why it refused, as a sentence.
+    pub problem: Option<String>,
+}
+
+/// What a relay's copy of a message is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RelayCopyState {
+    /// It keeps one.
+    Stored,
+    /// It keeps one, and does not answer: another relay was asked as well.
+    Silent,
+    /// It signed for one and does not have it.
+    Lost,
+    /// It refused to keep one.
+    Refused,
 }
 
 /// Delivery to one device.

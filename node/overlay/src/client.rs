@@ -17,7 +17,7 @@ use crate::error::{OverlayError, SendError};
 use crate::keys;
 use crate::link::{self, Shared, WeakShared};
 use crate::logs;
-use crate::table::{Links, Meta};
+use crate::table::{Links, Meta, SILENT};
 
 /// Commands that may wait; more are refused or waited for.
 const COMMANDS_WAITING_MAX: usize = 256;
@@ -264,6 +264,17 @@ impl OverlayHandle {
                 }
                 Ok(None)
             }
+            NetCommand::Cut { link } => {
+                if let Some(outbox) = inner.shared.links.outbox(link) {
+                    outbox.cut(SILENT);
+                }
+                Ok(None)
+            }
+            NetCommand::Check => {
+                // With that many commands waiting a later one will do.
+                let _full = inner.commands.try_send(Command::Check);
+                Ok(None)
+            }
             NetCommand::Dial { kind: LinkKind::Log, peer, addrs } => {
                 let failed =
                     logs::dial(&inner.shared, &inner.relay_seed, peer, &addrs, &inner.stop, &inner.runtime);
@@ -280,6 +291,7 @@ fn undo(rest: Command) -> NetCommand {
     match rest {
         Command::Dial(peer, addrs) => NetCommand::Dial { kind: LinkKind::Peer, peer, addrs },
         Command::Reserve(relays) => NetCommand::Reserve { relays },
+        Command::Check => NetCommand::Check,
         // Never comes this way.
         Command::OpenBlob(peer, _) => NetCommand::Dial { kind: LinkKind::Peer, peer, addrs: Vec::new() },
         Command::Fail(kind, peer, _) => NetCommand::Dial { kind, peer, addrs: Vec::new() },

@@ -44,6 +44,8 @@ const LISTEN_ADDRS_MAX: usize = 64;
 const CIRCUIT_INTEREST: Duration = Duration::from_secs(60);
 /// Neighbours that one word from the own network may name.
 const NEARBY_AT_ONCE_MAX: usize = 64;
+/// How long a connection may take to show that it still works.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 /// Connections at once that are made only to learn an address.
 const PROBES_MAX: usize = 4;
 /// The owner looks around at least this often.
@@ -59,6 +61,8 @@ pub(crate) enum Command {
     Dial(PeerKey, Vec<String>),
     /// Keep reservations at exactly these relays.
     Reserve(Vec<(PeerKey, Vec<String>)>),
+    /// End the connections on which nothing answers.
+    Check,
     /// Open a stream for files on a direct connection.
     OpenBlob(PeerKey, Opened),
     /// Report a dial that failed before it began.
@@ -146,6 +150,9 @@ pub(crate) struct Contact {
     blobs_opening: BTreeMap<u64, (PeerKey, ConnectionId, Opened)>,
     next_blob: u64,
     blobs: mpsc::Sender<BlobStream>,
+    /// Connections that are to show that they still work, and until when.
+    checks: BTreeMap<u64, (ConnectionId, Instant)>,
+    next_check: u64,
 }
 
 /// Builds the swarm and listens, if direct connections are on.
@@ -190,6 +197,8 @@ impl Contact {
             blobs_opening: BTreeMap::new(),
             next_blob: 0,
             blobs,
+            checks: BTreeMap::new(),
+            next_check: 0,
         })
     }
 
@@ -256,6 +265,7 @@ impl Contact {
         match command {
             Command::Dial(key, addrs) => self.dial(key, &addrs, now),
             Command::OpenBlob(key, opened) => self.open_blob(key, opened),
+            Command::Check => self.check(now),
             Command::Fail(kind, peer, reason) => {
                 self.waiting.push_back(NetEvent::DialFailed { kind, peer, reason });
             }
@@ -372,6 +382,7 @@ impl Contact {
         self.listening.clear();
         self.close_later.clear();
         self.blobs_opening.clear();
+        self.checks.clear();
         for (_, opening) in std::mem::take(&mut self.opening) {
             self.shared.links.remove(opening.meta.id);
         }
@@ -397,6 +408,17 @@ impl Contact {
         if let Some(at) = self.relays.next_wake(now) {
             wake = wake.min(at);
         }
+        let silent: Vec<(u64, ConnectionId)> = self
+            .checks
+            .iter()
+            .filter(|(_, (_, at))| *at <= now)
+            .map(|(token, (c, _))| (*token, *c))
+            .collect();
+        for (token, conn) in silent {
+            self.checks.remove(&token);
+            self.end_silent(conn);
+        }
+        wake = self.checks.values().map(|(_, at)| *at).fold(wake, Instant::min);
         let (due, rest) = std::mem::take(&mut self.close_later).into_iter().partition(|(at, _)| *at <= now);
         self.close_later = rest;
         let due: Vec<(Instant, ConnectionId)> = due;
@@ -404,6 +426,31 @@ impl Contact {
             self.close_unused(conn);
         }
         self.close_later.iter().map(|(at, _)| *at).fold(wake, Instant::min)
+    }
+
+    /// Every connection has to show that it still works. One on which nothing
+    /// answers would otherwise be kept for ten seconds and more, and what is
+    /// dialled through it with it.
+    fn check(&mut self, now: Instant) {
+        let unasked: Vec<_> = self
+            .conns
+            .iter()
+            .filter(|(id, _)| !self.checks.values().any(|(conn, _)| conn == *id))
+            .map(|(id, c)| (*id, c.peer))
+            .collect();
+        for (conn, peer) in unasked {
+            let token = self.next_check;
+            self.next_check += 1;
+            self.checks.insert(token, (conn, now + CHECK_TIMEOUT));
+            self.swarm.behaviour_mut().alive.open(peer, conn, token);
+        }
+    }
+
+    fn end_silent(&mut self, conn: ConnectionId) {
+        if let Some(c) = self.conns.get(&conn) {
+            self.shared.links.dead(LinkKind::Peer, c.key, conn);
+            self.swarm.close_connection(conn);
+        }
     }
 
     fn close_unused(&mut self, conn: ConnectionId) {
@@ -631,6 +678,7 @@ impl Contact {
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => {
                 self.probes.remove(&connection_id);
+                self.checks.retain(|_, (conn, _)| *conn != connection_id);
                 if let Some(c) = self.conns.remove(&connection_id) {
                     self.shared.links.lost(LinkKind::Peer, c.key, connection_id);
                 }
@@ -675,6 +723,10 @@ impl Contact {
                 if let Some(addrs) = self.listening.get_mut(&listener_id) {
                     addrs.retain(|a| *a != address);
                 }
+                if !self.circuit_listeners.contains_key(&listener_id) {
+                    // This computer has left a network.
+                    self.check(now);
+                }
                 self.tell_addresses();
             }
             SwarmEvent::ListenerClosed { listener_id, .. } => {
@@ -717,6 +769,15 @@ impl Contact {
                 self.stream_failed(token, dialing::open_error(error));
             }
             ContactEvent::Blobs(event) => self.on_blob(event),
+            // Whatever the answer was, it is one.
+            ContactEvent::Alive(streams::Event::Opened { token, .. }) => {
+                self.checks.remove(&token);
+            }
+            ContactEvent::Alive(streams::Event::OpenFailed { token, error })
+                if error != streams::OpenError::Timeout =>
+            {
+                self.checks.remove(&token);
+            }
             ContactEvent::Mdns(mdns::Event::Discovered(found)) => {
                 for (peer, addr) in found.into_iter().take(NEARBY_AT_ONCE_MAX) {
                     if let Some(Way::Direct(addr)) = addr::way(&addr.to_string(), &peer)
@@ -781,8 +842,7 @@ impl Contact {
                     Err(_) => {
                         c.failed_pings += 1;
                         if c.failed_pings >= PING_FAILURES_MAX {
-                            self.shared.links.dead(LinkKind::Peer, c.key, connection);
-                            self.swarm.close_connection(connection);
+                            self.end_silent(connection);
                         }
                     }
                 }

@@ -23,6 +23,11 @@ const RESERVE_TIMEOUT: Duration = Duration::from_secs(15);
 /// First and largest pause between two tries.
 const BACKOFF_MIN: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
+/// While a relay has not failed for very long the pauses stay below this:
+/// everybody is back soon after it returns.
+const BACKOFF_SOON: Duration = Duration::from_secs(20);
+/// That many failures.
+const SOON_MAX: u32 = 100;
 /// A reservation that stood this long ends the back-off.
 const STEADY: Duration = Duration::from_secs(60);
 
@@ -107,7 +112,8 @@ impl Slot {
         {
             self.failures = 0;
         }
-        let full = BACKOFF_MIN.saturating_mul(1 << self.failures.min(16)).min(BACKOFF_MAX);
+        let longest = if self.failures < SOON_MAX { BACKOFF_SOON } else { BACKOFF_MAX };
+        let full = BACKOFF_MIN.saturating_mul(1 << self.failures.min(16)).min(longest);
         // Between half and all of it: clients of one relay do not return together.
         let full_ms = u64::try_from(full.as_millis()).unwrap_or(u64::MAX);
         self.retry_at = now + Duration::from_millis(full_ms / 2 + jitter % (full_ms / 2 + 1));
@@ -393,10 +399,11 @@ mod tests {
         r.disconnected(id, conn(1), now);
         assert_eq!(r.poll(now), [Action::Report(id, false)]);
         let mut pause = Duration::ZERO;
-        for _ in 0..20 {
+        for tries in 0..SOON_MAX + 3 {
             let wake = r.next_wake(now).unwrap();
             let next = wake - now;
-            assert!(next <= BACKOFF_MAX && next >= BACKOFF_MIN / 2);
+            let longest = if tries < SOON_MAX { BACKOFF_SOON } else { BACKOFF_MAX };
+            assert!(next <= longest && next >= BACKOFF_MIN / 2);
             assert!(next * 3 > pause, "pauses grow, up to the jitter");
             pause = next;
             assert_eq!(r.poll(wake - Duration::from_millis(1)), []);

@@ -26,19 +26,30 @@ pub(crate) const PEER_PROTOCOL: StreamProtocol = StreamProtocol::new("/kith/peer
 pub(crate) const BLOB_PROTOCOL: StreamProtocol = StreamProtocol::new("/kith/blob/1");
 /// Links from a node to a relay.
 pub(crate) const LOG_PROTOCOL: StreamProtocol = StreamProtocol::new("/kith/log/1");
+/// A stream of this protocol says nothing: whether it can be had shows whether
+/// the far end answers. Relays do not speak it; that they say so is an answer.
+const ALIVE_PROTOCOL: StreamProtocol = StreamProtocol::new("/kith/alive/1");
 /// What identify says of every Kith program: nothing that tells them apart.
 const IDENTIFY_PROTOCOL: &str = "/kith/1";
 const AGENT: &str = "kith";
 
 /// Dial timeout of one connection, transport and encryption included.
 pub(crate) const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
-/// Between two pings of a connection.
-const PING_INTERVAL: Duration = Duration::from_secs(15);
+/// Between two pings of a connection, by a node and by a server. Rarely: who
+/// waits for an answer asks for a check, and what nobody waits for may take its
+/// time. Every byte here is sent by every idle node, day and night.
+const PING_INTERVAL: Duration = Duration::from_secs(120);
+const SERVER_PING_INTERVAL: Duration = Duration::from_secs(300);
+/// After so long without a packet a node sends one on a QUIC connection:
+/// routers forget an idle UDP flow after 30 seconds and more.
+const QUIC_KEEP_ALIVE: Duration = Duration::from_secs(25);
+/// How long a QUIC connection may be silent.
+const QUIC_IDLE_MS: u32 = 65_000;
 /// How long a ping may take.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Failed pings in a row that end a connection, besides the first, which
-/// libp2p keeps to itself: about a minute of silence.
-pub(crate) const PING_FAILURES_MAX: u32 = 2;
+/// libp2p keeps to itself.
+pub(crate) const PING_FAILURES_MAX: u32 = 1;
 /// How long a connection without a link stays.
 const CONTACT_IDLE: Duration = Duration::from_secs(600);
 const LOG_IDLE: Duration = Duration::from_secs(30);
@@ -67,6 +78,7 @@ pub(crate) struct Contact {
     ips: ip_limit::Behaviour,
     pub(crate) streams: streams::Behaviour,
     pub(crate) blobs: streams::Behaviour,
+    pub(crate) alive: streams::Behaviour,
     relay: relay::client::Behaviour,
     dcutr: Toggle<dcutr::Behaviour>,
     mdns: Toggle<mdns::tokio::Behaviour>,
@@ -102,8 +114,8 @@ fn identify(key: &Keypair) -> identify::Behaviour {
     )
 }
 
-fn ping() -> ping::Behaviour {
-    ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL).with_timeout(PING_TIMEOUT))
+fn ping(interval: Duration) -> ping::Behaviour {
+    ping::Behaviour::new(ping::Config::new().with_interval(interval).with_timeout(PING_TIMEOUT))
 }
 
 fn yamux() -> yamux::Config {
@@ -114,6 +126,8 @@ fn yamux() -> yamux::Config {
 
 fn quic(mut config: quic::Config) -> quic::Config {
     config.max_concurrent_stream_limit = u32::try_from(STREAMS_MAX).unwrap_or(u32::MAX);
+    config.keep_alive_interval = QUIC_KEEP_ALIVE;
+    config.max_idle_timeout = QUIC_IDLE_MS;
     config
 }
 
@@ -193,12 +207,13 @@ pub(crate) fn contact(key: Keypair, habits: Habits) -> Result<Swarm<Contact>, Ov
         ips: ip_limit::Behaviour::new(CONNECTIONS_PER_IP_MAX),
         streams: streams::Behaviour::new(PEER_PROTOCOL, true),
         blobs: streams::Behaviour::new(BLOB_PROTOCOL, true),
+        alive: streams::Behaviour::new(ALIVE_PROTOCOL, true),
         relay,
         dcutr: habits.punch.then(|| dcutr::Behaviour::new(me)).into(),
         mdns: mdns.into(),
         upnp: habits.upnp.then(upnp::tokio::Behaviour::default).into(),
         identify: identify(key),
-        ping: ping(),
+        ping: ping(PING_INTERVAL),
     };
     let builder = SwarmBuilder::with_existing_identity(key)
         .with_tokio()
@@ -230,7 +245,10 @@ pub(crate) fn log(key: Keypair) -> Result<Swarm<Log>, OverlayError> {
         .map_err(setup)?
         .with_dns()
         .map_err(setup)?
-        .with_behaviour(|_| Log { streams: streams::Behaviour::new(LOG_PROTOCOL, false), ping: ping() })
+        .with_behaviour(|_| Log {
+            streams: streams::Behaviour::new(LOG_PROTOCOL, false),
+            ping: ping(PING_INTERVAL),
+        })
         .map_err(setup)?
         .with_swarm_config(|c| swarm_config(c, LOG_IDLE))
         .with_connection_timeout(DIAL_TIMEOUT)
@@ -253,6 +271,8 @@ pub(crate) fn server(key: Keypair, limits: ServerLimits) -> Result<Swarm<Server>
         .with_max_established(Some(limits.connections));
     let quic_config = |config| {
         let mut config = quic(config);
+        // Clients keep their own ways open.
+        config.keep_alive_interval = Duration::from_millis(QUIC_IDLE_MS.into());
         config.max_stream_data = SERVER_QUIC_BYTES;
         config.max_connection_data = SERVER_QUIC_BYTES;
         config
@@ -265,7 +285,7 @@ pub(crate) fn server(key: Keypair, limits: ServerLimits) -> Result<Swarm<Server>
             streams: streams::Behaviour::new(LOG_PROTOCOL, true),
             relay: relay::Behaviour::new(me, limits.relay),
             identify: identify(key),
-            ping: ping(),
+            ping: ping(SERVER_PING_INTERVAL),
         }
     };
     Ok(SwarmBuilder::with_existing_identity(key)

@@ -334,9 +334,10 @@ impl Endpoint {
             .find_map(|e| e["selectedCandidatePairId"].as_str())
             .and_then(by_id)
             .or_else(|| entries.iter().find(|e| e["nominated"] == true && e["state"] == "succeeded"));
+        // An address that nobody told, but that packets came from, is not listed.
         let kind = |id: &serde_json::Value| {
-            let candidate = by_id(id.as_str()?)?;
-            candidate["candidateType"].as_str().map(str::to_owned)
+            let listed = by_id(id.as_str()?).and_then(|candidate| candidate["candidateType"].as_str());
+            Some(listed.unwrap_or("prflx").to_owned())
         };
         let path = selected
             .and_then(|pair| Some((kind(&pair["localCandidateId"])?, kind(&pair["remoteCandidateId"])?)));

@@ -86,7 +86,7 @@ pub const SCRIPTS: &[Script] = &[
     script("self-promotion", Attack::SelfPromotion, &[Mutant::AnyWelcome]),
     script("seat-swap", Attack::SeatSwap, &[Mutant::SeatChanges]),
     script("future-flood", Attack::FutureFlood, &[Mutant::OrphansUnbounded]),
-    script("rewound-vault", Attack::RewoundVault, &[Mutant::NoMute]),
+    script("rewound-vault", Attack::RewoundVault, &[Mutant::OlderCopySpeaks]),
 ];
 
 impl Script {
@@ -587,18 +587,21 @@ impl Run {
         Some(())
     }
 
-    /// Its owner copies an old disk back. The device is no attacker's, and yet
-    /// says things twice.
+    /// Its owner copies an old disk back and writes at once. The device is no
+    /// attacker's; but what it said since is not expected at itself any more.
     fn rewind(&mut self) -> bool {
         let Some((who, old)) = self.old_disk.take() else { return false };
-        if self.evil.contains(&who) || !self.members(0).contains(&who) {
+        let going = self.evil.contains(&who) || self.ordered_out.contains(&who);
+        if going || !self.members(0).contains(&who) {
             return false;
         }
         self.turned(who);
-        if self.world.rewind(self.nodes[who], old).is_err() {
+        let strict = self.strict;
+        if self.world.rewind(self.nodes[who], old, strict).is_err() {
             return false;
         }
         self.report.attacks.insert("rewound-vault");
+        self.put_back.insert(who);
         for n in 0..3 {
             let text = format!("again {n}");
             let command =

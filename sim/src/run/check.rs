@@ -16,6 +16,9 @@ const ROUND_MS: u64 = 30_000;
 const ROUNDS_MAX: u64 = 1_200;
 /// Rounds in which nothing may change.
 const STILL: u64 = 3;
+/// The same while somebody lacks a text: what waits for a time of its own, like
+/// a relay that is tried again, comes within that.
+const LACKING: u64 = 240;
 /// Time after a hold in which a node may not have looked again yet, ms.
 const HOLD_SLACK_MS: u64 = 120_000;
 
@@ -34,8 +37,8 @@ impl Run {
             let now = self.picture();
             still = if now == last { still + 1 } else { 0 };
             last = now;
-            if still >= STILL && self.at_rest() {
-                self.report.heal_rounds = round - STILL;
+            if still >= STILL && self.at_rest() && (still >= LACKING || self.lost().is_empty()) {
+                self.report.heal_rounds = round - still;
                 return;
             }
         }
@@ -72,6 +75,10 @@ impl Run {
     /// Everybody who is left should stand where only attackers do, and they
     /// let nobody in: no keys of the group are in honest hands.
     fn forsaken(&self) -> bool {
+        // In a calm world the others can always go on without the attacker.
+        if self.strict {
+            return false;
+        }
         let mut left = false;
         for n in self.honest() {
             let Some(store) = self.world.store(self.nodes[n]) else { continue };
@@ -102,6 +109,9 @@ impl Run {
             let Ok(duties) = view::duties(&*store, self.group) else { continue };
             if duties.behind {
                 out += &format!("node {n} is behind; ");
+            }
+            if group.me_in && kith_core::is_holding(&*store, &self.group).unwrap_or(true) {
+                out += &format!("node {n} has something to say yet; ");
             }
             if group.me_in {
                 tips.entry(group.tip.hex()).or_default().push(n);
@@ -177,6 +187,13 @@ impl Run {
             }
         }
         let members = self.members(inside[0].0);
+        for n in self.put_back.clone() {
+            // It is let in again, and stands where all stand.
+            let tip = self.world.store(self.nodes[n]).and_then(|s| view::group(&*s, self.group).ok());
+            if members.contains(&n) && tip.is_none_or(|g| g.behind || g.tip != first.tip) {
+                self.fault("diverged", format!("node {n}, which was put back, does not come back"));
+            }
+        }
         for n in self.honest() {
             if !self.gone.contains_key(&n) && !members.contains(&n) && !self.outrun(inside[0].0, n) {
                 self.fault("put_out", format!("node {n} is out, and nobody asked for that"));
@@ -474,6 +491,22 @@ impl Run {
         Some(verdict)
     }
 
+    /// Texts that somebody lacks who stayed a member all the time, as their
+    /// author did.
+    fn lost(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        for n in (0..self.nodes.len()).filter(|n| !self.gone.contains_key(n)) {
+            let texts: BTreeSet<String> =
+                self.world.all_texts(self.nodes[n], &self.group).into_iter().collect();
+            let due =
+                self.said.iter().filter(|s| !self.gone.contains_key(&s.author) && s.audience.contains(&n));
+            out.extend(
+                due.filter(|s| !texts.contains(&s.text)).map(|s| format!("node {n} lacks {:?}", s.text)),
+            );
+        }
+        out
+    }
+
     /// INV-2, INV-9: who stayed a member all the time has every text of
     /// everybody who did, once; nobody reads what was said without them.
     fn check_texts(&mut self) {
@@ -488,19 +521,17 @@ impl Run {
                 }
             }
         }
+        faults.extend(self.lost().into_iter().map(|why| ("lost", why)));
         for said in &self.said {
             for (n, texts) in shown.iter().enumerate() {
                 let has = texts.contains(&said.text);
-                let stayed = !self.gone.contains_key(&n) && !self.gone.contains_key(&said.author);
-                if stayed && said.audience.contains(&n) && !has {
-                    faults.push(("lost", format!("node {n} lacks {:?}", said.text)));
-                }
                 // What an account may read, all its devices may.
                 let own = self.siblings(n);
                 let outside = self.gone.contains_key(&n)
                     && !said.audience.iter().any(|a| own.contains(a))
                     && !said.audience.is_empty();
                 let barred = self.ordered_out.contains(&n)
+                    && !own.contains(&said.author)
                     && said.barred.iter().any(|(b, times)| *b == n && self.gone.get(b) == Some(times));
                 if has && (outside || barred) {
                     let who = if self.evil.contains(&n) { "the attacker" } else { "who was out" };

@@ -151,6 +151,9 @@ impl Run {
                 let alone = |who: &usize| self.siblings(*who).len() == 1;
                 let who = (3..self.nodes.len()).rev().find(alone).unwrap_or(3);
                 self.old_disk = self.world.store(self.nodes[who]).map(|s| (who, s.fork()));
+                // It says something that the copy does not know of.
+                self.say_as(who, 90);
+                self.world.run(2_000);
             }
         }
         if !self.attack(script.attack, true) {
@@ -243,7 +246,10 @@ impl Run {
                     self.tell(&format!("{who} leaves: {}", left.is_ok()));
                     if left.is_ok() {
                         for n in self.siblings(who) {
-                            self.ordered_out.insert(n);
+                            // What one says that was put back may not count.
+                            if !self.put_back.contains(&n) {
+                                self.ordered_out.insert(n);
+                            }
                             self.gone.entry(n).or_default();
                         }
                     }

@@ -405,7 +405,7 @@ function route(method, path, query, body) {
       return {};
     case "GET messages/:id/delivery": {
       const m = must(c.messages.find((x) => x.id === p[3]));
-      return { state: m.delivery, relays: m.stored_at > 0 ? relays.map((r) => ({ relay: r.name, until: m.stored_until })) : [], devices: c.members.map((x) => ({ account: x.account, name: x.name, device: hex(x.account), state: m.delivery === "delivered_all" ? "delivered" : m.delivery, at: ["queued", "stored", "failed"].includes(m.delivery) ? null : m.at + 3 * MIN })), problem: m.delivery === "failed" ? "Their device has no key left for new conversations. It works again as soon as they are online." : null };
+      return { state: m.delivery, relays: m.stored_at > 0 ? relays.map((r) => ({ relay: r.name, until: m.stored_until, state: "stored", problem: null })) : [], devices: c.members.map((x) => ({ account: x.account, name: x.name, device: hex(x.account), state: m.delivery === "delivered_all" ? "delivered" : m.delivery, at: ["queued", "stored", "failed"].includes(m.delivery) ? null : m.at + 3 * MIN })), problem: m.delivery === "failed" ? "Their device has no key left for new conversations. It works again as soon as they are online." : null };
     }
     case "POST messages/:id/retry":
       return deliver(c, must(c.messages.find((x) => x.id === p[3])), [[100, "queued"], [900, "delivered"]]), {};

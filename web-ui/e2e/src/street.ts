@@ -1,110 +1,142 @@
 // Two houses behind address translation, and a relay on the street between
-// them: network namespaces with nftables. Needs the right to make them.
+// them: network namespaces with nftables.
 
-import { execFileSync } from "node:child_process";
-import { chmodSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Place } from "./lab.js";
+import { Namespace } from "./namespaces.js";
 
-export const KINDS = ["full-cone", "port-restricted", "symmetric", "udp-blocked"] as const;
+export const KINDS = ["full-cone", "address-restricted", "port-restricted", "symmetric", "udp-blocked"] as const;
 export type Kind = (typeof KINDS)[number];
 
-const ID = process.pid;
-const WAN = `ks-wan-${ID}`;
-const HOUSES = [`ks-a-${ID}`, `ks-b-${ID}`] as const;
-const GATES = [`ks-na-${ID}`, `ks-nb-${ID}`] as const;
 export const RELAY = "198.51.100.1";
 /** What the street sees of each house. */
 export const OUTSIDE = ["198.51.100.11", "198.51.100.12"] as const;
-
-function run(words: string[], input = ""): string {
-  const [program, ...args] = words;
-  return execFileSync(program ?? "", args, { encoding: "utf8", input, stdio: ["pipe", "pipe", "pipe"] });
-}
-const ip = (ns: string, ...args: string[]) => run(["ip", "-n", ns, ...args]);
+/** Each house as it sees itself. */
+export const INSIDE = ["10.0.1.2", "10.0.2.2"] as const;
 
 /** Rules of a gate of this kind in front of a house. */
 function rules(kind: Kind, house: string): string {
   const after = kind === "symmetric" ? "masquerade fully-random" : "masquerade";
-  const before = kind === "full-cone" ? `iifname "wan" meta l4proto { tcp, udp } th dport 1024-65535 dnat to ${house};` : "";
+  const inwards = `meta l4proto { tcp, udp } th dport 1024-65535 dnat to ${house};`;
+  const before =
+    kind === "full-cone" ? `iifname "wan" ${inwards}` : kind === "address-restricted" ? `iifname "wan" ip saddr @seen ${inwards}` : "";
   const blocked = kind === "udp-blocked" ? "meta l4proto udp drop;" : "";
   return `table ip n {
+    set seen { type ipv4_addr; flags dynamic,timeout; timeout 300s; }
     chain c_pre { type nat hook prerouting priority dstnat; ${before} }
     chain c_post { type nat hook postrouting priority srcnat; oifname "wan" ${after}; }
     chain c_fwd { type filter hook forward priority filter; policy drop; ${blocked}
+      iifname "lan" oifname "wan" update @seen { ip daddr }
       ct state established,related accept; ct status dnat accept; iifname "lan" accept; }
     chain c_in { type filter hook input priority filter; policy drop;
       ct state established,related accept; iifname { "lan", "lo" } accept; }
   }\n`;
 }
 
+type Side = 0 | 1;
+
 export class Street {
+  private readonly wan = new Namespace("wan");
+  readonly homes: readonly [Namespace, Namespace] = [new Namespace("a"), new Namespace("b")];
+  private readonly gates: readonly [Namespace, Namespace] = [new Namespace("ga"), new Namespace("gb")];
   readonly houses: readonly [Place, Place];
-  readonly relay: Place = { prefix: ["ip", "netns", "exec", WAN], address: RELAY };
+  readonly relay: Place;
 
   constructor() {
-    for (const name of [WAN, ...HOUSES, ...GATES]) run(["ip", "netns", "add", name]);
-    ip(WAN, "link", "add", "br0", "type", "bridge");
-    ip(WAN, "addr", "add", `${RELAY}/24`, "dev", "br0");
-    for (const link of ["lo", "br0"]) ip(WAN, "link", "set", link, "up");
-    this.houses = [0, 1].map((side) => {
-      const [house, gate] = [HOUSES[side as 0 | 1], GATES[side as 0 | 1]];
-      ip(WAN, "link", "add", `p${side}`, "type", "veth", "peer", "name", "wan", "netns", gate);
-      ip(WAN, "link", "set", `p${side}`, "master", "br0", "up");
-      ip(gate, "link", "add", "lan", "type", "veth", "peer", "name", "eth", "netns", house);
-      ip(gate, "addr", "add", `${OUTSIDE[side as 0 | 1]}/24`, "dev", "wan");
-      ip(gate, "addr", "add", `10.0.${side + 1}.1/24`, "dev", "lan");
-      const address = `10.0.${side + 1}.2`;
-      ip(house, "addr", "add", `${address}/24`, "dev", "eth");
-      for (const link of ["lo", "wan", "lan"]) ip(gate, "link", "set", link, "up");
-      for (const link of ["lo", "eth"]) ip(house, "link", "set", link, "up");
-      ip(gate, "route", "add", "default", "via", RELAY);
-      ip(house, "route", "add", "default", "via", `10.0.${side + 1}.1`);
-      run(["ip", "netns", "exec", gate, "sysctl", "-qw", "net.ipv4.ip_forward=1"]);
-      return { prefix: ["ip", "netns", "exec", house], address };
+    const { wan } = this;
+    wan.ip("link", "add", "br0", "type", "bridge");
+    wan.ip("addr", "add", `${RELAY}/24`, "dev", "br0");
+    wan.ip("link", "set", "br0", "up");
+    this.relay = wan.place(RELAY);
+    this.houses = this.homes.map((home, n) => {
+      const gate = this.gates[n as Side];
+      const [inner, outer, address] = [`10.0.${n + 1}.1`, OUTSIDE[n as Side], INSIDE[n as Side]];
+      wan.ip("link", "add", `p${n}`, "type", "veth", "peer", "name", "wan", "netns", gate.name);
+      wan.ip("link", "set", `p${n}`, "master", "br0", "up");
+      gate.ip("link", "add", "lan", "type", "veth", "peer", "name", "eth", "netns", home.name);
+      gate.ip("addr", "add", `${outer}/24`, "dev", "wan");
+      gate.ip("addr", "add", `${inner}/24`, "dev", "lan");
+      home.ip("addr", "add", `${address}/24`, "dev", "eth");
+      for (const link of ["wan", "lan"]) gate.ip("link", "set", link, "up");
+      home.ip("link", "set", "eth", "up");
+      gate.ip("route", "add", "default", "via", RELAY);
+      home.ip("route", "add", "default", "via", inner);
+      gate.run(["sysctl", "-qw", "net.ipv4.ip_forward=1"]);
+      return home.place(address);
     }) as unknown as [Place, Place];
-    ip(WAN, "route", "add", "default", "via", OUTSIDE[0]);
+    wan.ip("route", "add", "default", "via", OUTSIDE[0]);
   }
 
   /** Puts a gate of a kind in front of a house; what stood through it is forgotten. */
-  gate(side: 0 | 1, kind: Kind) {
-    const inside = ["ip", "netns", "exec", GATES[side]];
-    run([...inside, "nft", "flush", "ruleset"]);
-    run([...inside, "nft", "-f", "-"], rules(kind, `10.0.${side + 1}.2`));
+  gate(side: Side, kind: Kind) {
+    const gate = this.gates[side];
+    gate.run(["nft", "-f", "-"], `flush ruleset\n${rules(kind, INSIDE[side])}`);
     try {
-      run([...inside, "conntrack", "-F"]);
+      gate.run(["conntrack", "-F"]);
     } catch {
       // There was nothing to forget.
     }
   }
 
-  /** Counts UDP packets that come to a house's gate from an address. */
-  count(side: 0 | 1, from: string) {
-    const inside = ["ip", "netns", "exec", GATES[side]];
-    run([...inside, "nft", "-f", "-"], `table ip seen {\n chain c {\n type filter hook prerouting priority -300;\n iifname "wan" ip saddr ${from} meta l4proto udp counter\n }\n}\n`);
+  /** Makes the way to and from a house long and lossy until what is returned is called. */
+  async far(side: Side, tripMs: number, lossPermille: number): Promise<() => Promise<void>> {
+    return this.gates[side].far(["FORWARD"], tripMs / 2, lossPermille);
   }
 
-  /** What was counted since. */
-  counted(side: 0 | 1): number {
-    const text = run(["ip", "netns", "exec", GATES[side], "nft", "list", "table", "ip", "seen"]);
-    return Number(/counter packets (\d+)/.exec(text)?.[1] ?? Number.NaN);
-  }
-
-  browser(folder: string, side: 0 | 1): string {
-    const path = join(folder, `chromium-${side}.sh`);
-    const chromium = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
-    writeFileSync(path, `#!/bin/sh\nexec ip netns exec ${HOUSES[side]} ${chromium} "$@"\n`);
-    chmodSync(path, 0o755);
-    return path;
+  /**
+   * Writes down what passes in a house, or on the street in front of its gate,
+   * until what is returned is called.
+   */
+  async record(where: "house" | "street", side: Side, folder: string): Promise<() => Promise<Packet[]>> {
+    const file = join(folder, `${where}-${side}.pcap`);
+    const [at, link] = where === "house" ? [this.homes[side], "eth"] : [this.wan, `p${side}`];
+    const words = ["tcpdump", "-i", link, "-Z", "root", "--immediate-mode", "-U", "-n", "-s", "0", "-w", file, "ip"];
+    const end = await at.start(words, "listening on");
+    return async () => {
+      await end();
+      return packets(readFileSync(file));
+    };
   }
 
   close() {
-    for (const name of [...HOUSES, ...GATES, WAN]) {
-      try {
-        run(["ip", "netns", "del", name]);
-      } catch {
-        // It was not there.
-      }
-    }
+    for (const place of [...this.homes, ...this.gates, this.wan]) place.close();
   }
+}
+
+/** An IPv4 packet that was written down. */
+export interface Packet {
+  from: string;
+  to: string;
+  udp: boolean;
+  payload: Buffer;
+}
+
+/** The packets of a recording (pcap of Ethernet frames, in this machine's byte order). */
+function packets(file: Buffer): Packet[] {
+  const found: Packet[] = [];
+  const dotted = (bytes: Buffer) => [...bytes].join(".");
+  for (let at = 24; at + 16 <= file.length; ) {
+    const length = file.readUInt32LE(at + 8);
+    const ip = file.subarray(at + 16 + 14, at + 16 + length);
+    at += 16 + length;
+    if (ip.length < 20) continue;
+    const udp = ip[9] === 17;
+    const head = ((ip[0] ?? 0) & 15) * 4;
+    found.push({ from: dotted(ip.subarray(12, 16)), to: dotted(ip.subarray(16, 20)), udp, payload: ip.subarray(head + (udp ? 8 : 0)) });
+  }
+  return found;
+}
+
+/** What every STUN message has in it (RFC 8489). */
+const COOKIE = [0x21, 0x12, 0xa4, 0x42] as const;
+
+/** Whether a packet says an address: as one of its ends, or inside a STUN or TURN message. */
+export function says(packet: Packet, address: string): boolean {
+  if (packet.from === address || packet.to === address) return true;
+  const { payload } = packet;
+  if (!COOKIE.every((byte, n) => payload[4 + n] === byte)) return false;
+  const plain = address.split(".").map(Number);
+  const masked = plain.map((byte, n) => byte ^ (COOKIE[n] ?? 0));
+  return [plain, masked].some((bytes) => payload.includes(Buffer.from(bytes), 20));
 }

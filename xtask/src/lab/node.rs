@@ -320,11 +320,11 @@ pub(crate) fn acquaint_in(
     (here, inviter): (&Namespace, &mut Node),
     (there, guest): (&Namespace, &mut Node),
 ) -> Result<String> {
-    let (link, host_account) = here.inside(|| invite(inviter))?;
-    let guest_account = there.inside(|| ask(guest, &link))?;
-    here.inside(|| accept(inviter, &guest_account))?;
-    let conversation = there.inside(|| accepted(guest, &host_account))?;
-    here.inside(|| accepted(inviter, &guest_account))?;
+    let (link, host_account) = here.within(|| invite(inviter))?;
+    let guest_account = there.within(|| ask(guest, &link))?;
+    here.within(|| accept(inviter, &guest_account))?;
+    let conversation = there.within(|| accepted(guest, &host_account))?;
+    here.within(|| accepted(inviter, &guest_account))?;
     Ok(conversation)
 }
 

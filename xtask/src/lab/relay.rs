@@ -18,6 +18,8 @@ pub(crate) struct Relay {
     program: PathBuf,
     data: PathBuf,
     log: PathBuf,
+    /// As it names itself.
+    pub(crate) name: String,
     listen: Vec<String>,
     more: Vec<String>,
     process: Option<Process>,
@@ -43,6 +45,7 @@ impl Relay {
             program: program.to_path_buf(),
             data: folder.join(name),
             log: folder.join(format!("{name}.log")),
+            name: format!("Lab {name}"),
             listen,
             more: more.iter().map(ToString::to_string).collect(),
             process: None,
@@ -57,7 +60,7 @@ impl Relay {
     pub(crate) fn restart(&mut self) -> Result<()> {
         self.process = None;
         let mut command = Command::new(&self.program);
-        command.arg("--data").arg(&self.data).args(["--name", "Lab relay"]);
+        command.arg("--data").arg(&self.data).args(["--name", &self.name]);
         for address in &self.listen {
             command.args(["--listen", address]);
         }
@@ -84,6 +87,11 @@ impl Relay {
             Some(mut process) => process.terminate(END).map(|_| ()),
             None => Ok(()),
         }
+    }
+
+    /// Its process id, while it runs.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::pid)
     }
 
     /// Its data folder.

@@ -1,17 +1,19 @@
 //! Relays that restart, partitions, networks that change: how soon two nodes
-//! are reachable again, and whether anything is lost.
+//! are reachable again, whether anything is lost, and what the doctor says.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::namespaces::Ns;
-use super::pair::{Lab, acquaint, until_direct};
+use super::pair::{Lab, until_direct};
 use super::street::{Kind, Street};
 use crate::env::{Binaries, Env};
-use crate::lab::{Flags, Node, PATIENCE, Scratch, figure};
+use crate::lab::namespace::Namespace;
+use crate::lab::node::acquaint_in;
+use crate::lab::{Flags, Node, PATIENCE, Relay, Scratch, figure};
 
 /// How soon two nodes have to be reachable again.
 const AGAIN_MAX: Duration = Duration::from_secs(10);
@@ -21,6 +23,12 @@ const PARTITION: Duration = Duration::from_secs(30);
 const DOWN: Duration = Duration::from_secs(5);
 /// Messages of a load.
 const LOAD: u32 = 30;
+/// Bytes of a message that fills a relay.
+const LARGE_TEXT: usize = 10_000;
+/// Relays that are to hold each message.
+const COPIES: u64 = 2;
+/// How long nobody says anything before a punched path has to work still.
+const IDLE: Duration = Duration::from_secs(600);
 /// How long a direct link may take to come about before a fault begins.
 const SETTLE: Duration = Duration::from_secs(25);
 
@@ -30,7 +38,7 @@ enum Fault {
     LanAlone,
 }
 
-const FAULTS: [(&str, Fault); 7] = [
+const FAULTS: [(&str, Fault); 11] = [
     ("relay-restart", Fault::InLab(relay_restart)),
     ("partition-quic", Fault::InLab(partition_quic)),
     ("partition-tcp", Fault::InLab(partition_tcp)),
@@ -38,11 +46,18 @@ const FAULTS: [(&str, Fault); 7] = [
     ("udp-cut", Fault::InLab(udp_cut)),
     ("both-networks-change", Fault::InLab(both_move)),
     ("lan-alone", Fault::LanAlone),
+    ("relay-killed-mid-load", Fault::InLab(|lab| mid_load(lab, Spoilt::Killed))),
+    ("relay-filled-mid-load", Fault::InLab(|lab| mid_load(lab, Spoilt::Filled))),
+    ("relay-lies-mid-load", Fault::InLab(|lab| mid_load(lab, Spoilt::Lies))),
+    (IDLE_FAULT, Fault::InLab(punched_idle)),
 ];
 
+/// Takes ten minutes, and is tried only when it is named.
+const IDLE_FAULT: &str = "punched-after-ten-idle-minutes";
+
 pub(super) fn run(env: &Env, args: &[String]) -> Result<bool> {
-    let chosen = match args {
-        [] => FAULTS.to_vec(),
+    let chosen: Vec<(&str, Fault)> = match args {
+        [] => FAULTS.into_iter().filter(|(name, _)| *name != IDLE_FAULT).collect(),
         [only, names] if only == "--only" => names
             .split(',')
             .map(|name| {
@@ -93,6 +108,31 @@ fn all_up(network: &Value) -> bool {
     network["relays"].as_array().is_some_and(|r| !r.is_empty() && r.iter().all(|r| r["up"] == true))
 }
 
+fn list<'a>(network: &'a Value, what: &str) -> impl Iterator<Item = &'a Value> {
+    network[what].as_array().into_iter().flatten()
+}
+
+fn relays(network: &Value) -> impl Iterator<Item = &Value> {
+    list(network, "relays")
+}
+
+fn peers(network: &Value) -> impl Iterator<Item = &Value> {
+    list(network, "peers")
+}
+
+/// Whether the doctor's sentence about something has these words.
+fn says(about: &Value, words: &str) -> bool {
+    about["sentence"].as_str().is_some_and(|s| s.contains(words))
+}
+
+fn own_says(network: &Value, words: &str) -> bool {
+    list(network, "findings").any(|f| says(f, words))
+}
+
+fn away_says(network: &Value, words: &str) -> bool {
+    list(network, "away").any(|p| says(p, words))
+}
+
 fn linked(network: &Value) -> bool {
     network["peers"].as_array().is_some_and(|p| !p.is_empty())
 }
@@ -121,7 +161,9 @@ fn relay_restart(lab: &mut Lab) -> Result<Duration> {
     for relay in &mut lab.relays {
         relay.kill()?;
     }
-    lab.until_network(0, "that the relays are gone", PATIENCE, |n| !all_up(n))?;
+    lab.until_network(0, "that the relays are gone", PATIENCE, |n| {
+        relays(n).all(|r| says(r, "Not connected: ")) && own_says(n, "No relay is reached.")
+    })?;
     lasts(DOWN);
     let Street { server, .. } = &lab.street;
     for relay in &mut lab.relays {
@@ -132,15 +174,27 @@ fn relay_restart(lab: &mut Lab) -> Result<Duration> {
         lab.until_network(node, "the relays and the circuit", PATIENCE, |n| all_up(n) && linked(n))?;
     }
     lab.deliver(PATIENCE)?;
-    Ok(back.elapsed())
+    let took = back.elapsed();
+    lab.until_network(0, "a word about the circuit", PATIENCE, |n| {
+        peers(n).any(|p| says(p, "(symmetric NAT)"))
+    })?;
+    Ok(took)
 }
 
 fn partition(lab: &mut Lab, kind: Kind) -> Result<Duration> {
     begin(lab, kind)?;
     lab.street.cable(1, false)?;
-    lasts(PARTITION);
+    let cut = Instant::now();
+    lab.until_network(1, "that the network is cut", PARTITION, |n| {
+        own_says(n, "No relay is reached.")
+            && peers(n).next().is_none()
+            && away_says(n, "no relay is reached")
+    })?;
+    lab.until_network(0, "that the other side is cut", PARTITION, |n| {
+        all_up(n) && away_says(n, "Messages are kept at")
+    })?;
+    lasts(PARTITION.saturating_sub(cut.elapsed()));
     lab.street.cable(1, true)?;
-    // A cable that is joined again brings no route back by itself.
     lab.deliver(PATIENCE)
 }
 
@@ -164,14 +218,138 @@ fn one_dies(lab: &mut Lab) -> Result<Duration> {
         longest = longest.max(lab.deliver(PATIENCE)?);
     }
     lab.until_network(0, "the relay that is down, told to the sender", PATIENCE, |n| {
-        let relays = n["relays"].as_array();
-        relays.is_some_and(|r| {
-            r.iter().any(|r| {
-                r["up"] == false && r["sentence"].as_str().is_some_and(|s| s.starts_with("Not connected"))
-            })
-        })
+        relays(n).any(|r| r["up"] == false && says(r, "Not connected: "))
+            && own_says(n, "2 of 3 relays are connected.")
     })?;
     Ok(longest)
+}
+
+/// What becomes of a relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spoilt {
+    Killed,
+    /// It takes a few more messages only.
+    Filled,
+    /// It comes back without what it signed for.
+    Lies,
+}
+
+impl Spoilt {
+    fn spoil(self, relay: &mut Relay, server: &Namespace) -> Result<()> {
+        relay.kill()?;
+        match self {
+            Self::Killed => return Ok(()),
+            // A sender may fill a quarter of a topic.
+            Self::Filled => std::fs::write(relay.data().join("config.toml"), "[limits]\ntopic_mib = 1\n")?,
+            Self::Lies => std::fs::remove_dir_all(relay.data().join("log"))?,
+        }
+        server.within(|| relay.restart())
+    }
+
+    /// The state of the relay's copies that the sender is shown, and a word of
+    /// the sentence about the relay.
+    fn told(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Killed => ("silent", "Not connected: "),
+            Self::Filled => ("refused", "space at the relay is"),
+            Self::Lies => ("lost", "does not have them any more"),
+        }
+    }
+}
+
+/// Bob is away, Alice writes, and one of the relays that hold her messages goes
+/// bad: each message is at two good ones within the time, she is told, and Bob
+/// finds all of them.
+fn mid_load(lab: &mut Lab, how: Spoilt) -> Result<Duration> {
+    begin(lab, Kind::PortRestricted)?;
+    let conversation = lab.conversation.clone();
+    let Lab { street, nodes, relays, .. } = lab;
+    let [a, b] = nodes.as_mut_slice() else { bail!("two nodes") };
+    let [home_a, home_b] = &street.homes;
+    b.kill()?;
+    let mut texts = Vec::new();
+    let mut ids = Vec::new();
+    let (mut spoilt, mut longest) = (None, Duration::ZERO);
+    for i in 0..LOAD {
+        if i == LOAD / 3 {
+            let name = holder(&home_a.host, a, &conversation, &ids)?;
+            let relay = relays.iter_mut().find(|r| r.name == name).context("the relay that holds it")?;
+            how.spoil(relay, &street.server)?;
+            spoilt = Some((name, Instant::now()));
+        }
+        let large = if spoilt.is_some() && how == Spoilt::Filled { LARGE_TEXT } else { 0 };
+        let text = format!("load {i} {}", "x".repeat(large));
+        let said = Instant::now();
+        ids.push(home_a.host.within(|| a.say(&conversation, &text, &format!("load {i}")))?);
+        texts.push(text);
+        home_a.host.within(|| until_copies(a, &conversation, &ids))?;
+        longest = longest.max(said.elapsed());
+    }
+    let (name, since) = spoilt.context("a relay went bad")?;
+    home_a.host.within(|| until_copies(a, &conversation, &ids))?;
+    if how != Spoilt::Filled {
+        // What it had is with another by now: all of it is looked at.
+        let (state, _) = how.told();
+        home_a.host.within(|| {
+            a.until("the copies that are gone, told to the sender", PATIENCE, |a| {
+                let copies = copies(a, &conversation, ids.first().context("a message")?)?;
+                Ok(copies.iter().any(|c| c["relay"] == name && c["state"] == state).then_some(()))
+            })?;
+            until_copies(a, &conversation, &ids)
+        })?;
+        longest = longest.max(since.elapsed());
+    }
+    let (state, sentence) = how.told();
+    home_a.host.within(|| {
+        let mut states = BTreeSet::new();
+        for id in &ids {
+            let copies = copies(a, &conversation, id)?;
+            states.extend(copies.iter().filter(|c| c["relay"] == name).map(|c| c["state"].to_string()));
+        }
+        if !states.contains(&json!(state).to_string()) {
+            bail!("no message says that {name} is {state:?}: {states:?}");
+        }
+        a.until("a sentence about the relay", PATIENCE, |a| {
+            Ok(relays_say(&a.get("/network")?, &name, sentence).then_some(()))
+        })
+    })?;
+    a.kill()?;
+    home_b.host.within(|| b.resume())?;
+    for text in &texts {
+        home_b.host.within(|| b.until_text(&conversation, text, PATIENCE)).context("a message was lost")?;
+    }
+    Ok(longest)
+}
+
+fn relays_say(network: &Value, name: &str, words: &str) -> bool {
+    relays(network).any(|r| r["name"] == name && says(r, words))
+}
+
+/// What relays said of a message.
+fn copies(node: &mut Node, conversation: &str, id: &str) -> Result<Vec<Value>> {
+    let delivery = node.get(&format!("/conversations/{conversation}/messages/{id}/delivery"))?;
+    Ok(delivery["relays"].as_array().cloned().unwrap_or_default())
+}
+
+/// A relay that holds the newest of these messages.
+fn holder(home: &Namespace, node: &mut Node, conversation: &str, ids: &[String]) -> Result<String> {
+    let copies = home.within(|| copies(node, conversation, ids.last().context("a message")?))?;
+    let copy = copies.iter().find(|c| c["state"] == "stored").context("a copy at a relay")?;
+    Ok(copy["relay"].as_str().context("a relay has a name")?.to_owned())
+}
+
+/// Waits until each of these messages is at enough relays that answer.
+fn until_copies(node: &mut Node, conversation: &str, ids: &[String]) -> Result<()> {
+    let wanted: BTreeSet<&str> = ids.iter().map(String::as_str).collect();
+    node.until("enough copies of every message", PATIENCE, |node| {
+        let page = node.get(&format!("/conversations/{conversation}/messages?limit=100"))?;
+        let rows = page["messages"].as_array().into_iter().flatten();
+        let safe: BTreeSet<&str> = rows
+            .filter(|row| row["stored_at"].as_u64().is_some_and(|n| n >= COPIES))
+            .filter_map(|row| row["id"].as_str())
+            .collect();
+        Ok(wanted.is_subset(&safe).then_some(()))
+    })
 }
 
 /// A direct QUIC link loses its ground, TCP stays.
@@ -182,7 +360,13 @@ fn udp_cut(lab: &mut Lab) -> Result<Duration> {
     let direct = home.host.within(|| until_direct(node, Instant::now() + SETTLE))?;
     direct.context("no direct link came about before the cut")?;
     home.drop_udp()?;
-    lab.deliver(PATIENCE)
+    let took = lab.deliver(PATIENCE)?;
+    lab.until_network(0, "what became of UDP", PATIENCE, |n| {
+        relays(n).all(|r| says(r, "Connected over TCP."))
+            && own_says(n, "Only TCP gets out of this network.")
+            && peers(n).any(|p| says(p, "UDP does not leave this network") || says(p, "over TCP."))
+    })?;
+    Ok(took)
 }
 
 /// Both routers get another address at once, and forget everything.
@@ -191,23 +375,55 @@ fn both_move(lab: &mut Lab) -> Result<Duration> {
     for (home, outside) in lab.street.homes.iter_mut().zip([[198, 51, 100, 110], [198, 51, 100, 120]]) {
         home.move_to(outside.into())?;
     }
-    lab.deliver(PATIENCE)
+    let took = lab.deliver(PATIENCE)?;
+    lab.until_network(0, "a path between the new addresses", PATIENCE, |n| {
+        all_up(n) && peers(n).any(|p| says(p, "Punched through the routers of both sides, over QUIC."))
+    })?;
+    Ok(took)
 }
 
-/// Two machines on a switch, without any relay or way out: they know each other
-/// from before, under ports that are no longer true.
-fn lan_alone(kith: &Path, folder: &Path) -> Result<Duration> {
-    let hosts = [Ns::new("lanA")?, Ns::new("lanB")?];
-    let [left, right] = &hosts;
-    left.cable(("eth0", "192.168.7.1/24"), (right, "eth0", "192.168.7.2/24"))?;
+/// Nothing is said for ten minutes: the punched path stands, and is the same.
+fn punched_idle(lab: &mut Lab) -> Result<Duration> {
+    begin(lab, Kind::PortRestricted)?;
+    let home = &lab.street.homes[0];
+    let node = lab.nodes.first_mut().context("a node")?;
+    let direct = home.host.within(|| until_direct(node, Instant::now() + SETTLE))?;
+    direct.context("no direct link came about")?;
+    lab.deliver(PATIENCE)?;
+    let before = lab.best_peer(0)?;
+    lasts(IDLE);
+    let after = lab.best_peer(0)?;
+    if before["label"] != "punched" || before["since"] != after["since"] || after["path"] != before["path"] {
+        bail!("the path was {before}, and is {after}");
+    }
+    let traffic = lab.street.homes[0].traffic(&lab.street.homes[1])?;
+    let took = lab.deliver(PATIENCE)?;
+    let more = lab.street.homes[0].traffic(&lab.street.homes[1])?;
+    if more.peer_udp <= traffic.peer_udp {
+        bail!("the message did not go over the punched path: {traffic:?}, then {more:?}");
+    }
+    Ok(took)
+}
+
+/// Two machines on a switch, each with a node that looks around there.
+pub(super) fn switch(kith: &Path, folder: &Path) -> Result<([Namespace; 2], [Node; 2])> {
+    let [left, right] = [Namespace::new("lanA")?, Namespace::new("lanB")?];
+    left.cable(("eth0", "192.168.7.1/24"), (&right, "eth0", "192.168.7.2/24"))?;
     let flags = || Flags {
         everywhere: true,
         environment: vec![("KITH_NEARBY".to_owned(), "true".to_owned())],
         ..Flags::default()
     };
-    let mut a = left.within(|| Node::create(kith, folder, "Alice", flags()))?;
-    let mut b = right.within(|| Node::create(kith, folder, "Bob", flags()))?;
-    let conversation = acquaint((left, &mut a), (right, &mut b))?;
+    let a = left.within(|| Node::create(kith, folder, "Alice", flags()))?;
+    let b = right.within(|| Node::create(kith, folder, "Bob", flags()))?;
+    Ok(([left, right], [a, b]))
+}
+
+/// Two machines on a switch, without any relay or way out: they know each other
+/// from before, under ports that are no longer true.
+fn lan_alone(kith: &Path, folder: &Path) -> Result<Duration> {
+    let ([left, right], [mut a, mut b]) = switch(kith, folder)?;
+    let conversation = acquaint_in((&left, &mut a), (&right, &mut b))?;
     for node in [&mut a, &mut b] {
         node.kill()?;
     }
@@ -216,5 +432,13 @@ fn lan_alone(kith: &Path, folder: &Path) -> Result<Duration> {
     let began = Instant::now();
     left.within(|| a.say(&conversation, "alone", "alone"))?;
     right.within(|| b.until_text(&conversation, "alone", PATIENCE))?;
-    Ok(began.elapsed())
+    let took = began.elapsed();
+    left.within(|| {
+        a.until("a word about the switch", PATIENCE, |a| {
+            let n = a.get("/network")?;
+            let near = peers(&n).any(|p| says(p, "In the same network, directly over QUIC."));
+            Ok((near && own_says(&n, "No relay is in use")).then_some(()))
+        })
+    })?;
+    Ok(took)
 }

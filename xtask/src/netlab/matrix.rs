@@ -10,7 +10,7 @@ use super::pair::{Lab, best_peer, until_direct};
 use super::street::{Kind, Traffic};
 use super::truth::{self, Truth};
 use crate::env::{Binaries, Env};
-use crate::lab::{PATIENCE, Scratch, figure, files, quantile};
+use crate::lab::{Node, PATIENCE, Scratch, figure, files, quantile};
 
 /// The longest that a first message may take.
 const FIRST_MAX: Duration = Duration::from_secs(3);
@@ -53,14 +53,47 @@ struct Cold {
     direct: Option<Duration>,
     label: String,
     traffic: Traffic,
-    sentence: String,
+    /// What the doctor says at both ends.
+    said: [Said; 2],
+}
+
+/// What the doctor of one side says.
+#[derive(Debug, Clone)]
+struct Said {
+    /// Of the other side.
+    peer: String,
+    /// Of its own network.
+    own: Vec<String>,
+}
+
+/// The words that have to stand in the sentence about the other side.
+fn sentence(own: Kind, path: &str) -> &'static str {
+    match (path, own) {
+        ("direct_quic", _) => "Punched through the routers of both sides, over QUIC.",
+        ("direct_tcp", _) => "Punched through the routers of both sides, over TCP.",
+        (_, Kind::UdpBlocked) => {
+            ": UDP does not leave this network, and over TCP the routers of both sides did not let each other in."
+        }
+        (_, Kind::Symmetric) => ": your router gives every far end another port (symmetric NAT)",
+        _ => ": your router would let a direct connection in, the one on the other side does not.",
+    }
+}
+
+/// The words that have to stand in a finding about the own network.
+fn finding(own: Kind) -> &'static str {
+    match own {
+        Kind::UdpBlocked => "Only TCP gets out of this network.",
+        Kind::Symmetric => "The router gives every far end another port (symmetric NAT)",
+        _ => "The router keeps one port for all far ends",
+    }
 }
 
 pub(super) fn run(env: &Env, args: &[String]) -> Result<bool> {
     let args = parse(args)?;
     let Binaries { kith, bootstrap } = super::programs(env)?;
     let mut scratch = Scratch::new(&env.target, "netlab")?;
-    let mut lab = Lab::new(&kith, &bootstrap, scratch.path(), 1)?;
+    // With two relays a node learns what its router does with ports.
+    let mut lab = Lab::new(&kith, &bootstrap, scratch.path(), 2)?;
     let mut faults: Vec<String> = Vec::new();
     let mut firsts = Vec::new();
     for (a, b) in &args.pairs {
@@ -132,13 +165,15 @@ fn judge((a, b): (Kind, Kind), truth: Truth, colds: &[Cold]) -> Vec<String> {
                 c.label, c.traffic
             ));
         }
-        let expected = if c.label == "circuit" {
-            &["through relay"][..]
-        } else {
-            &["Straight", "Punched", "network"][..]
-        };
-        if !c.sentence.is_empty() && !expected.iter().any(|e| c.sentence.contains(e)) {
-            faults.push(format!("{pair}, try {i}: the doctor says {:?}", c.sentence));
+        for (kind, said) in [a, b].into_iter().zip(&c.said) {
+            let (expected, own) = (sentence(kind, &c.label), finding(kind));
+            if !said.peer.contains(expected) {
+                faults.push(format!("{pair}, try {i}: the doctor says {:?}, not {expected:?}", said.peer));
+            }
+            if !said.own.iter().any(|s| s.contains(own)) {
+                faults
+                    .push(format!("{pair}, try {i}: of its own network it says {:?}, not {own:?}", said.own));
+            }
         }
     }
     let punched = colds.iter().filter(|c| c.direct.is_some()).count();
@@ -146,6 +181,13 @@ fn judge((a, b): (Kind, Kind), truth: Truth, colds: &[Cold]) -> Vec<String> {
         faults.push(format!("{pair}: bare sockets get through, Kith in {punched} of {} tries", colds.len()));
     }
     faults
+}
+
+fn said(node: &mut Node) -> Result<Said> {
+    let text = |v: &serde_json::Value| v["sentence"].as_str().unwrap_or_default().to_owned();
+    let peer = text(&best_peer(node)?);
+    let network = node.get("/network")?;
+    Ok(Said { peer, own: network["findings"].as_array().into_iter().flatten().map(text).collect() })
 }
 
 impl Lab {
@@ -203,6 +245,7 @@ impl Lab {
         })?;
         let after = home_a.traffic(home_b)?;
         let peer = home_a.host.within(|| best_peer(a))?;
+        let said = [home_a.host.within(|| said(a))?, home_b.host.within(|| said(b))?];
         let text = |field: &str| peer[field].as_str().unwrap_or_default().to_owned();
         Ok(Cold {
             first,
@@ -213,7 +256,7 @@ impl Lab {
                 peer_tcp: after.peer_tcp.saturating_sub(before.peer_tcp),
                 server: after.server.saturating_sub(before.server),
             },
-            sentence: text("sentence"),
+            said,
         })
     }
 }

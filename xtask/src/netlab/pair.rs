@@ -6,9 +6,9 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use super::namespaces::Ns;
 use super::street::{Kind, SERVER, Street};
-use crate::lab::{Flags, Node, PATIENCE, Relay};
+use crate::lab::node::acquaint_in;
+use crate::lab::{Flags, Node, Relay};
 
 /// The lab of one run.
 pub(super) struct Lab {
@@ -48,7 +48,7 @@ impl Lab {
         }
         let [a, b] = nodes.as_mut_slice() else { bail!("two nodes") };
         let [home_a, home_b] = &street.homes;
-        let conversation = acquaint((&home_a.host, a), (&home_b.host, b))?;
+        let conversation = acquaint_in((&home_a.host, a), (&home_b.host, b))?;
         Ok(Self { street, nodes, conversation, relays, round: 0 })
     }
 
@@ -65,6 +65,13 @@ impl Lab {
         Ok(said.elapsed())
     }
 
+    /// The linked peer as a node tells it.
+    pub(super) fn best_peer(&mut self, node: usize) -> Result<Value> {
+        let home = self.street.homes.get(node).context("there are two homes")?;
+        let node = self.nodes.get_mut(node).context("there are two nodes")?;
+        home.host.within(|| best_peer(node))
+    }
+
     /// Waits until a node's network view is as wanted; how long that took.
     pub(super) fn until_network(
         &mut self,
@@ -79,34 +86,6 @@ impl Lab {
         home.host.within(|| node.until(what, patience, |n| Ok(wanted(&n.get("/network")?).then_some(()))))?;
         Ok(began.elapsed())
     }
-}
-
-/// Makes the two contacts, each call in its own home.
-pub(super) fn acquaint((home_a, a): (&Ns, &mut Node), (home_b, b): (&Ns, &mut Node)) -> Result<String> {
-    let invite = home_a.within(|| a.post("/invites", &serde_json::json!({"uses": 1, "valid_s": 3600})))?;
-    let link = invite["link"].as_str().context("an invite has a link")?.to_owned();
-    home_b.within(|| b.post("/contacts", &serde_json::json!({"link": link, "greeting": "Hello"})))?;
-    let account_a = home_a.within(|| a.account())?;
-    let account_b = home_b.within(|| b.account())?;
-    home_a.within(|| {
-        a.until("the contact request", PATIENCE, |node| {
-            Ok(node.contact(&account_b)?.filter(|c| c["state"] == "incoming"))
-        })?;
-        a.post(&format!("/contacts/{account_b}/accept"), &serde_json::json!({}))
-    })?;
-    let conversation = home_b.within(|| {
-        b.until("the accepted request", PATIENCE, |node| {
-            let contact = node.contact(&account_a)?.filter(|c| c["state"] == "accepted");
-            Ok(contact.and_then(|c| c["conversation"].as_str().map(str::to_owned)))
-        })
-    })?;
-    home_a.within(|| {
-        a.until("the conversation", PATIENCE, |node| {
-            let contact = node.contact(&account_b)?.filter(|c| c["state"] == "accepted");
-            Ok(contact.filter(|c| c["conversation"].is_string()))
-        })
-    })?;
-    Ok(conversation)
 }
 
 /// The linked peer as the node tells it, its direct link if there are several;

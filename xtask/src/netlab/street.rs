@@ -11,7 +11,7 @@ use std::net::Ipv4Addr;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::namespaces::Ns;
+use crate::lab::namespace::Namespace;
 
 /// Addresses of the server: one for each of three relays.
 pub(super) const SERVER: [&str; 3] = ["198.51.100.1", "198.51.100.2", "198.51.100.3"];
@@ -62,9 +62,9 @@ impl Kind {
 #[derive(Debug)]
 pub(super) struct Home {
     /// Where its node lives.
-    pub(super) host: Ns,
-    pub(super) router: Ns,
-    pub(super) carrier: Ns,
+    pub(super) host: Namespace,
+    pub(super) router: Namespace,
+    pub(super) carrier: Namespace,
     /// The address that the world sees.
     pub(super) outside: Ipv4Addr,
     inside: Ipv4Addr,
@@ -73,9 +73,9 @@ pub(super) struct Home {
 /// The whole network.
 #[derive(Debug)]
 pub(super) struct Street {
-    pub(super) server: Ns,
+    pub(super) server: Namespace,
     pub(super) homes: [Home; 2],
-    wan: Ns,
+    wan: Namespace,
 }
 
 /// What one direction of a home's traffic amounts to, in bytes, by far end.
@@ -88,11 +88,11 @@ pub(super) struct Traffic {
 
 impl Street {
     pub(super) fn build() -> Result<Self> {
-        let wan = Ns::new("wan")?;
+        let wan = Namespace::new("wan")?;
         wan.ip(&["link", "add", "br0", "type", "bridge"])?;
         wan.ip(&["link", "set", "br0", "up"])?;
         wan.ip(&["addr", "add", "198.51.100.254/24", "dev", "br0"])?;
-        let server = Ns::new("S")?;
+        let server = Namespace::new("S")?;
         plug(&wan, &server, "pS", &format!("{}/24", SERVER[0]))?;
         for more in &SERVER[1..] {
             server.ip(&["addr", "add", &format!("{more}/24"), "dev", "wan"])?;
@@ -103,7 +103,7 @@ impl Street {
     }
 
     /// A machine on the open internet that is nobody's.
-    pub(super) fn echo(&self) -> &Ns {
+    pub(super) fn echo(&self) -> &Namespace {
         &self.wan
     }
 
@@ -114,16 +114,19 @@ impl Street {
     }
 }
 
-fn plug(wan: &Ns, ns: &Ns, port: &str, address: &str) -> Result<()> {
+fn plug(wan: &Namespace, ns: &Namespace, port: &str, address: &str) -> Result<()> {
     wan.cable((port, ""), (ns, "wan", address))?;
     wan.ip(&["link", "set", port, "master", "br0"])?;
     // Without a default route programs meet errors that no real host has.
     ns.ip(&["route", "add", "default", "via", "198.51.100.254"])
 }
 
-fn home(wan: &Ns, name: &str, number: u8) -> Result<Home> {
-    let (host, router, carrier) =
-        (Ns::new(name)?, Ns::new(&format!("home{name}"))?, Ns::new(&format!("nat{name}"))?);
+fn home(wan: &Namespace, name: &str, number: u8) -> Result<Home> {
+    let (host, router, carrier) = (
+        Namespace::new(name)?,
+        Namespace::new(&format!("home{name}"))?,
+        Namespace::new(&format!("nat{name}"))?,
+    );
     let outside = Ipv4Addr::new(198, 51, 100, number * 10);
     let inside = Ipv4Addr::new(10, 0, number, 2);
     plug(wan, &carrier, &format!("p{name}"), &format!("{outside}/24"))?;

@@ -1,13 +1,16 @@
-//! The relay's TURN server against another implementation's client, with the
-//! guard on: what may be relayed is, what may not is refused.
+//! The relay's TURN server against another implementation's client and a
+//! browser, with the guard on: what may be relayed is, what may not is refused.
+
+mod browser;
 
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
 
 use super::street::{Kind, SERVER, Street};
 use crate::env::{Binaries, Env};
-use crate::lab::{Relay, Scratch, figure};
+use crate::lab::{Flags, Node, PATIENCE, Relay, Scratch, figure};
 use crate::tools;
 
 /// Shared by relay and client, as coturn's `use-auth-secret` has it.
@@ -17,7 +20,9 @@ const ECHO: &str = "198.51.100.254";
 /// Messages of one run.
 const MESSAGES: u32 = 40;
 /// Whom nothing may be relayed to.
-const FORBIDDEN: [&str; 4] = ["127.0.0.1", "10.0.0.1", "169.254.169.254", "198.51.100.1"];
+const FORBIDDEN: [&str; 5] = ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::ffff:10.0.0.1", SERVER[0]];
+/// The same for the browser.
+const FORBIDDEN_TO_PAGES: [&str; 4] = ["127.0.0.1", "10.0.0.1", "169.254.169.254", "::ffff:10.0.0.1"];
 
 /// A helper process, ended with its owner.
 struct Helper(Child);
@@ -34,7 +39,7 @@ pub(super) fn run(env: &Env, args: &[String]) -> Result<bool> {
         println!("skipped: {error:#}");
         return Ok(true);
     }
-    let Binaries { bootstrap, .. } = super::programs(env)?;
+    let Binaries { kith, bootstrap } = super::programs(env)?;
     let scratch = Scratch::new(&env.target, "netlab-turn")?;
     let street = Street::build()?;
     for home in &street.homes {
@@ -44,8 +49,7 @@ pub(super) fn run(env: &Env, args: &[String]) -> Result<bool> {
     std::fs::create_dir_all(&data)?;
     std::fs::write(data.join("config.toml"), format!("[turn]\nsecret = \"{SECRET}\"\n"))?;
     let listen = vec![format!("/ip4/{}/tcp/4001", SERVER[0])];
-    let _relay =
-        street.server.within(|| Relay::start_at(&bootstrap, scratch.path(), "relay", listen, &[]))?;
+    let relay = street.server.within(|| Relay::start_at(&bootstrap, scratch.path(), "relay", listen, &[]))?;
     let echo = street.echo();
     let _echo = echo.within(|| {
         let mut peer = Command::new("turnutils_peer");
@@ -86,7 +90,9 @@ pub(super) fn run(env: &Env, args: &[String]) -> Result<bool> {
         for more in [&["-s"][..], &[]] {
             let said = client(more, peer)?;
             // A permission is for an address; at the relay's own the port decides.
-            let told = said.contains("403") || (peer == SERVER[0] && !more.is_empty());
+            // 443: an allocation for IPv4 has no peers of the other family.
+            let told =
+                said.contains("403") || said.contains("443") || (peer == SERVER[0] && !more.is_empty());
             if !told || received(&said) != 0 {
                 faults += 1;
                 println!("fault: {peer} was not refused:\n{said}");
@@ -94,8 +100,60 @@ pub(super) fn run(env: &Env, args: &[String]) -> Result<bool> {
         }
     }
     figure("netlab.turn.refused_peers", FORBIDDEN.len() as f64, "addresses");
+    if let Err(error) = tools::ensure(env, &[tools::CHROMIUM]) {
+        println!("left out, the browser: {error:#}");
+    } else {
+        // As a page of Kith's gets them: from its node, which has them from the relay.
+        let home = &street.homes[0].host;
+        let flags = Flags { everywhere: true, ..Flags::default() };
+        let mut node = home.within(|| Node::create(&kith, scratch.path(), "Alice", flags))?;
+        let servers = home.within(|| {
+            node.add_relay(&relay.link)?;
+            node.until("credentials for TURN", PATIENCE, |node| turn_servers(&node.get("/call-servers")?))
+        })?;
+        for transport in ["udp", "tcp"] {
+            let servers = over(&servers, transport);
+            let folder = scratch.path().join(format!("chromium-{transport}"));
+            let told = browser::open(home, &folder, &servers, &FORBIDDEN_TO_PAGES)?;
+            match browser::judge(&told, &FORBIDDEN_TO_PAGES) {
+                Ok(()) => figure(&format!("netlab.turn.browser.{transport}"), browser::BYTES as f64, "bytes"),
+                Err(error) => {
+                    faults += 1;
+                    println!("fault: a browser over {transport}: {error:#}");
+                }
+            }
+        }
+    }
     figure("netlab.turn.faults", f64::from(faults), "faults");
     Ok(faults == 0)
+}
+
+/// The servers that relay, if the node has any by now.
+fn turn_servers(answer: &Value) -> Result<Option<Vec<Value>>> {
+    let relays = |s: &&Value| {
+        s["urls"]
+            .as_array()
+            .is_some_and(|u| u.iter().any(|u| u.as_str().is_some_and(|u| u.starts_with("turn:"))))
+    };
+    let servers: Vec<Value> =
+        answer["servers"].as_array().into_iter().flatten().filter(relays).cloned().collect();
+    Ok((!servers.is_empty()).then_some(servers))
+}
+
+/// The same servers by one transport only, as a page is given them.
+fn over(servers: &[Value], transport: &str) -> Value {
+    let end = format!("?transport={transport}");
+    let one = |s: &Value| {
+        let urls: Vec<&str> = s["urls"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .filter(|u| u.starts_with("turn:") && u.ends_with(&end))
+            .collect();
+        json!({"urls": urls, "username": s["username"], "credential": s["credential"]})
+    };
+    servers.iter().map(one).collect()
 }
 
 /// How many messages the client says it got back.

@@ -1,6 +1,7 @@
 //! Whether a relay keeps what it signed for: some receipts are held against
-//! what the relay has, soon after and again later. One that lacks an entry has
-//! lied, is named, and its receipts count no more.
+//! what the relay has, soon after and again later, and the newest of each topic
+//! whenever the relay has been away: it may have come back with an empty disk.
+//! One that lacks an entry has lied, is named, and its receipts count no more.
 
 use kith_wire::ids::{EntryId, RelayId, TopicId};
 use kith_wire::relay::{Call, Numbered};
@@ -15,6 +16,8 @@ const SAMPLE: u8 = 8;
 const AUDITS_MAX: usize = 32;
 /// When a receipt is looked at first, and once more, ms after it.
 const LOOKS_MS: [u64; 2] = [5_000, 6 * 3_600_000];
+/// Topics whose newest receipt is remembered; those after them are not.
+const NEWEST_MAX: usize = 256;
 /// Questions to one relay at once.
 const AT_ONCE_MAX: usize = 4;
 
@@ -36,6 +39,9 @@ pub(super) struct Audit {
 pub(super) fn note(ctx: &Ctx<'_>, live: &mut Live, relay: &RelayId, receipt: (TopicId, EntryId, u64)) {
     let (topic, entry, index) = receipt;
     let Some(s) = live.relays.sessions.get_mut(relay) else { return };
+    if index > 0 && (s.newest.len() < NEWEST_MAX || s.newest.contains_key(&topic)) {
+        s.newest.insert(topic, (entry, index));
+    }
     // The relay cannot know which: the entry's name is a hash that it did not choose.
     let chosen = entry.0.first().is_some_and(|b| b % SAMPLE == 0);
     if !chosen || s.audits.len() >= AUDITS_MAX || !s.watching.contains(&topic) || index == 0 {
@@ -44,6 +50,16 @@ pub(super) fn note(ctx: &Ctx<'_>, live: &mut Live, relay: &RelayId, receipt: (To
     let due_ms = ctx.now.mono_ms + LOOKS_MS[0];
     s.audits.push(Audit { topic, entry, index, due_ms, look: 0 });
     live.at(due_ms, Timer::Audit);
+}
+
+/// The relay is there again: what it signed for last is asked for at once.
+pub(super) fn look_soon(s: &mut Session) {
+    let last = LOOKS_MS.len();
+    for (topic, (entry, index)) in &s.newest {
+        if s.audits.len() < AUDITS_MAX {
+            s.audits.push(Audit { topic: *topic, entry: *entry, index: *index, due_ms: 0, look: last });
+        }
+    }
 }
 
 /// Asks for what is due.

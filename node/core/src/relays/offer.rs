@@ -1,8 +1,6 @@
 //! Opening and watching topics at relays, and handing over what they are to
 //! keep.
 
-use std::collections::BTreeSet;
-
 use kith_wire::crypto;
 use kith_wire::ids::{DeviceId, EntryId, RelayId, TopicId};
 use kith_wire::labels;
@@ -10,10 +8,12 @@ use kith_wire::relay::{Call, WATCH_TOPICS_MAX, Watch};
 use kith_wire::topic::Right;
 
 use super::session::Pending;
-use super::{CREDIT_BYTES, Relays, descriptor};
+use super::{CREDIT_BYTES, Relays, audit, descriptor, standing};
 use crate::ctx::Ctx;
+use crate::delivery;
 use crate::groups::Reject;
-use crate::live::Live;
+use crate::live::{Live, Timer};
+use crate::outbox::COPIES_WANTED;
 use crate::people;
 use crate::rows::{self, Outgoing, To};
 
@@ -23,6 +23,7 @@ const BUSY_MAX: usize = 64;
 /// Opens and watches what is to be watched, and asks relays to keep what
 /// waits for them. Runs after every input.
 pub(crate) fn pump(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), Reject> {
+    standing::look(ctx, live)?;
     let ready: Vec<RelayId> =
         live.relays.sessions.iter().filter(|(_, s)| s.ready).map(|(id, _)| *id).collect();
     if ready.is_empty() {
@@ -33,6 +34,8 @@ pub(crate) fn pump(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), Reject> {
             watch(ctx, live, relay)?;
         }
         live.outbox.unpark(|_| true);
+        // Another relay may hold what only one does.
+        live.outbox.unsettle(|item| item.receipts.len() < COPIES_WANTED);
     }
     let (mut from, mut busy) = (0, 0);
     while let Some(number) = live.outbox.to_offer(from) {
@@ -61,7 +64,11 @@ fn watch(ctx: &mut Ctx<'_>, live: &mut Live, relay: &RelayId) -> Result<(), Reje
         if t.group.is_none() {
             s.open(&t.keys, Right::Write, &mut live.net);
         }
-        fresh.push(Watch { topic: *topic, after: rows::cursor(&ctx.tx, relay, topic)? });
+        let after = rows::cursor(&ctx.tx, relay, topic)?;
+        fresh.push(Watch { topic: *topic, after });
+        if t.group.is_some_and(|group| !live.heard.knows(&group)) {
+            s.call(Call::Have { topic: *topic, after }, Pending::Listen(*topic), &mut live.net);
+        }
     }
     for (i, chunk) in fresh.chunks(WATCH_TOPICS_MAX).enumerate() {
         let credit = if first && i == 0 { CREDIT_BYTES } else { 0 };
@@ -73,21 +80,28 @@ fn watch(ctx: &mut Ctx<'_>, live: &mut Live, relay: &RelayId) -> Result<(), Reje
         s.watching.retain(|t| !chunk.contains(t));
         s.call(Call::Unwatch { topics: chunk.to_vec() }, Pending::Quiet, &mut live.net);
     }
+    if first {
+        audit::look_soon(s);
+        live.at(ctx.now.mono_ms, Timer::Audit);
+    }
     Ok(())
 }
 
-/// Asks all relays that can take a row now to keep it. `true`: one of them is
-/// busy, and is to be asked later.
+/// Asks as many relays to keep a row as are wanted and can take it now.
+/// `true`: one of them is busy, and is to be asked later.
 fn append(ctx: &mut Ctx<'_>, live: &mut Live, number: u64) -> Result<bool, Reject> {
     let Some(item) = live.outbox.get(number) else { return Ok(false) };
-    let relays: BTreeSet<RelayId> = match &item.to {
-        To::Group { group, .. } => live.relays.relays_of(group),
-        To::Inbox { device, .. } => live.card_relays(device),
-    };
+    let places = standing::places(live, item);
+    if places.missing == 0 {
+        if places.enough {
+            delivery::keep(ctx, live, number);
+        }
+        return Ok(false);
+    }
     let sessions = &live.relays.sessions;
-    let (open, busy): (Vec<RelayId>, Vec<RelayId>) = relays
+    let (open, busy): (Vec<RelayId>, Vec<RelayId>) = places
+        .open
         .into_iter()
-        .filter(|r| !item.asked.contains(r) && !item.receipts.contains(r) && !item.refused.contains(r))
         .filter(|r| sessions.get(r).is_some_and(|s| s.ready))
         .partition(|r| sessions.get(r).is_some_and(super::Session::has_room));
     if open.is_empty() {
@@ -97,16 +111,21 @@ fn append(ctx: &mut Ctx<'_>, live: &mut Live, number: u64) -> Result<bool, Rejec
         live.outbox.remove(number);
         return Ok(false);
     };
+    let mut missing = places.missing;
     for relay in open {
+        if missing == 0 {
+            return Ok(false);
+        }
         let sent = match &row.to {
             To::Group { topic, .. } => append_group(live, &relay, topic, number, &row.object)?,
             To::Inbox { device, .. } => deliver(ctx, live, &relay, device, number, &row.object)?,
         };
         if sent {
+            missing -= 1;
             live.outbox.asked(number, relay);
         }
     }
-    Ok(!busy.is_empty())
+    Ok(missing > 0 && !busy.is_empty())
 }
 
 fn append_group(

@@ -12,6 +12,7 @@ use kith_wire::topic::{LinkContext, Right, TopicKeys};
 
 use super::POOL;
 use super::audit::{self, Audit};
+use super::pulse::Pulse;
 use crate::files::port::{Do, Relayed, Token};
 use crate::live::{Dial, Live};
 use crate::{doctor, view};
@@ -30,13 +31,25 @@ pub(super) enum Pending {
     OpenRead(TopicId),
     OpenWrite(TopicId),
     Quiet,
-    Append { number: u64, topic: TopicId, entry: EntryId },
-    TakePackage { account: AccountId, device: DeviceId },
+    Append {
+        number: u64,
+        topic: TopicId,
+        entry: EntryId,
+    },
+    TakePackage {
+        account: AccountId,
+        device: DeviceId,
+    },
     PutPackages,
     PutChunk(Token),
     GetChunk(Token),
     Turn,
-    Audit { entry: EntryId, index: u64 },
+    Audit {
+        entry: EntryId,
+        index: u64,
+    },
+    /// How far a topic goes.
+    Listen(TopicId),
 }
 
 /// One relay.
@@ -50,7 +63,10 @@ pub(super) struct Session {
     pub(super) ready: bool,
     pub(super) statement: Option<Statement>,
     pub(super) next_number: u64,
-    pub(super) calls: BTreeMap<u64, Pending>,
+    /// What waits for an answer, and how many bytes have to pass for it.
+    pub(super) calls: BTreeMap<u64, (Pending, u64)>,
+    /// Whether it still answers.
+    pub(super) pulse: Pulse,
     pub(super) appends: usize,
     pub(super) watching: BTreeSet<TopicId>,
     pub(super) writable: BTreeSet<TopicId>,
@@ -63,6 +79,12 @@ pub(super) struct Session {
     /// Receipts that are to be held against it, and whether it has lied.
     pub(super) audits: Vec<Audit>,
     pub(super) lied: bool,
+    /// The newest receipt of each topic.
+    pub(super) newest: BTreeMap<TopicId, (EntryId, u64)>,
+    /// Since when it cannot be spoken to, monotonic ms, and whether it could
+    /// before.
+    pub(super) away_since: Option<u64>,
+    pub(super) stood: bool,
     /// How the link travels, since when (Unix ms), and its round trip.
     pub(super) path: Option<Path>,
     pub(super) since_ms: u64,
@@ -80,6 +102,7 @@ impl Session {
             statement: None,
             next_number: 1,
             calls: BTreeMap::new(),
+            pulse: Pulse::default(),
             appends: 0,
             watching: BTreeSet::new(),
             writable: BTreeSet::new(),
@@ -90,6 +113,9 @@ impl Session {
             turn: None,
             audits: Vec::new(),
             lied: false,
+            newest: BTreeMap::new(),
+            away_since: None,
+            stood: false,
             path: None,
             since_ms: 0,
             rtt_ms: None,
@@ -103,8 +129,11 @@ impl Session {
         if matches!(pending, Pending::Append { .. }) {
             self.appends += 1;
         }
-        self.calls.insert(number, pending);
-        net.push(NetCommand::Send { link, frame: ClientFrame { number, call }.to_bytes() });
+        // A chunk that is asked for takes its time, too.
+        let answer = if let Call::GetChunk { len, .. } = &call { *len } else { 0 };
+        let frame = ClientFrame { number, call }.to_bytes();
+        self.calls.insert(number, (pending, frame.len() as u64 + answer));
+        net.push(NetCommand::Send { link, frame });
     }
 
     pub(super) fn open(&mut self, keys: &TopicKeys, right: Right, net: &mut Vec<NetCommand>) {
@@ -132,6 +161,10 @@ impl Session {
         self.statement.as_ref().map_or(KEEP_S, |s| s.retention_s.min(KEEP_S))
     }
 
+    fn refuses(&self, number: u64, problem: String) -> Work {
+        Work::Refused { relay: self.relay.key, name: self.relay.name.clone(), number, problem }
+    }
+
     /// The link is gone. Answers the questions about chunks that nobody will
     /// answer now.
     pub(super) fn lost(&mut self) -> Vec<Token> {
@@ -148,7 +181,8 @@ impl Session {
             Pending::PutChunk(token) | Pending::GetChunk(token) => Some(token),
             _ => None,
         };
-        calls.into_values().filter_map(chunk).collect()
+        self.pulse.ended();
+        calls.into_values().filter_map(|(pending, _)| chunk(pending)).collect()
     }
 }
 
@@ -179,18 +213,23 @@ pub(crate) enum Work {
     Stored { relay: RelayId, name: String, number: u64, receipt: (TopicId, EntryId, u64), until_ms: u64 },
     /// A key package of an account.
     Package { account: AccountId, package: Vec<u8> },
+    /// A topic's entries went up to this one when it was looked at.
+    Listened { relay: RelayId, topic: TopicId, last: u64 },
     /// The own pool at a relay wants more.
     Fill { relay: RelayId },
     /// Credentials of a relay's TURN server.
     Turn { relay: RelayId, turn: Turn },
     /// A refused row may go to another relay or wait.
-    Refused { relay: RelayId, number: u64 },
+    Refused { relay: RelayId, name: String, number: u64, problem: String },
 }
 
 /// Reads a frame of a relay: keeps the session going and answers what is left
 /// to do.
 pub(crate) fn frame(live: &mut Live, link: LinkId, bytes: &[u8], wall_ms: u64) -> Vec<Work> {
     let Some(relay) = live.relays.by_link.get(&link).copied() else { return Vec::new() };
+    if let Some(s) = live.relays.sessions.get_mut(&relay) {
+        s.pulse.heard();
+    }
     match ServerFrame::from_bytes(bytes) {
         Ok(ServerFrame::Hello { lowest, highest, nonce, statement }) => {
             greeted(live, relay, (lowest, highest), nonce, &statement, wall_ms);
@@ -251,7 +290,7 @@ fn greeted(
 
 fn answered(live: &mut Live, relay: RelayId, number: u64, answer: Answer) -> Vec<Work> {
     let Some(s) = live.relays.sessions.get_mut(&relay) else { return Vec::new() };
-    let Some(pending) = s.calls.remove(&number) else { return Vec::new() };
+    let Some((pending, _)) = s.calls.remove(&number) else { return Vec::new() };
     match (pending, answer) {
         (Pending::Hello, Answer::Hello { .. }) => {
             s.ready = true;
@@ -269,10 +308,17 @@ fn answered(live: &mut Live, relay: RelayId, number: u64, answer: Answer) -> Vec
             let inbox = live.relays.topics.get(&topic).is_some_and(|t| t.group.is_none());
             if inbox && packages < POOL.1 { vec![Work::Fill { relay }] } else { Vec::new() }
         }
+        (Pending::Listen(topic), Answer::Ids { next, end, .. }) => {
+            if end {
+                return vec![Work::Listened { relay, topic, last: next }];
+            }
+            s.call(Call::Have { topic, after: next }, Pending::Listen(topic), &mut live.net);
+            Vec::new()
+        }
         (Pending::Append { number, topic, entry }, Answer::Receipt { receipt }) => {
             s.appends = s.appends.saturating_sub(1);
             match Receipt::verify(&receipt, &relay, &topic, &entry) {
-                Ok(_) if s.lied => vec![Work::Refused { relay, number }],
+                Ok(_) if s.lied => vec![s.refuses(number, audit::LIED.into())],
                 Ok(receipt) => vec![Work::Stored {
                     relay,
                     name: s.relay.name.clone(),
@@ -281,8 +327,9 @@ fn answered(live: &mut Live, relay: RelayId, number: u64, answer: Answer) -> Vec
                     until_ms: receipt.stored_until_ms,
                 }],
                 Err(_) => {
-                    s.problem = Some("The relay's receipt is not valid. Tell its operator.".into());
-                    vec![Work::Refused { relay, number }]
+                    let problem = "The relay's receipt is not valid. Tell its operator.";
+                    s.problem = Some(problem.into());
+                    vec![s.refuses(number, problem.into())]
                 }
             }
         }
@@ -318,7 +365,7 @@ fn answered(live: &mut Live, relay: RelayId, number: u64, answer: Answer) -> Vec
 
 fn refused(live: &mut Live, relay: RelayId, number: u64, refusal: kith_wire::relay::Refusal) -> Vec<Work> {
     let Some(s) = live.relays.sessions.get_mut(&relay) else { return Vec::new() };
-    let Some(pending) = s.calls.remove(&number) else { return Vec::new() };
+    let Some((pending, _)) = s.calls.remove(&number) else { return Vec::new() };
     let sentence = sentence(&refusal);
     live.network_changed = true;
     match pending {
@@ -334,8 +381,8 @@ fn refused(live: &mut Live, relay: RelayId, number: u64, refusal: kith_wire::rel
             if refusal.code == Code::NotOpen {
                 s.writable.remove(&topic);
             }
-            s.problem = Some(sentence);
-            vec![Work::Refused { relay, number }]
+            s.problem = Some(sentence.clone());
+            vec![s.refuses(number, sentence)]
         }
         Pending::OpenRead(topic) => {
             s.watching.remove(&topic);
@@ -363,6 +410,7 @@ fn refused(live: &mut Live, relay: RelayId, number: u64, refusal: kith_wire::rel
         | Pending::PutPackages
         | Pending::Quiet
         | Pending::Turn
+        | Pending::Listen(_)
         | Pending::Audit { .. } => Vec::new(),
     }
 }

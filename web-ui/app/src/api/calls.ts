@@ -24,7 +24,7 @@ export function applyCall(call: Call) {
 export async function refreshCalls() {
   for (let attempt = 0; attempt < 5; attempt += 1) {
     const before = told;
-    const list = await api.get<Call[]>("/calls");
+    const list = await callApi.list();
     if (told === before) {
       calls.set(list);
       return;
@@ -44,6 +44,7 @@ type Deed =
 export type HangUpReason = "hung_up" | "lost" | "wrong_key";
 
 export const callApi = {
+  list: () => api.get<Call[]>("/calls"),
   dial: (conversation: string, sdp: string, video: boolean) =>
     api.post<{ call: string }>(`/conversations/${conversation}/call`, { sdp, video, tab }),
   act: (call: string, deed: Deed) => api.post<null>(`/calls/${call}`, { tab, ...deed }),

@@ -387,7 +387,7 @@ export interface components {
             devices: components["schemas"]["DeviceDelivery"][];
             /** @description The reason when it failed, as a sentence. */
             problem?: string | null;
-            /** @description Relays that signed a receipt. */
+            /** @description Relays that were asked to keep it, and what each of them said. */
             relays: components["schemas"]["RelayCopy"][];
             /** @description The summary. */
             state: components["schemas"]["DeliveryState"];
@@ -1011,16 +1011,25 @@ export interface components {
             /** @description Connected. */
             up: boolean;
         };
-        /** @description A copy at a relay. */
+        /** @description What a relay said when it was asked to keep a message. */
         RelayCopy: {
+            /** @description Why it refused, as a sentence. */
+            problem?: string | null;
             /** @description The relay's name. */
             relay: string;
+            /** @description What that is worth now. */
+            state: components["schemas"]["RelayCopyState"];
             /**
              * Format: int64
-             * @description Kept until.
+             * @description Kept until, Unix ms; 0 if it refused.
              */
             until: number;
         };
+        /**
+         * @description What a relay's copy of a message is worth.
+         * @enum {string}
+         */
+        RelayCopyState: "stored" | "silent" | "lost" | "refused";
         /** @description A community link. */
         RelayLink: {
             /** @description `kith-relay:…` */

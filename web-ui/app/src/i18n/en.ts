@@ -286,7 +286,12 @@ export const en = {
       failed: "Could not be sent.",
     },
     storedAt: (n: number, until: string) => `Stored at ${n} ${plural(n, "relay", "relays")} until ${until}`,
-    relay: (relay: string, until: string) => `Kept at ${relay} until ${until}`,
+    relay: {
+      stored: (relay: string, until: string) => `Kept at ${relay} until ${until}`,
+      silent: (relay: string, until: string) => `Kept at ${relay} until ${until}, but it does not answer now: another relay was asked as well`,
+      lost: (relay: string, _until: string) => `${relay} signed for it and does not have it: another relay was asked`,
+      refused: (relay: string, _until: string) => `${relay} did not take it: another relay was asked`,
+    },
     device: {
       queued: (name: string) => `${name}: not yet on the way`,
       stored: (name: string) => `${name}: waits at a relay`,
@@ -709,6 +714,7 @@ export const en = {
     over: "This call is over.",
     elsewhere: "Answered on another device of yours.",
     lost: "The connection was lost, and no other way was found. Call again when the network is back.",
+    noPath: "No way was found between the two networks, neither directly nor through a relay. One of them may block calls (UDP): test your set-up in the settings, or add a relay that carries calls.",
     wrongKey: "The call was ended: who answered does not hold the key of this conversation. Somebody on the way may have tampered with it.",
     unanswered: (name: string) => `${name} did not answer.`,
     declined: (name: string) => `${name} declined the call.`,

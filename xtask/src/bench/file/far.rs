@@ -39,13 +39,13 @@ impl Way {
         let [alice, bob] = [Namespace::new("a")?, Namespace::new("b")?];
         let [at_alice, at_bob] = [Namespace::new("m")?, Namespace::new("n")?];
         let slash = |ip: &str| format!("{ip}/24");
-        alice.cable(&slash(ALICE), &at_alice, &slash(BOB), "near")?;
-        bob.cable(&slash(BOB), &at_bob, &slash(ALICE), "near")?;
-        at_alice.cable("10.78.0.1/24", &at_bob, "10.78.0.2/24", "far")?;
+        alice.cable(("near", &slash(ALICE)), (&at_alice, "near", &slash(BOB)))?;
+        bob.cable(("near", &slash(BOB)), (&at_bob, "near", &slash(ALICE)))?;
+        at_alice.cable(("far", "10.78.0.1/24"), (&at_bob, "far", "10.78.0.2/24"))?;
         let ends = ["10.78.0.1:9", "10.78.0.2:9"];
         let passing = |at: &Namespace, far: &str, near: &str, [this, other]: [&str; 2]| {
             let mut command = Command::new("ip");
-            command.args(["netns", "exec", at.name()]).arg(std::env::current_exe()?);
+            command.args(["netns", "exec", at.name.as_str()]).arg(std::env::current_exe()?);
             command.args(["distance", far, &port.to_string(), near, this, other]);
             command.args([DELAY_MS, LOSS, SEED].map(|n| n.to_string()));
             let mut process = Process::start("the distance", &mut command, &folder.join("far.log"), "")?;
@@ -80,15 +80,15 @@ pub(super) fn run(kith: &Path, bare: &Path, folder: &Path, mib: u64) -> Result<b
 fn node_rate(kith: &Path, folder: &Path, port: u16, mib: u64) -> Result<f64> {
     let way = Way::new(folder, port)?;
     let flags = |ip: &str| Flags { at: Some((ip.to_owned(), port)), ..Flags::default() };
-    let mut alice = way.alice.inside(|| Node::create(kith, folder, "Alice", flags(ALICE)))?;
-    let mut bob = way.bob.inside(|| Node::create(kith, folder, "Bob", flags(BOB)))?;
+    let mut alice = way.alice.within(|| Node::create(kith, folder, "Alice", flags(ALICE)))?;
+    let mut bob = way.bob.within(|| Node::create(kith, folder, "Bob", flags(BOB)))?;
     let talk = acquaint_in((&way.alice, &mut alice), (&way.bob, &mut bob))?;
-    let id = way.alice.inside(|| {
+    let id = way.alice.within(|| {
         let (id, _) = files::add(&alice, "film.bin", mib << 20, SEED)?;
         files::send(&mut alice, &talk, &id)?;
         Ok(id)
     })?;
-    way.bob.inside(|| {
+    way.bob.within(|| {
         settings(&mut bob, 0, 0)?;
         known(&mut bob, &id)?;
         let path = bob.get("/network")?["peers"][0]["path"].clone();
@@ -107,7 +107,7 @@ fn node_rate(kith: &Path, folder: &Path, port: u16, mib: u64) -> Result<f64> {
 fn bare_far(program: &Path, folder: &Path, mib: u64) -> Result<f64> {
     let port = free_port()?;
     let way = Way::new(folder, port)?;
-    let mut giver = way.alice.inside(|| bare_giver(program, folder, "quic", ALICE, mib, port))?;
+    let mut giver = way.alice.within(|| bare_giver(program, folder, "quic", ALICE, mib, port))?;
     let from = giver.wait_line("ready:", TRANSFER).context("starting the bare giver")?;
-    way.bob.inside(|| bare_taker(program, folder, "quic", &from))
+    way.bob.within(|| bare_taker(program, folder, "quic", &from))
 }

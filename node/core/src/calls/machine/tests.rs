@@ -2,6 +2,7 @@
 //! duplicates, losses of nodes; and each rule once by name.
 
 use super::*;
+use crate::api::Refusal;
 
 /// A number from a seed: the same in every run.
 struct Dice(u64);
@@ -479,6 +480,9 @@ fn a_page_that_falls_silent_ends_its_call() {
     w.all();
     w.ask(1, 1, Ask::Answer(sdp())).unwrap();
     w.all();
+    // There is a path: the page says what it sends.
+    w.ask(1, 1, Ask::Media(Media { microphone: true, ..Media::default() })).unwrap();
+    w.all();
     for _ in 0..10 {
         w.pass(KEEP_MS / 2);
         w.ask(0, 1, Ask::Keep).unwrap();
@@ -492,6 +496,27 @@ fn a_page_that_falls_silent_ends_its_call() {
     w.all();
     assert_eq!((w.phase(0, 1), w.phase(1, 1)), (None, None));
     assert_eq!(w.outcome(1, 1), Some(Outcome::Answered));
+}
+
+#[test]
+fn a_call_for_which_no_way_was_found_has_failed() {
+    for leaves in [0, 1] {
+        let mut w = World::new(&[device(1, 1), device(2, 1)]);
+        w.dial(0, 1).unwrap();
+        w.all();
+        w.ask(1, 1, Ask::Answer(sdp())).unwrap();
+        w.all();
+        assert!(matches!(w.phase(0, 1), Some(Phase::Active { .. })));
+        // The page that gives up is silent from now on.
+        w.pass(KEEP_MS);
+        w.ask(1 - leaves, 1, Ask::Keep).unwrap();
+        w.tick();
+        w.all();
+        assert_eq!((w.phase(0, 1), w.phase(1, 1)), (None, None));
+        for device in [0, 1] {
+            assert_eq!(w.outcome(device, 1), Some(Outcome::Failed));
+        }
+    }
 }
 
 #[test]

@@ -1,18 +1,20 @@
 import { describe, expect, it } from "vitest";
 import { gradeOf, qualityOf, sampleOf } from "./quality";
 
-function reports(local: string, remote: string, more: Record<string, unknown> = {}) {
+function reports(local: string, remote: string, more: Record<string, unknown> = {}, addresses: [string, string] = ["", ""]) {
   const list = [
     { id: "T", type: "transport", selectedCandidatePairId: "P", remoteCertificateId: "C" },
     { id: "P", type: "candidate-pair", localCandidateId: "L", remoteCandidateId: "R", currentRoundTripTime: 0.04, bytesReceived: 1000, bytesSent: 500, ...more },
-    { id: "L", type: "local-candidate", candidateType: local },
-    { id: "R", type: "remote-candidate", candidateType: remote },
+    { id: "L", type: "local-candidate", candidateType: local, address: addresses[0] },
+    { id: "R", type: "remote-candidate", candidateType: remote, address: addresses[1] },
     { id: "C", type: "certificate", fingerprint: "aa:bb" },
     { id: "A", type: "inbound-rtp", packetsLost: 2, packetsReceived: 98 },
     { id: "V", type: "inbound-rtp", packetsLost: 0, packetsReceived: 100, framesDecoded: 30 },
   ];
   return new Map(list.map((r) => [r.id, r]));
 }
+
+const path = (local: string, remote: string) => sampleOf(reports("host", "prflx", {}, [local, remote]), 0)?.path;
 
 describe("quality", () => {
   it("tells the path from the kinds of both addresses", () => {
@@ -21,6 +23,13 @@ describe("quality", () => {
     expect(sampleOf(reports("srflx", "prflx"), 0)?.path).toBe("direct");
     expect(sampleOf(reports("host", "relay"), 0)?.path).toBe("relay");
     expect(sampleOf(reports("relay", "srflx"), 0)?.path).toBe("relay");
+  });
+  it("takes nobody elsewhere in the internet for a neighbour", () => {
+    expect(path("192.168.1.5", "192.168.1.9")).toBe("network");
+    expect(path("203.0.113.5", "203.0.113.9")).toBe("network");
+    expect(path("203.0.113.5", "198.51.100.9")).toBe("direct");
+    expect(path("2001:db8:1:2::5", "2001:db8:1:2::9")).toBe("network");
+    expect(path("2001:db8:1:2::5", "2001:db8:7:2::9")).toBe("direct");
   });
   it("has nothing to say before there is a path", () => {
     expect(sampleOf(new Map(), 0)).toBeNull();

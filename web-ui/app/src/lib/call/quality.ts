@@ -28,14 +28,32 @@ type Report = Record<string, unknown> & { id: string; type: string };
 
 const number = (value: unknown): number => (typeof value === "number" && Number.isFinite(value) ? value : 0);
 
+/** The first three parts of four, or the first four groups of eight. */
+function prefix(address: string): string {
+  return (address.includes(":") ? address.split(":").slice(0, 4) : address.split(".").slice(0, 3)).join(":");
+}
+
+/** Whether two addresses may be of one network: an address of the internet from elsewhere is not. */
+function near(local: unknown, remote: unknown): boolean {
+  if (typeof local !== "string" || typeof remote !== "string" || local === "" || remote === "") return true;
+  if (/^(10\.|192\.168\.|172\.(1[6-9]|2\d|3[01])\.|169\.254\.|f[cd]|fe[89ab])/i.test(remote)) return true;
+  return prefix(local) === prefix(remote);
+}
+
+function pathOf(local: Report | undefined, remote: Report | undefined): PathKind {
+  const [mine, theirs] = [local?.["candidateType"], remote?.["candidateType"]];
+  if (mine === "relay" || theirs === "relay") return "relay";
+  const bare = mine === "host" && (theirs === "host" || theirs === "prflx");
+  return bare && near(local?.["address"], remote?.["address"]) ? "network" : "direct";
+}
+
 /** Reads a report of `RTCPeerConnection.getStats`. Null: no path yet. */
 export function sampleOf(reports: ReadonlyMap<string, Report>, at: number): Sample | null {
   const all = [...reports.values()];
   const transport = all.find((r) => r.type === "transport");
   const pair = reports.get(String(transport?.["selectedCandidatePairId"] ?? ""));
   if (transport === undefined || pair === undefined) return null;
-  const local = reports.get(String(pair["localCandidateId"]))?.["candidateType"];
-  const remote = reports.get(String(pair["remoteCandidateId"]))?.["candidateType"];
+  const [local, remote] = [reports.get(String(pair["localCandidateId"])), reports.get(String(pair["remoteCandidateId"]))];
   const certificate = reports.get(String(transport["remoteCertificateId"] ?? ""));
   const inbound = all.filter((r) => r.type === "inbound-rtp");
   const sum = (name: string) => inbound.reduce((total, r) => total + number(r[name]), 0);
@@ -48,7 +66,7 @@ export function sampleOf(reports: ReadonlyMap<string, Report>, at: number): Samp
     bytesOut: number(pair["bytesSent"]),
     frames: sum("framesDecoded"),
     rtt: typeof rtt === "number" ? rtt * 1000 : null,
-    path: local === "relay" || remote === "relay" ? "relay" : local === "host" && (remote === "host" || remote === "prflx") ? "network" : "direct",
+    path: pathOf(local, remote),
     fingerprint: typeof certificate?.["fingerprint"] === "string" ? certificate["fingerprint"].toUpperCase() : null,
   };
 }

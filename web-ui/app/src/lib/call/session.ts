@@ -118,26 +118,40 @@ class Session {
     return this.id;
   }
 
-  /** Microphone, camera where wanted, and a connection with the relays' servers. */
-  private async open() {
-    const [microphone, servers] = await Promise.all([openMicrophone(), callApi.servers(this.whom.peer)]);
-    if (this.ended) {
-      microphone.stop();
-      throw new DOMException("over", "AbortError");
+  /** A device that was opened for this call: let go of at once if it is over. */
+  private held(track: MediaStreamTrack): MediaStreamTrack {
+    if (!this.ended) return track;
+    track.stop();
+    throw new DOMException("over", "AbortError");
+  }
+
+  private async openCamera() {
+    let track: MediaStreamTrack;
+    try {
+      track = await openCamera();
+    } catch (cause) {
+      // Without a picture it is still a call.
+      toast.refusal(mediaProblem(cause));
+      return;
     }
-    this.microphoneTrack = microphone;
-    if (this.wantsVideo) {
-      try {
-        this.cameraTrack = await openCamera();
-      } catch (cause) {
-        toast.refusal(mediaProblem(cause));
-      }
-    }
-    if (this.ended) {
-      this.cameraTrack?.stop();
-      throw new DOMException("over", "AbortError");
-    }
+    this.cameraTrack = this.held(track);
+  }
+
+  private async openMicrophone() {
+    this.microphoneTrack = this.held(await openMicrophone());
+  }
+
+  /** Microphone, and camera where wanted. */
+  private async openDevices() {
+    const camera = this.wantsVideo ? this.openCamera() : null;
+    await Promise.all([this.openMicrophone(), camera]);
     this.show({ camera: this.cameraTrack !== null, local: this.cameraTrack === null ? null : new MediaStream([this.cameraTrack]) });
+  }
+
+  /** A connection with the relays' servers. */
+  private async connect() {
+    const servers = await callApi.servers(this.whom.peer);
+    if (this.ended) throw new DOMException("over", "AbortError");
     const iceServers = iceServersOf(servers);
     const pc = new RTCPeerConnection({ iceServers, iceTransportPolicy: servers.hide_address ? "relay" : "all", bundlePolicy: "max-bundle" });
     this.pc = pc;
@@ -153,31 +167,38 @@ class Session {
     return pc;
   }
 
-  private async attach(audio: RTCRtpTransceiver, video: RTCRtpTransceiver) {
+  private prepare(audio: RTCRtpTransceiver, video: RTCRtpTransceiver) {
     for (const [transceiver, kind] of [[audio, "audio"], [video, "video"]] as const) {
       transceiver.direction = "sendrecv";
       preferCodecs(transceiver, kind);
     }
     this.audio = audio.sender;
     this.video = video.sender;
-    await this.audio.replaceTrack(this.microphoneTrack);
-    await this.video.replaceTrack(this.cameraTrack);
   }
 
-  /** Calls. */
+  /** What the devices give is sent, and from here on addresses are gathered. */
+  private async begin(pc: RTCPeerConnection, own: RTCSessionDescriptionInit) {
+    await Promise.all([this.audio?.replaceTrack(this.microphoneTrack), this.video?.replaceTrack(this.cameraTrack)]);
+    await pc.setLocalDescription(own);
+  }
+
+  private async offer() {
+    const pc = await this.connect();
+    this.prepare(pc.addTransceiver("audio"), pc.addTransceiver("video"));
+    return { pc, offer: await pc.createOffer() };
+  }
+
+  /** Calls. Nobody is rung before the devices are open. */
   async dial() {
-    const pc = await this.open();
-    await this.attach(pc.addTransceiver("audio"), pc.addTransceiver("video"));
-    const offer = await pc.createOffer();
-    await pc.setLocalDescription(offer);
+    const [{ pc, offer }] = await Promise.all([this.offer(), this.openDevices()]);
+    await this.begin(pc, offer);
     const { call } = await callApi.dial(this.whom.conversation, offer.sdp ?? "", this.wantsVideo);
     this.begun(call);
     this.show({ connection: "waiting", call: calls.get().find((c) => c.id === call) ?? null });
   }
 
-  /** Takes a call that rings. */
-  async answer(call: Call) {
-    const [pc, now] = await Promise.all([this.open(), callApi.now(call.id, 0)]);
+  private async accept(call: Call) {
+    const [pc, now] = await Promise.all([this.connect(), callApi.now(call.id, 0)]);
     const offer = now.signals.find((s) => s.kind === "offer");
     const sdp = offer?.sdp ?? null;
     if (offer === undefined || sdp === null) throw new ApiError(409, "call_over", t.call.over);
@@ -186,13 +207,18 @@ class Session {
     await pc.setRemoteDescription({ type: "offer", sdp });
     const [audio, video] = [pc.getTransceivers()[0], pc.getTransceivers()[1]];
     if (audio === undefined || video === undefined) throw new ApiError(409, "call_over", t.call.failed);
-    await this.attach(audio, video);
-    const answer = await pc.createAnswer();
-    await pc.setLocalDescription(answer);
+    this.prepare(audio, video);
+    return { pc, later: now.signals.filter((s) => s.number > offer.number), answer: await pc.createAnswer() };
+  }
+
+  /** Takes a call that rings. */
+  async answer(call: Call) {
+    const [{ pc, later, answer }] = await Promise.all([this.accept(call), this.openDevices()]);
+    await this.begin(pc, answer);
     await callApi.act(call.id, { do: "answer", sdp: answer.sdp ?? "" });
     this.begun(call.id);
     this.show({ connection: "connecting", call: calls.get().find((c) => c.id === call.id) ?? call });
-    for (const signal of now.signals.filter((s) => s.number > offer.number)) this.hear(signal);
+    for (const signal of later) this.hear(signal);
   }
 
   /** From here on the node knows that this page carries the call. */
@@ -466,8 +492,9 @@ class Session {
 
   hangUp(reason: "hung_up" | "lost" | "wrong_key" = "hung_up") {
     const { id } = this;
+    const met = (shown.get()?.since ?? null) !== null;
     this.end();
-    if (reason === "lost") toast.refusal(t.call.lost);
+    if (reason === "lost") toast.refusal(met ? t.call.lost : t.call.noPath);
     if (id !== null) void callApi.hangUp(id, reason).catch((cause: unknown) => toast.refusal(sentence(cause)));
   }
 
@@ -480,22 +507,23 @@ class Session {
     clearTimeout(this.outboxTimer);
     for (const track of [this.microphoneTrack, this.cameraTrack, this.screenTrack]) track?.stop();
     this.pc?.close();
+    const taken = shown.get()?.call?.phase === "active";
     if (current === this) {
       current = null;
       shown.set(null);
     }
     if (call !== null) {
-      const said = endSentence(call, clean(this.whom.name));
-      if (said !== null) toast.info(said);
+      const said = endSentence(call, clean(this.whom.name), taken);
+      if (said !== null) (call.outcome === "failed" ? toast.refusal : toast.info)(said);
     }
   }
 }
 
-/** What became of a call, when that needs a word. */
-export function endSentence(call: Call, name: string): string | null {
-  if (call.outcome === "answered") {
-    return call.reason === "wrong_key" ? t.call.wrongKey : call.reason === "lost" ? t.call.lost : null;
-  }
+/** What became of a call, when that needs a word. `taken`: both sides knew that it was answered. */
+function endSentence(call: Call, name: string, taken: boolean): string | null {
+  if (call.reason === "wrong_key") return t.call.wrongKey;
+  if (call.outcome === "answered") return call.reason === "lost" ? t.call.lost : null;
+  if (call.outcome === "failed") return taken ? t.call.noPath : t.call.lost;
   if (!call.outgoing) return null;
   switch (call.outcome) {
     case "unanswered":
@@ -504,8 +532,6 @@ export function endSentence(call: Call, name: string): string | null {
       return t.call.declined(name);
     case "busy":
       return t.call.busy(name);
-    case "failed":
-      return t.call.lost;
     default:
       return null;
   }
@@ -515,18 +541,26 @@ let current: Session | null = null;
 /** Whether the call that this page made last began with a picture. */
 let wantedVideo = false;
 
-async function run(session: Session, work: () => Promise<void>) {
+/** The call of somebody that rings here, as the node has it. */
+async function ringing(peer: string): Promise<Call | undefined> {
+  // Asked for: the event that tells of it may come later than this.
+  const all = await callApi.list().catch(() => []);
+  return all.find((call) => call.peer === peer && call.phase === "incoming");
+}
+
+async function run(make: () => Session, work: (session: Session) => Promise<void>) {
   current?.hangUp();
+  const session = make();
   current = session;
   try {
-    await work();
+    await work(session);
   } catch (cause) {
     if (current !== session) return;
     session.hangUp();
     // Whom one wants to call is calling: that is what was wanted.
-    const theirs = cause instanceof ApiError && cause.code === "they_call" ? calls.get().find((call) => call.peer === session.whom.peer && call.phase === "incoming") : undefined;
+    const theirs = cause instanceof ApiError && cause.code === "they_call" ? await ringing(session.whom.peer) : undefined;
     if (theirs === undefined) toast.refusal(mediaProblem(cause));
-    else calling.answer(theirs, wantedVideo);
+    else if (current === null) calling.answer(theirs, wantedVideo);
   }
 }
 
@@ -534,12 +568,16 @@ export const calling = {
   dial(whom: Whom, video: boolean) {
     performance.clearMarks("kith:call-connected");
     wantedVideo = video;
-    const session = new Session(whom, true, video);
-    void run(session, () => session.dial());
+    void run(
+      () => new Session(whom, true, video),
+      (session) => session.dial(),
+    );
   },
   answer(call: Call, video: boolean) {
-    const session = new Session({ conversation: call.conversation, peer: call.peer, name: call.name }, false, video);
-    void run(session, () => session.answer(call));
+    void run(
+      () => new Session({ conversation: call.conversation, peer: call.peer, name: call.name }, false, video),
+      (session) => session.answer(call),
+    );
   },
   decline(call: Call) {
     void callApi.hangUp(call.id).catch((cause: unknown) => toast.refusal(sentence(cause)));

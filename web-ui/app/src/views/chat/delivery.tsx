@@ -72,7 +72,10 @@ function DeliveryDetails({ conversation, message, summary }: DetailsProps) {
         <ul aria-label={t.delivery.relays} className="flex flex-col gap-1 text-soft">
           {delivery.relays.length === 0 ? <li>{t.delivery.noRelays}</li> : null}
           {delivery.relays.map((copy) => (
-            <li key={copy.relay}>{t.delivery.relay(clean(copy.relay), until(copy.until, now))}</li>
+            <li key={copy.relay}>
+              {t.delivery.relay[copy.state](clean(copy.relay), until(copy.until, now))}
+              {copy.problem ? <span className="block text-xs">{copy.problem}</span> : null}
+            </li>
           ))}
         </ul>
       )}

@@ -1,0 +1,226 @@
+//! Whether this device may speak in a group. A data folder may be an older copy
+//! of one that has spoken since (a machine's snapshot, a disk image), and
+//! whatever is said from it would be said twice under one number and one key.
+//! So after each start a group is first listened to: a member has compared
+//! notes and knows nothing more of this device than it knows itself, or the
+//! group's topic at a relay was read to its end. Until then what is to be said
+//! is held here, durably.
+//!
+//! Groups that were made or joined since the start have no older copy.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kith_mls::mutant::{self, Mutant};
+use kith_mls::{EngineError, Intent};
+use kith_store::{Key, Read, StoreError, Table};
+use kith_wire::ids::{GroupId, RelayId, TopicId};
+use minicbor::{Decode, Encode};
+
+use crate::ctx::Ctx;
+use crate::groups::{self, Reject};
+use crate::live::{Live, Timer};
+use crate::rows::{self, GroupInfo};
+
+/// A relay that names entries which it does not give is not waited for longer.
+const LISTEN_MS: u64 = 20_000;
+/// Things held for one group, beside texts; of older ones the newest stay.
+const HELD_MAX: usize = 256;
+
+/// What was listened to since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    groups: BTreeSet<GroupId>,
+    /// Topics at relays, and the number of the last entry that was there when
+    /// they were looked at.
+    ends: BTreeMap<(RelayId, TopicId), u64>,
+}
+
+/// What is to be done in a group once it was listened to.
+#[derive(Debug, Clone, Encode, Decode)]
+enum Held {
+    /// An event is to be sent.
+    #[n(0)]
+    Event {
+        #[n(0)]
+        event_type: u16,
+        #[cbor(n(1), with = "minicbor::bytes")]
+        content: Vec<u8>,
+    },
+    /// An own change that lost is to be wanted again.
+    #[n(1)]
+    Again {
+        #[n(0)]
+        intent: Intent,
+    },
+    /// The account leaves.
+    #[n(2)]
+    Leave {},
+}
+
+impl Heard {
+    /// A group of which no older copy can have spoken: made or joined just now.
+    pub(crate) fn begun(&mut self, group: GroupId) {
+        self.groups.insert(group);
+    }
+    /// A group that was listened to.
+    pub(crate) fn knows(&self, group: &GroupId) -> bool {
+        self.groups.contains(group)
+    }
+}
+
+fn row(group: &GroupId) -> Key<'_> {
+    Key::at(Table::State, b"held", &group.0)
+}
+
+fn held(r: &dyn Read, group: &GroupId) -> Result<Vec<Held>, StoreError> {
+    Ok(rows::get(r, row(group))?.unwrap_or_default())
+}
+
+/// Whether anything may be said in a group by now.
+pub(crate) fn may_speak(ctx: &Ctx<'_>, live: &Live, group: &GroupId) -> Result<bool, StoreError> {
+    if live.heard.knows(group) || mutant::on(Mutant::OlderCopySpeaks) {
+        return Ok(true);
+    }
+    // Alone there is nobody who could tell, and nobody who reads it.
+    let me = ctx.me.device();
+    Ok(GroupInfo::load(&ctx.tx, group)?.is_none_or(|info| info.members.iter().all(|m| m.device == me)))
+}
+
+fn hold(ctx: &mut Ctx<'_>, group: &GroupId, what: Held) -> Result<(), StoreError> {
+    let mut all = held(&ctx.tx, group)?;
+    all.push(what);
+    let surplus = all.len().saturating_sub(HELD_MAX);
+    all.drain(..surplus);
+    ctx.tx.put(row(group), rows::encode(&all));
+    Ok(())
+}
+
+/// Whether something waits to be said in a group until it was listened to.
+pub fn is_holding(r: &dyn Read, group: &GroupId) -> Result<bool, StoreError> {
+    if !held(r, group)?.is_empty() {
+        return Ok(true);
+    }
+    for early in rows::Early::all(r)?.into_iter().filter(|early| early.group == *group) {
+        if let Some((home, position)) = rows::Entry::place(r, &early.event)?
+            && rows::Entry::load(r, &home, position)?.is_some_and(|entry| entry.seq == 0)
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Sends an event, or holds it until that is possible.
+pub(crate) fn say(
+    ctx: &mut Ctx<'_>,
+    live: &mut Live,
+    group: GroupId,
+    event_type: u16,
+    content: &[u8],
+) -> Result<(), EngineError> {
+    match groups::send(ctx, live, group, event_type, content) {
+        Err(EngineError::NotHeard) => {
+            Ok(hold(ctx, &group, Held::Event { event_type, content: content.to_vec() })?)
+        }
+        sent => sent.map(|_| ()),
+    }
+}
+
+/// An own change lost; it is wanted again later.
+pub(crate) fn again_later(ctx: &mut Ctx<'_>, group: &GroupId, intent: &Intent) -> Result<(), StoreError> {
+    hold(ctx, group, Held::Again { intent: intent.clone() })
+}
+
+/// The account leaves as soon as that can be said.
+pub(crate) fn leave_later(ctx: &mut Ctx<'_>, group: &GroupId) -> Result<(), StoreError> {
+    hold(ctx, group, Held::Leave {})
+}
+
+/// A relay has told how far a topic goes.
+pub(crate) fn listened(
+    ctx: &mut Ctx<'_>,
+    live: &mut Live,
+    relay: RelayId,
+    topic: TopicId,
+    last: u64,
+) -> Result<(), Reject> {
+    live.heard.ends.insert((relay, topic), last);
+    if let Some(group) = live.relays.group_of(&topic) {
+        live.at(ctx.now.mono_ms + LISTEN_MS, Timer::Listened(group));
+    }
+    let read = rows::cursor(&ctx.tx, &relay, &topic)?;
+    read_up_to(ctx, live, relay, topic, read)
+}
+
+/// The entries of a topic were read up to this one.
+pub(crate) fn read_up_to(
+    ctx: &mut Ctx<'_>,
+    live: &mut Live,
+    relay: RelayId,
+    topic: TopicId,
+    index: u64,
+) -> Result<(), Reject> {
+    if live.heard.ends.get(&(relay, topic)).is_none_or(|last| index < *last) {
+        return Ok(());
+    }
+    live.heard.ends.remove(&(relay, topic));
+    let Some(group) = live.relays.group_of(&topic) else { return Ok(()) };
+    // What was read may have led on to another topic.
+    if live.relays.current_topic(&group) == topic { heard(ctx, live, group) } else { Ok(()) }
+}
+
+/// A group was listened to: what was held is said.
+pub(crate) fn heard(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<(), Reject> {
+    if !live.heard.groups.insert(group) {
+        return Ok(());
+    }
+    speak(ctx, live, group)
+}
+
+/// Something that stood in the way may be gone: what is still held is said, if
+/// anybody is there to read it.
+pub(crate) fn look_again(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<(), Reject> {
+    let tip = kith_mls::view::group(&ctx.tx, group)?.tip;
+    let alone = rows::audience(&ctx.tx, &group, &tip)?.is_empty();
+    if alone || !may_speak(ctx, live, &group)? || !is_holding(&ctx.tx, &group)? {
+        return Ok(());
+    }
+    speak(ctx, live, group)
+}
+
+/// Says what was held, if this device may speak.
+pub(crate) fn speak(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<(), Reject> {
+    let Ok(view) = ctx.engine.view(&ctx.tx, group) else { return Ok(()) };
+    if view.behind || !view.me_in || !may_speak(ctx, live, &group)? {
+        return Ok(());
+    }
+    let all = held(&ctx.tx, &group)?;
+    if !all.is_empty() {
+        ctx.tx.delete(row(&group));
+    }
+    for one in all {
+        match one {
+            Held::Event { event_type, content } => {
+                // Else nobody may read it any more, or it is said again later.
+                if let Err(EngineError::Store(e)) = say(ctx, live, group, event_type, &content) {
+                    return Err(e.into());
+                }
+            }
+            Held::Again { intent } => crate::duty::again(ctx, live, group, &intent)?,
+            Held::Leave {} => {
+                if let Err(Reject::Store(e)) = crate::membership::leave(ctx, live, group) {
+                    return Err(e.into());
+                }
+            }
+        }
+    }
+    if !rows::audience(&ctx.tx, &group, &view.tip)?.is_empty() {
+        groups::send_early(ctx, live, group)?;
+    }
+    // Events of a branch that lost are named again.
+    let outcomes = ctx.engine.look(&mut ctx.tx, ctx.now.wall_ms, group)?;
+    groups::apply_all(ctx, live, group, outcomes)?;
+    live.at(ctx.now.mono_ms, Timer::Mark(group));
+    live.at(ctx.now.mono_ms, Timer::Adds);
+    crate::duty::schedule(ctx, live, group)
+}
