@@ -6,6 +6,7 @@
 //! driven through its inputs and outputs, and judged by what a person would
 //! see and by what lies in its store.
 
+mod people;
 mod puppet;
 mod relay;
 pub mod run;

@@ -16,19 +16,6 @@ fn sdp(byte: u8) -> String {
     )
 }
 
-fn befriend(world: &mut World, a: NodeIndex, b: NodeIndex) -> GroupId {
-    world.run(3_000);
-    let command = Command::CreateInvite { group: None, uses: 5, valid_s: 3600 };
-    let Reply::Invite(invite) = world.ask(a, command).unwrap() else { panic!("no invite") };
-    world.ask(b, Command::UseInvite { link: invite.link, greeting: String::new() }).unwrap();
-    world.run(5_000);
-    let account = world.account(b).unwrap();
-    world.ask(a, Command::AcceptContact { account }).unwrap();
-    world.run(10_000);
-    let mine = world.conversations(a).into_iter().find(|c| c.peer == Some(account.to_text())).unwrap();
-    GroupId::from_hex(&mine.id).unwrap()
-}
-
 fn dial(world: &mut World, who: NodeIndex, conversation: GroupId) -> Result<CallId, Refusal> {
     let dial = CallCommand::Dial { conversation, sdp: sdp(1), video: true, tab: "a1".into() };
     world.ask(who, Command::Call(dial)).map(|reply| match reply {
@@ -70,7 +57,7 @@ fn rows(world: &World, who: NodeIndex, group: &GroupId) -> Vec<(CallOutcome, boo
 fn pair(seed: u64) -> (World, NodeIndex, NodeIndex, GroupId) {
     let mut world = World::new(seed);
     let (a, b) = (world.node("Alice").unwrap(), world.node("Bob").unwrap());
-    let group = befriend(&mut world, a, b);
+    let group = world.befriend(a, b);
     (world, a, b, group)
 }
 

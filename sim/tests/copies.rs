@@ -32,26 +32,13 @@ fn scene(seed: u64, limits: [Limits; 3]) -> Scene {
         }
     }
     world.run(3_000);
-    let Reply::Invite(invite) =
-        world.ask(a, Command::CreateInvite { group: None, uses: 5, valid_s: 3600 }).unwrap()
-    else {
-        panic!("no invite")
-    };
-    world.ask(b, Command::UseInvite { link: invite.link, greeting: "hello".into() }).unwrap();
-    world.run(10_000);
-    let account = world.account(b).unwrap();
-    world.ask(a, Command::AcceptContact { account }).unwrap();
-    world.run(20_000);
-    let mine = world.conversations(a).into_iter().find(|c| c.peer == Some(account.to_text())).unwrap();
-    let group = GroupId::from_hex(&mine.id).unwrap();
+    let group = world.befriend(a, b);
     Scene { world, relays, a, b, group }
 }
 
 impl Scene {
     fn say(&mut self, n: usize) {
-        let text = format!("text {n}");
-        let (group, key) = (self.group, text.clone());
-        self.world.ask(self.a, Command::SendText { group, text, reply_to: None, key }).unwrap();
+        let _ = self.world.say(self.a, self.group, &format!("text {n}"));
     }
 
     fn mine(&self) -> Vec<Message> {

@@ -5,40 +5,14 @@ use kith_core::view::{ContactState, DeliveryState};
 use kith_sim::{Faults, NodeIndex, World};
 use kith_wire::ids::GroupId;
 
-fn invite(world: &mut World, from: NodeIndex) -> String {
-    match world.ask(from, Command::CreateInvite { group: None, uses: 5, valid_s: 3600 }).unwrap() {
-        Reply::Invite(invite) => invite.link,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn befriend(world: &mut World, a: NodeIndex, b: NodeIndex) -> GroupId {
-    world.run(3_000);
-    let link = invite(world, a);
-    world.ask(b, Command::UseInvite { link, greeting: "hello".into() }).unwrap();
-    world.run(5_000);
-    let account = world.account(b).unwrap();
-    let incoming = world.contacts(a).into_iter().find(|c| c.account == account.to_text()).unwrap();
-    assert_eq!(incoming.state, ContactState::Incoming);
-    world.ask(a, Command::AcceptContact { account }).unwrap();
-    world.run(10_000);
-    let mine = world.conversations(a).into_iter().find(|c| c.peer == Some(account.to_text())).unwrap();
-    GroupId::from_hex(&mine.id).unwrap()
-}
-
-fn say(world: &mut World, who: NodeIndex, group: GroupId, text: &str) {
-    let key = format!("{text}-{}", who.0);
-    world.ask(who, Command::SendText { group, text: text.into(), reply_to: None, key }).unwrap();
-}
-
 #[test]
 fn two_people_become_contacts_and_talk() {
     let mut world = World::new(1);
     let (a, b) = (world.node("Alice").unwrap(), world.node("Bob").unwrap());
-    let group = befriend(&mut world, a, b);
+    let group = world.befriend(a, b);
     assert!(world.contacts(b).iter().all(|c| c.state == ContactState::Accepted));
-    say(&mut world, a, group, "hello Bob");
-    say(&mut world, b, group, "hello Alice");
+    world.say(a, group, "hello Bob");
+    world.say(b, group, "hello Alice");
     world.run(5_000);
     for node in [a, b] {
         let mut texts = world.texts(node, &group);
@@ -58,10 +32,10 @@ fn two_people_become_contacts_and_talk() {
 fn what_was_sent_while_apart_arrives_once() {
     let mut world = World::new(2);
     let (a, b) = (world.node("Alice").unwrap(), world.node("Bob").unwrap());
-    let group = befriend(&mut world, a, b);
+    let group = world.befriend(a, b);
     world.stop(b);
     for i in 0..20 {
-        say(&mut world, a, group, &format!("message {i}"));
+        world.say(a, group, &format!("message {i}"));
     }
     world.run(10_000);
     world.stop(a);
@@ -83,8 +57,8 @@ fn a_group_of_three_over_broken_links() {
         let mut world = World::new(seed);
         let (a, b, c) =
             (world.node("Alice").unwrap(), world.node("Bob").unwrap(), world.node("Carol").unwrap());
-        befriend(&mut world, a, b);
-        befriend(&mut world, a, c);
+        world.befriend(a, b);
+        world.befriend(a, c);
         let members = vec![world.account(b).unwrap(), world.account(c).unwrap()];
         let group = match world.ask(a, Command::CreateGroup { title: "Three".into(), members }).unwrap() {
             Reply::Conversation(group) => group,
@@ -94,7 +68,7 @@ fn a_group_of_three_over_broken_links() {
         world.faults = Faults { cut: 300, ..Faults::default() };
         for i in 0..10 {
             for who in [a, b, c] {
-                say(&mut world, who, group, &format!("{i} of {}", who.0));
+                world.say(who, group, &format!("{i} of {}", who.0));
                 world.run(200);
             }
         }
@@ -117,7 +91,7 @@ fn a_group_of_three_over_broken_links() {
 fn what_is_written_before_the_first_member_is_in_reaches_them() {
     let mut world = World::new(40);
     let (a, b) = (world.node("Alice").unwrap(), world.node("Bob").unwrap());
-    befriend(&mut world, a, b);
+    world.befriend(a, b);
     world.stop(b);
     world.run(5_000);
     let members = vec![world.account(b).unwrap()];
@@ -126,7 +100,7 @@ fn what_is_written_before_the_first_member_is_in_reaches_them() {
         other => panic!("{other:?}"),
     };
     for i in 0..5 {
-        say(&mut world, a, group, &format!("early {i}"));
+        world.say(a, group, &format!("early {i}"));
     }
     let reply_to = GroupId::from_hex(&world.messages(a, &group).last().unwrap().id).unwrap();
     world

@@ -12,19 +12,6 @@ use kith_wire::ids::{BlobId, FileId, GroupId};
 
 const MIB: u64 = 1 << 20;
 
-fn befriend(world: &mut World, a: NodeIndex, b: NodeIndex) -> GroupId {
-    world.run(3_000);
-    let ask = Command::CreateInvite { group: None, uses: 5, valid_s: 3600 };
-    let Reply::Invite(invite) = world.ask(a, ask).unwrap() else { panic!() };
-    world.ask(b, Command::UseInvite { link: invite.link, greeting: "hello".into() }).unwrap();
-    world.run(5_000);
-    let account = world.account(b).unwrap();
-    world.ask(a, Command::AcceptContact { account }).unwrap();
-    world.run(10_000);
-    let mine = world.conversations(a).into_iter().find(|c| c.peer == Some(account.to_text())).unwrap();
-    GroupId::from_hex(&mine.id).unwrap()
-}
-
 fn blob(n: u8, size: u64) -> Blob {
     Blob { key: Secret::new([n; 32]), root: BlobId([n; 32]), size }
 }
@@ -77,7 +64,7 @@ fn gives(world: &mut World, who: NodeIndex, to: NodeIndex, root: BlobId) -> bool
 fn a_small_file_is_fetched_from_its_sender_and_a_large_one_when_asked() {
     let mut world = World::new(1);
     let (a, b) = (world.node("Alice").unwrap(), world.node("Bob").unwrap());
-    let group = befriend(&mut world, a, b);
+    let group = world.befriend(a, b);
     let small = send(&mut world, a, group, 1, MIB);
     let large = send(&mut world, a, group, 2, 900 * MIB);
     world.run(5_000);
@@ -117,8 +104,8 @@ fn files_are_given_to_members_and_to_nobody_else() {
     let mut world = World::new(2);
     let nodes: Vec<NodeIndex> = ["Alice", "Bob", "Carol"].iter().map(|n| world.node(n).unwrap()).collect();
     let (a, b, c) = (nodes[0], nodes[1], nodes[2]);
-    let with_bob = befriend(&mut world, a, b);
-    befriend(&mut world, a, c);
+    let with_bob = world.befriend(a, b);
+    world.befriend(a, c);
     let file = send(&mut world, a, with_bob, 1, MIB);
     world.run(5_000);
     assert!(gives(&mut world, a, b, BlobId([1; 32])));
@@ -152,7 +139,7 @@ fn with_relay(world: &mut World, limits: Limits) -> (NodeIndex, NodeIndex, Relay
         let link = world.community_link(relay);
         world.ask(node, Command::AddRelay { link }).unwrap();
     }
-    let group = befriend(world, a, b);
+    let group = world.befriend(a, b);
     (a, b, relay, group)
 }
 
@@ -266,7 +253,7 @@ fn a_file_over_the_relays_limit_is_said_to_be_and_lost_links_are_answered() {
 fn what_was_not_looked_at_for_longest_makes_room() {
     let mut world = World::new(5);
     let (a, b) = (world.node("Alice").unwrap(), world.node("Bob").unwrap());
-    let group = befriend(&mut world, a, b);
+    let group = world.befriend(a, b);
     let settings = kith_core::view::FileSettings {
         cache_bytes: 30 * MIB,
         auto_bytes: 100 * MIB,

@@ -7,41 +7,6 @@ use kith_core::view::{CatchingUp, Content};
 use kith_sim::{NodeIndex, World};
 use kith_wire::ids::GroupId;
 
-fn befriend(world: &mut World, a: NodeIndex, b: NodeIndex) {
-    let Reply::Invite(invite) =
-        world.ask(a, Command::CreateInvite { group: None, uses: 1, valid_s: 3600 }).unwrap()
-    else {
-        panic!("no invite")
-    };
-    world.ask(b, Command::UseInvite { link: invite.link, greeting: String::new() }).unwrap();
-    world.run(5_000);
-    let account = world.account(b).unwrap();
-    world.ask(a, Command::AcceptContact { account }).unwrap();
-    world.run(10_000);
-}
-
-fn group(world: &mut World, who: &[NodeIndex]) -> GroupId {
-    for other in &who[1..] {
-        befriend(world, who[0], *other);
-    }
-    let members = who[1..].iter().map(|n| world.account(*n).unwrap()).collect();
-    let Reply::Conversation(group) =
-        world.ask(who[0], Command::CreateGroup { title: "Choir".into(), members }).unwrap()
-    else {
-        panic!("no group")
-    };
-    world.run(30_000);
-    group
-}
-
-fn lines(world: &World, at: NodeIndex, group: &GroupId) -> Vec<String> {
-    let notices = world.messages(at, group).into_iter().filter_map(|m| match m.content {
-        Content::Notice { code, args } => Some(format!("{code}: {}", args.join(", "))),
-        _ => None,
-    });
-    notices.collect()
-}
-
 /// What the UI was told of catching up, without repetitions.
 fn told(world: &mut World, at: NodeIndex, group: &GroupId) -> Vec<Option<CatchingUp>> {
     let mut out = Vec::new();
@@ -61,7 +26,7 @@ fn a_device_that_was_left_behind_says_so_until_it_is_back() {
     let mut world = World::new(3);
     let all = ["Alice", "Bob", "Carol"].map(|n| world.node(n).unwrap());
     let [a, b, c] = all;
-    let group = group(&mut world, &all);
+    let group = world.gather(&all);
     let account = world.account(b).unwrap();
     world.ask(a, Command::SetRole { group, account, role: kith_core::view::Role::Owner }).unwrap();
     world.run(20_000);
@@ -91,7 +56,7 @@ fn a_device_that_was_left_behind_says_so_until_it_is_back() {
     for at in [b, c] {
         assert_eq!(world.texts(at, &group), ["Alone"], "what was written meanwhile arrives");
     }
-    let lines = lines(&world, a, &group);
+    let lines = world.lines(a, &group);
     let back = lines.iter().position(|l| l == "back: ").unwrap_or_else(|| panic!("{lines:?}"));
     assert!(lines[back..].contains(&"renamed: , Quartet".to_owned()), "{lines:?}");
     let (store, me) = (world.store(a).unwrap(), world.account(a).unwrap());
@@ -106,8 +71,8 @@ fn a_member_is_seen_once_they_are_here() {
     let mut world = World::new(4);
     let all = ["Alice", "Bob", "Carol"].map(|n| world.node(n).unwrap());
     let [a, b, c] = all;
-    let group = group(&mut world, &[a, b]);
-    befriend(&mut world, a, c);
+    let group = world.gather(&[a, b]);
+    world.befriend(a, c);
     let seen = |world: &World| {
         let (store, me) = (world.store(a).unwrap(), world.account(a).unwrap());
         let shown = read::conversation(&*store, &me, &group).unwrap().unwrap();

@@ -15,26 +15,6 @@ fn join(world: &mut World, relay: RelayIndex, nodes: &[NodeIndex]) {
     world.run(3_000);
 }
 
-fn befriend(world: &mut World, a: NodeIndex, b: NodeIndex) -> GroupId {
-    let Reply::Invite(invite) =
-        world.ask(a, Command::CreateInvite { group: None, uses: 5, valid_s: 3600 }).unwrap()
-    else {
-        panic!("no invite")
-    };
-    world.ask(b, Command::UseInvite { link: invite.link, greeting: "hello".into() }).unwrap();
-    world.run(10_000);
-    let account = world.account(b).unwrap();
-    world.ask(a, Command::AcceptContact { account }).unwrap();
-    world.run(20_000);
-    let mine = world.conversations(a).into_iter().find(|c| c.peer == Some(account.to_text())).unwrap();
-    GroupId::from_hex(&mine.id).unwrap()
-}
-
-fn say(world: &mut World, who: NodeIndex, group: GroupId, text: &str) {
-    let key = format!("{text}-{}", who.0);
-    world.ask(who, Command::SendText { group, text: text.into(), reply_to: None, key }).unwrap();
-}
-
 fn sorted(mut texts: Vec<String>) -> Vec<String> {
     texts.sort();
     texts
@@ -46,11 +26,11 @@ fn two_people_who_never_meet_online() {
     let relay = world.relay("Relay", Limits::default()).unwrap();
     let (a, b) = (world.node("Alice").unwrap(), world.node("Bob").unwrap());
     join(&mut world, relay, &[a, b]);
-    let group = befriend(&mut world, a, b);
+    let group = world.befriend(a, b);
     for round in 0..5 {
         world.stop(b);
         for i in 0..10 {
-            say(&mut world, a, group, &format!("{round} {i}"));
+            world.say(a, group, &format!("{round} {i}"));
         }
         world.run(30_000);
         let mine = world.messages(a, &group).into_iter().rfind(|m| m.mine).unwrap();
@@ -77,8 +57,8 @@ fn the_third_has_all_of_it_from_the_relay_alone() {
         let (a, b, c) =
             (world.node("Alice").unwrap(), world.node("Bob").unwrap(), world.node("Carol").unwrap());
         join(&mut world, relay, &[a, b, c]);
-        befriend(&mut world, a, b);
-        befriend(&mut world, a, c);
+        world.befriend(a, b);
+        world.befriend(a, c);
         let members = vec![world.account(b).unwrap(), world.account(c).unwrap()];
         let Reply::Conversation(group) =
             world.ask(a, Command::CreateGroup { title: "Three".into(), members }).unwrap()
@@ -90,7 +70,7 @@ fn the_third_has_all_of_it_from_the_relay_alone() {
         world.faults = Faults { cut: 100, ..Faults::default() };
         for i in 0..10 {
             for who in [a, b] {
-                say(&mut world, who, group, &format!("{i} of {}", who.0));
+                world.say(who, group, &format!("{i} of {}", who.0));
                 world.run(500);
             }
             if i == 5 {
@@ -119,8 +99,8 @@ fn an_acknowledgement_survives_a_stop() {
     let (a, b) = (world.node("Alice").unwrap(), world.node("Bob").unwrap());
     world.reachable(a, b, false);
     join(&mut world, relay, &[a, b]);
-    let group = befriend(&mut world, a, b);
-    say(&mut world, a, group, "taken in");
+    let group = world.befriend(a, b);
+    world.say(a, group, "taken in");
     while world.texts(b, &group).is_empty() {
         world.run(10);
     }

@@ -6,46 +6,14 @@ use kith_core::view::{Content, Message, Role};
 use kith_sim::{NodeIndex, World};
 use kith_wire::ids::{EventId, GroupId};
 
-fn befriend(world: &mut World, a: NodeIndex, b: NodeIndex) -> GroupId {
-    let Reply::Invite(invite) =
-        world.ask(a, Command::CreateInvite { group: None, uses: 1, valid_s: 3600 }).unwrap()
-    else {
-        panic!("no invite")
-    };
-    world.ask(b, Command::UseInvite { link: invite.link, greeting: String::new() }).unwrap();
-    world.run(5_000);
-    let account = world.account(b).unwrap();
-    world.ask(a, Command::AcceptContact { account }).unwrap();
-    world.run(10_000);
-    let with = Some(account.to_text());
-    let found = world.conversations(a).into_iter().find(|c| c.peer == with).unwrap();
-    GroupId::from_hex(&found.id).unwrap()
-}
-
 /// Alice makes a group with the others; Bob is an admin of it.
 fn choir(world: &mut World, names: &[&str]) -> (Vec<NodeIndex>, GroupId) {
     let all: Vec<_> = names.iter().map(|n| world.node(n).unwrap()).collect();
-    for other in &all[1..] {
-        befriend(world, all[0], *other);
-    }
-    let members = all[1..].iter().map(|n| world.account(*n).unwrap()).collect();
-    let Reply::Conversation(group) =
-        world.ask(all[0], Command::CreateGroup { title: "Choir".into(), members }).unwrap()
-    else {
-        panic!("no group")
-    };
-    world.run(30_000);
+    let group = world.gather(&all);
     let account = world.account(all[1]).unwrap();
     world.ask(all[0], Command::SetRole { group, account, role: Role::Admin }).unwrap();
     world.run(20_000);
     (all, group)
-}
-
-fn say(world: &mut World, who: NodeIndex, group: GroupId, text: &str) -> EventId {
-    let key = format!("{text}-{}", who.0);
-    let said = world.ask(who, Command::SendText { group, text: text.into(), reply_to: None, key }).unwrap();
-    let Reply::Accepted { event, .. } = said else { panic!("{said:?}") };
-    event
 }
 
 fn report(
@@ -72,7 +40,7 @@ fn a_report_reaches_every_admin_and_nobody_else() {
     let mut world = World::new(1);
     let (all, group) = choir(&mut world, &["Alice", "Bob", "Carol", "Dora"]);
     let [a, b, c, d] = all[..] else { panic!() };
-    let event = say(&mut world, d, group, "Buy my boat");
+    let event = world.say(d, group, "Buy my boat");
     world.run(10_000);
     let seen = world.messages(c, &group).pop().unwrap();
     assert!(seen.may_report);
@@ -116,7 +84,7 @@ fn the_accused_is_not_told() {
     let mut world = World::new(2);
     let (all, group) = choir(&mut world, &["Alice", "Bob", "Carol"]);
     let [a, b, c] = all[..] else { panic!() };
-    let event = say(&mut world, b, group, "From an admin");
+    let event = world.say(b, group, "From an admin");
     world.run(10_000);
     report(&mut world, c, group, event, "").unwrap();
     world.run(10_000);
@@ -124,7 +92,7 @@ fn the_accused_is_not_told() {
     // Nobody else is left to report Alice to once Bob has no role.
     let account = world.account(b).unwrap();
     world.ask(a, Command::SetRole { group, account, role: Role::Member }).unwrap();
-    let event = say(&mut world, a, group, "From the owner");
+    let event = world.say(a, group, "From the owner");
     world.run(10_000);
     assert!(!world.messages(c, &group).pop().unwrap().may_report);
     assert_eq!(code(report(&mut world, c, group, event, "")), "nobody_to_report_to");
@@ -135,10 +103,10 @@ fn who_was_not_there_sees_that_the_quote_is_the_reporters_word() {
     let mut world = World::new(3);
     let (all, group) = choir(&mut world, &["Alice", "Bob", "Carol"]);
     let [a, b, c] = all[..] else { panic!() };
-    let event = say(&mut world, b, group, "Before Dora came");
+    let event = world.say(b, group, "Before Dora came");
     world.run(10_000);
     let dora = world.node("Dora").unwrap();
-    befriend(&mut world, a, dora);
+    world.befriend(a, dora);
     let account = world.account(dora).unwrap();
     world.ask(a, Command::AddMembers { group, members: vec![account] }).unwrap();
     world.run(30_000);
@@ -157,10 +125,10 @@ fn what_cannot_be_reported_is_refused_with_a_reason() {
     let (all, group) = choir(&mut world, &["Alice", "Bob", "Carol"]);
     let [a, b, c] = all[..] else { panic!() };
     let dora = world.node("Dora").unwrap();
-    let direct = befriend(&mut world, c, dora);
-    let own = say(&mut world, c, group, "My own");
-    let private = say(&mut world, dora, direct, "Hello");
-    let theirs = say(&mut world, b, group, "Hm");
+    let direct = world.befriend(c, dora);
+    let own = world.say(c, group, "My own");
+    let private = world.say(dora, direct, "Hello");
+    let theirs = world.say(b, group, "Hm");
     world.run(10_000);
     assert_eq!(code(report(&mut world, c, group, own, "")), "own_message");
     assert_eq!(code(report(&mut world, c, direct, private, "")), "not_a_group");
@@ -185,7 +153,7 @@ fn reports_are_bounded_in_number() {
     let mut world = World::new(5);
     let (all, group) = choir(&mut world, &["Alice", "Bob", "Carol", "Dora"]);
     let [a, _, c, d] = all[..] else { panic!() };
-    let events: Vec<EventId> = (0..12).map(|i| say(&mut world, d, group, &format!("advert {i}"))).collect();
+    let events: Vec<EventId> = (0..12).map(|i| world.say(d, group, &format!("advert {i}"))).collect();
     world.run(20_000);
     for event in &events[..10] {
         report(&mut world, c, group, *event, "").unwrap();
@@ -204,7 +172,7 @@ fn a_report_from_outside_is_dropped() {
     let mut world = World::new(7);
     let (all, group) = choir(&mut world, &["Alice", "Bob", "Carol"]);
     let [a, b, c] = all[..] else { panic!() };
-    let event = say(&mut world, b, group, "Hm");
+    let event = world.say(b, group, "Hm");
     world.run(10_000);
     for other in [a, b] {
         world.reachable(c, other, false);
@@ -233,7 +201,7 @@ fn a_report_waits_at_a_relay() {
         world.ask(node, Command::AddRelay { link }).unwrap();
     }
     world.run(30_000);
-    let event = say(&mut world, b, group, "Hm");
+    let event = world.say(b, group, "Hm");
     world.run(10_000);
     world.stop(a);
     report(&mut world, c, group, event, "Look").unwrap();

@@ -8,34 +8,6 @@ use kith_core::view::{Content, ConversationDetails, Member, Role};
 use kith_sim::{NodeIndex, World};
 use kith_wire::ids::GroupId;
 
-fn befriend(world: &mut World, a: NodeIndex, b: NodeIndex) {
-    let Reply::Invite(invite) =
-        world.ask(a, Command::CreateInvite { group: None, uses: 1, valid_s: 3600 }).unwrap()
-    else {
-        panic!("no invite")
-    };
-    world.ask(b, Command::UseInvite { link: invite.link, greeting: String::new() }).unwrap();
-    world.run(5_000);
-    let account = world.account(b).unwrap();
-    world.ask(a, Command::AcceptContact { account }).unwrap();
-    world.run(10_000);
-}
-
-/// The first of them makes a group with the others.
-fn group(world: &mut World, who: &[NodeIndex]) -> GroupId {
-    for other in &who[1..] {
-        befriend(world, who[0], *other);
-    }
-    let members = who[1..].iter().map(|n| world.account(*n).unwrap()).collect();
-    let Reply::Conversation(group) =
-        world.ask(who[0], Command::CreateGroup { title: "Choir".into(), members }).unwrap()
-    else {
-        panic!("no group")
-    };
-    world.run(30_000);
-    group
-}
-
 fn details(world: &World, at: NodeIndex, group: &GroupId) -> ConversationDetails {
     let (store, me) = (world.store(at).unwrap(), world.account(at).unwrap());
     read::conversation(&*store, &me, group).unwrap().unwrap()
@@ -52,17 +24,8 @@ fn set(world: &mut World, at: NodeIndex, group: GroupId, who: NodeIndex, role: R
     world.run(20_000);
 }
 
-/// Lines of a timeline: code and arguments.
-fn lines(world: &World, at: NodeIndex, group: &GroupId) -> Vec<String> {
-    let notices = world.messages(at, group).into_iter().filter_map(|m| match m.content {
-        Content::Notice { code, args } => Some(format!("{code}: {}", args.join(", "))),
-        _ => None,
-    });
-    notices.collect()
-}
-
 fn count(world: &World, at: NodeIndex, group: &GroupId, line: &str) -> usize {
-    lines(world, at, group).iter().filter(|l| *l == line).count()
+    world.lines(at, group).iter().filter(|l| *l == line).count()
 }
 
 #[test]
@@ -70,7 +33,7 @@ fn who_made_whom_what_stands_in_every_timeline() {
     let mut world = World::new(1);
     let all = ["Alice", "Bob", "Carol"].map(|n| world.node(n).unwrap());
     let [a, b, c] = all;
-    let group = group(&mut world, &all);
+    let group = world.gather(&all);
     set(&mut world, a, group, b, Role::Admin);
     set(&mut world, b, group, c, Role::Admin);
     set(&mut world, a, group, c, Role::Member);
@@ -84,7 +47,8 @@ fn who_made_whom_what_stands_in_every_timeline() {
         "Alice, Alice, member",
     ];
     for at in all {
-        let roles: Vec<String> = lines(&world, at, &group)
+        let roles: Vec<String> = world
+            .lines(at, &group)
             .into_iter()
             .filter_map(|l| Some(l.strip_prefix("role: ")?.to_owned()))
             .collect();
@@ -107,11 +71,11 @@ fn a_group_without_roles_gets_an_owner() {
     let mut world = World::new(9);
     let all = ["Alice", "Bob", "Carol"].map(|n| world.node(n).unwrap());
     let [a, b, c] = all;
-    let group = group(&mut world, &all);
+    let group = world.gather(&all);
     world.ask(a, Command::LeaveGroup { group }).unwrap();
     world.run(60_000);
     for (at, times) in [(a, 1), (b, 1), (c, 1)] {
-        assert_eq!(count(&world, at, &group, "left: Alice, Alice"), times, "{:?}", lines(&world, at, &group));
+        assert_eq!(count(&world, at, &group, "left: Alice, Alice"), times, "{:?}", world.lines(at, &group));
     }
     let (heir, other, names) = match member(&world, b, &group, b).unwrap().role {
         Role::Owner => (b, c, ["Bob", "Carol"]),
@@ -122,7 +86,7 @@ fn a_group_without_roles_gets_an_owner() {
             count(&world, at, &group, &format!("heir: {}", names[0])),
             1,
             "{:?}",
-            lines(&world, at, &group)
+            world.lines(at, &group)
         );
     }
     assert!(!member(&world, heir, &group, heir).unwrap().may_make_member, "there is nothing to lay down");
@@ -142,7 +106,7 @@ fn what_is_offered_is_what_the_group_takes() {
         let mut world = World::new(7);
         let all = ["Alice", "Bob", "Carol", "Dora", "Emil"].map(|n| world.node(n).unwrap());
         let [a, b, c, d, _] = all;
-        let group = group(&mut world, &all);
+        let group = world.gather(&all);
         set(&mut world, a, group, b, Role::Admin);
         set(&mut world, a, group, c, Role::Admin);
         set(&mut world, a, group, d, Role::Owner);
@@ -199,9 +163,9 @@ fn what_a_losing_branch_showed_is_taken_back_in_words() {
         let all = ["Alice", "Bob", "Carol"].map(|n| world.node(n).unwrap());
         let [a, b, c] = all;
         let dora = world.node("Dora").unwrap();
-        let group = group(&mut world, &[a, b]);
-        befriend(&mut world, b, c);
-        befriend(&mut world, a, dora);
+        let group = world.gather(&[a, b]);
+        world.befriend(b, c);
+        world.befriend(a, dora);
         set(&mut world, a, group, b, Role::Admin);
         world.reachable(a, b, false);
         let (of_a, of_b) = (vec![world.account(dora).unwrap()], vec![world.account(c).unwrap()]);
@@ -220,7 +184,7 @@ fn what_a_losing_branch_showed_is_taken_back_in_words() {
             _ => (a, "Dora", b),
         };
         lost = if loser == a { (lost.0 + 1, lost.1) } else { (lost.0, lost.1 + 1) };
-        let told = lines(&world, loser, &group);
+        let told = world.lines(loser, &group);
         let by = if loser == a { "Alice" } else { "Bob" };
         let of =
             |line: &str| told.iter().position(|l| l == line).unwrap_or_else(|| panic!("{line}: {told:?}"));
@@ -230,7 +194,7 @@ fn what_a_losing_branch_showed_is_taken_back_in_words() {
         assert!(of(&added) < back && back < of("again: "), "seed {seed}: {told:?}");
         assert!(told.iter().rposition(|l| *l == added).unwrap() > back, "seed {seed}: {told:?}");
         assert_eq!(told.iter().filter(|l| l.starts_with("removed: ")).count(), 0, "seed {seed}: {told:?}");
-        let quiet = lines(&world, winner, &group);
+        let quiet = world.lines(winner, &group);
         assert!(quiet.iter().all(|l| !l.starts_with("withdrawn") && !l.starts_with("again")), "{quiet:?}");
     }
     println!("lost by the owner {} and by the admin {}", lost.0, lost.1);

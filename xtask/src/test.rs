@@ -118,7 +118,7 @@ fn app(env: &Env, steps: &mut Steps) {
         let args: &[&str] = if script == "test" { &["test"] } else { &["run", "--silent", script] };
         steps.command(name, &mut ui::npm(&app, args));
     }
-    steps.part("app build", || ui::build(env, true).map(|()| Tally::one(true)));
+    steps.part("app build", || ui::build(env, false).map(|()| Tally::one(true)));
 }
 
 fn rust(env: &Env, steps: &mut Steps) {

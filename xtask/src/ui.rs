@@ -79,8 +79,11 @@ fn newest(folder: &Path) -> Result<SystemTime> {
             continue;
         }
         let kind = entry.file_type()?;
-        let at = if kind.is_dir() { newest(&entry.path())? } else { entry.metadata()?.modified()? };
-        latest = latest.max(at);
+        // A folder's own time tells of files that are gone.
+        latest = latest.max(entry.metadata()?.modified()?);
+        if kind.is_dir() {
+            latest = latest.max(newest(&entry.path())?);
+        }
     }
     Ok(latest)
 }

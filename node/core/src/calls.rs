@@ -22,7 +22,7 @@ use crate::ctx::Ctx;
 use crate::groups::{self, Reject};
 use crate::live::{Live, Timer};
 use crate::rows::Conversation;
-use crate::{commands, heard, people, view};
+use crate::{commands, heard, people, saying, view};
 use candidates::Own;
 use machine::{Ask, Machine, Out};
 
@@ -336,7 +336,7 @@ fn send(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, signal: &Signal) -> 
     let sent = match signal.body {
         // How a call ended is said in any case: after a start, once the group was listened to.
         Body::End { .. } | Body::Leave { .. } => heard::say(ctx, live, group, TYPE_CALL, &bytes),
-        _ => groups::send(ctx, live, group, TYPE_CALL, &bytes).map(drop),
+        _ => saying::send(ctx, live, group, TYPE_CALL, &bytes).map(drop),
     };
     match sent {
         Err(e @ EngineError::Store(_)) => Err(e),

@@ -2,7 +2,7 @@
 
 use kith_mls::EngineError;
 use kith_store::{Key, Table};
-use kith_wire::content::{self, Attachment, Look, ReadUpTo, TEXT_BYTES_MAX};
+use kith_wire::content::{self, Look, ReadUpTo, TEXT_BYTES_MAX};
 use kith_wire::group::{GroupExt, Role, RoleEntry};
 use kith_wire::ids::{AccountId, DeviceId, EventId, FileId, GroupId};
 use kith_wire::limits::NAME_BYTES_MAX;
@@ -16,6 +16,7 @@ use crate::groups::{self, Reject};
 use crate::live::{Live, Timer};
 use crate::outbox::ROWS_MAX;
 use crate::rows::{self, Conversation, Entry, Sent};
+use crate::saying::{self, Words};
 use crate::{calls, files, heard, membership, network, people, report, text, timeline, view};
 
 /// Relays that a person may name.
@@ -380,7 +381,7 @@ fn send_text(
             format!("A message can have {} KiB. Send it in parts.", TEXT_BYTES_MAX >> 10),
         ));
     }
-    post(ctx, live, id, (body, None), reply_to, key)
+    post(ctx, live, id, Words { text: body, reply_to, file: None }, key)
 }
 
 fn send_file(
@@ -397,18 +398,11 @@ fn send_file(
     }
     let mut attachment = files::send(ctx, &file, &caption, look)?;
     attachment.reply_to = reply_to;
-    post(ctx, live, id, (caption, Some(attachment)), reply_to, key)
+    post(ctx, live, id, Words { text: caption, reply_to, file: Some(attachment) }, key)
 }
 
 /// Sends a message if the conversation takes one now.
-fn post(
-    ctx: &mut Ctx<'_>,
-    live: &mut Live,
-    id: &GroupId,
-    (body, file): (String, Option<Attachment>),
-    reply_to: Option<EventId>,
-    key: &str,
-) -> Result<Reply, Refusal> {
+fn post(ctx: &mut Ctx<'_>, live: &mut Live, id: &GroupId, words: Words, key: &str) -> Result<Reply, Refusal> {
     let c = active(ctx, id)?;
     if live.outbox.len() >= ROWS_MAX {
         return Err(Refusal::new(
@@ -421,12 +415,12 @@ fn post(
     {
         return Err(Refusal::new("blocked", "You have blocked this person. Unblock them to write."));
     }
-    let (event, position) = match groups::send_text(ctx, live, &c, body.clone(), reply_to, file.clone()) {
-        Err(EngineError::NotHeard) => groups::hold_text(ctx, live, &c, (body, file), reply_to, key)?,
+    let (event, position) = match saying::send_text(ctx, live, &c, words.clone()) {
+        Err(EngineError::NotHeard) => saying::hold_text(ctx, live, &c, words, key)?,
         sent => sent.map_err(groups::refusal)?,
     };
     rows::set_answered(&mut ctx.tx, key, event, position);
-    groups::note_early(ctx, live, c.write_group(), event, key)?;
+    saying::note_early(ctx, live, c.write_group(), event, key)?;
     Ok(Reply::Accepted { event, position })
 }
 
@@ -448,7 +442,7 @@ fn retry(ctx: &mut Ctx<'_>, live: &mut Live, id: &GroupId, event: &EventId) -> R
         return Ok(Reply::Accepted { event: *event, position });
     }
     let (new, new_position) =
-        groups::send_anew(ctx, live, &c, &entry, entry.reply_to).map_err(groups::refusal)?;
+        saying::send_anew(ctx, live, &c, &entry, entry.reply_to).map_err(groups::refusal)?;
     sent.problem = None;
     sent.save(&mut ctx.tx, &entry.group, entry.seq);
     Ok(Reply::Accepted { event: new, position: new_position })

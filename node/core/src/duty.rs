@@ -18,7 +18,7 @@ use crate::ctx::Ctx;
 use crate::groups::{self, Reject};
 use crate::live::{Live, Timer};
 use crate::rows::Asking;
-use crate::{heard, membership, people, rows, timeline};
+use crate::{heard, membership, people, rows, saying, timeline};
 
 /// How much later each device acts than one before it in line that is linked
 /// here, and than one that is not, ms (groups.md 2.8).
@@ -191,7 +191,7 @@ pub(crate) fn send_again(
     events: &[EventId],
 ) -> Result<(), Reject> {
     for event in events {
-        match groups::resend(ctx, live, group, *event) {
+        match saying::resend(ctx, live, group, *event) {
             Ok(()) => {}
             Err(
                 EngineError::Tainted

@@ -20,6 +20,7 @@ use crate::ctx::Ctx;
 use crate::groups::{self, Reject};
 use crate::live::{Live, Timer};
 use crate::rows::{self, GroupInfo};
+use crate::saying;
 
 /// A relay that names entries which it does not give is not waited for longer.
 const LISTEN_MS: u64 = 20_000;
@@ -118,7 +119,7 @@ pub(crate) fn say(
     event_type: u16,
     content: &[u8],
 ) -> Result<(), EngineError> {
-    match groups::send(ctx, live, group, event_type, content) {
+    match saying::send(ctx, live, group, event_type, content) {
         Err(EngineError::NotHeard) => {
             Ok(hold(ctx, &group, Held::Event { event_type, content: content.to_vec() })?)
         }
@@ -215,7 +216,7 @@ pub(crate) fn speak(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Resul
         }
     }
     if !rows::audience(&ctx.tx, &group, &view.tip)?.is_empty() {
-        groups::send_early(ctx, live, group)?;
+        saying::send_early(ctx, live, group)?;
     }
     // Events of a branch that lost are named again.
     let outcomes = ctx.engine.look(&mut ctx.tx, ctx.now.wall_ms, group)?;

@@ -9,8 +9,9 @@ use kith_mls::{EngineError, view};
 use kith_wire::ids::{DeviceId, GroupId};
 
 use crate::ctx::Ctx;
-use crate::groups::{self, Reject};
+use crate::groups::Reject;
 use crate::live::{Live, Timer};
+use crate::saying;
 
 /// Wait until a look, and the longest one; each is four times the last.
 const LOOK_MS: (u64, u64) = (30_000, 3_600_000);
@@ -75,7 +76,7 @@ pub(crate) fn look(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result
         if said >= AT_ONCE {
             break;
         }
-        match groups::say_again(ctx, live, group, one.event) {
+        match saying::say_again(ctx, live, group, one.event) {
             Ok(None) => {}
             Ok(Some(may)) => {
                 let bare = view::event_bytes(&ctx.tx, group, one.event)?;

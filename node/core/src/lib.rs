@@ -35,6 +35,7 @@ mod rights;
 #[cfg(feature = "mutants")]
 mod rogue;
 mod rows;
+mod saying;
 pub mod text;
 mod timeline;
 pub mod view;

@@ -328,6 +328,22 @@ pub(crate) fn acquaint_in(
     Ok(conversation)
 }
 
+/// Two nodes that were killed start again, each at its place, and the first
+/// says something: when that was accepted, and how long until the other had it.
+pub(crate) fn cold_in(
+    (here, from): (&Namespace, &mut Node),
+    (there, to): (&Namespace, &mut Node),
+    conversation: &str,
+    words: &str,
+) -> Result<(Instant, Duration)> {
+    there.within(|| to.resume()).context("starting the one who reads")?;
+    here.within(|| from.resume()).context("starting the one who writes")?;
+    here.within(|| from.say(conversation, words, words)).context("sending")?;
+    let accepted = Instant::now();
+    there.within(|| to.until_text(conversation, words, PATIENCE)).context("waiting for it")?;
+    Ok((accepted, accepted.elapsed()))
+}
+
 fn invite(inviter: &mut Node) -> Result<(String, String)> {
     let invite = inviter.post("/invites", &json!({"uses": 1, "valid_s": 3600}))?;
     Ok((text(&invite, "link")?, inviter.account()?))

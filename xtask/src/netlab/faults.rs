@@ -12,7 +12,7 @@ use super::pair::{Lab, until_direct};
 use super::street::{Kind, Street};
 use crate::env::{Binaries, Env};
 use crate::lab::namespace::Namespace;
-use crate::lab::node::acquaint_in;
+use crate::lab::node::{acquaint_in, cold_in};
 use crate::lab::{Flags, Node, PATIENCE, Relay, Scratch, figure};
 
 /// How soon two nodes have to be reachable again.
@@ -427,12 +427,7 @@ fn lan_alone(kith: &Path, folder: &Path) -> Result<Duration> {
     for node in [&mut a, &mut b] {
         node.kill()?;
     }
-    left.within(|| a.resume())?;
-    right.within(|| b.resume())?;
-    let began = Instant::now();
-    left.within(|| a.say(&conversation, "alone", "alone"))?;
-    right.within(|| b.until_text(&conversation, "alone", PATIENCE))?;
-    let took = began.elapsed();
+    let (_, took) = cold_in((&left, &mut a), (&right, &mut b), &conversation, "alone")?;
     left.within(|| {
         a.until("a word about the switch", PATIENCE, |a| {
             let n = a.get("/network")?;

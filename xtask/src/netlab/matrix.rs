@@ -199,30 +199,17 @@ impl Lab {
         self.street.homes[0].translate(a)?;
         self.street.homes[1].translate(b)?;
         let truth = truth::measure(&self.street).context("measuring with bare sockets")?;
-        let colds = (0..tries).map(|_| self.cold(truth)).collect::<Result<_>>()?;
+        let colds = (0..tries).map(|_| self.attempt(truth)).collect::<Result<_>>()?;
         Ok((truth, colds))
     }
 
-    fn cold(&mut self, truth: Truth) -> Result<Cold> {
+    fn attempt(&mut self, truth: Truth) -> Result<Cold> {
         let patience = if truth.udp || truth.tcp { PUNCH_PATIENCE } else { NO_PUNCH_PATIENCE };
-        self.round += 1;
+        let (accepted, first) = self.cold()?;
         let round = self.round;
         let Self { street, nodes, conversation, .. } = self;
         let [a, b] = nodes.as_mut_slice() else { bail!("two nodes") };
         let [home_a, home_b] = &street.homes;
-        for node in [&mut *a, &mut *b] {
-            node.kill()?;
-        }
-        for home in &street.homes {
-            home.forget()?;
-        }
-        home_b.host.within(|| b.resume()).context("starting Bob")?;
-        home_a.host.within(|| a.resume()).context("starting Alice")?;
-        let words = format!("cold {round}");
-        home_a.host.within(|| a.say(conversation, &words, &words)).context("sending")?;
-        let accepted = Instant::now();
-        home_b.host.within(|| b.until_text(conversation, &words, PATIENCE)).context("waiting for it")?;
-        let first = accepted.elapsed();
         let direct =
             home_a.host.within(|| until_direct(a, accepted + patience)).context("looking at the path")?;
         let direct = direct.map(|at| at.duration_since(accepted));

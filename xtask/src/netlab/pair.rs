@@ -1,13 +1,13 @@
 //! Two people in two homes, acquainted, with relays on the open internet.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use super::street::{Kind, SERVER, Street};
-use crate::lab::node::acquaint_in;
+use crate::lab::node::{acquaint_in, cold_in};
 use crate::lab::{Flags, Node, Relay};
 
 /// The lab of one run.
@@ -53,7 +53,7 @@ impl Lab {
     }
 
     /// Alice says something; how long until Bob has it.
-    pub(super) fn deliver(&mut self, patience: std::time::Duration) -> Result<std::time::Duration> {
+    pub(super) fn deliver(&mut self, patience: Duration) -> Result<Duration> {
         self.round += 1;
         let words = format!("word {}", self.round);
         let Self { street, nodes, conversation, .. } = self;
@@ -63,6 +63,22 @@ impl Lab {
         let said = Instant::now();
         home_b.host.within(|| b.until_text(conversation, &words, patience))?;
         Ok(said.elapsed())
+    }
+
+    /// Both nodes start anew, with nothing left of their old ways in the routers,
+    /// and Alice says something: when that was accepted, and how long until Bob
+    /// had it.
+    pub(super) fn cold(&mut self) -> Result<(Instant, Duration)> {
+        self.round += 1;
+        let words = format!("cold {}", self.round);
+        let Self { street, nodes, conversation, .. } = self;
+        let [a, b] = nodes.as_mut_slice() else { bail!("two nodes") };
+        let [home_a, home_b] = &street.homes;
+        for (home, node) in [(home_a, &mut *a), (home_b, &mut *b)] {
+            node.kill()?;
+            home.forget()?;
+        }
+        cold_in((&home_a.host, a), (&home_b.host, b), conversation, &words)
     }
 
     /// The linked peer as a node tells it.
@@ -77,9 +93,9 @@ impl Lab {
         &mut self,
         node: usize,
         what: &str,
-        patience: std::time::Duration,
+        patience: Duration,
         wanted: impl Fn(&Value) -> bool,
-    ) -> Result<std::time::Duration> {
+    ) -> Result<Duration> {
         let began = Instant::now();
         let home = self.street.homes.get(node).context("there are two homes")?;
         let node = self.nodes.get_mut(node).context("there are two nodes")?;

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use super::faults::switch;
@@ -13,8 +13,8 @@ use super::pair::Lab;
 use super::street::{Kind, SERVER, Street};
 use crate::env::{Binaries, Env, Profile, number, only_flags};
 use crate::lab::namespace::Namespace;
-use crate::lab::node::acquaint_in;
-use crate::lab::{Flags, Node, PATIENCE, Relay, Scratch, figure, quantile};
+use crate::lab::node::{acquaint_in, cold_in};
+use crate::lab::{Flags, Node, Relay, Scratch, figure, quantile};
 
 /// Rest before idling is measured: what follows a conversation has to end.
 const SETTLE: Duration = Duration::from_secs(200);
@@ -49,7 +49,7 @@ pub(crate) fn run(env: &Env, args: &[String]) -> Result<bool> {
         for home in &lab.street.homes {
             home.translate(kind)?;
         }
-        let times = (0..runs).map(|n| cold(&mut lab, n)).collect::<Result<Vec<_>>>()?;
+        let times = (0..runs).map(|_| lab.cold().map(|(_, took)| took)).collect::<Result<Vec<_>>>()?;
         print(name, &times, aim);
     }
     if contacts > 0 {
@@ -77,34 +77,9 @@ fn lan(kith: &Path, folder: &Path, runs: u64) -> Result<Vec<Duration>> {
         for node in [&mut a, &mut b] {
             node.kill()?;
         }
-        right.within(|| b.resume())?;
-        left.within(|| a.resume())?;
-        let words = format!("cold {n}");
-        left.within(|| a.say(&conversation, &words, &words))?;
-        let said = Instant::now();
-        right.within(|| b.until_text(&conversation, &words, PATIENCE))?;
-        times.push(said.elapsed());
+        times.push(cold_in((&left, &mut a), (&right, &mut b), &conversation, &format!("cold {n}"))?.1);
     }
     Ok(times)
-}
-
-fn cold(lab: &mut Lab, n: u64) -> Result<Duration> {
-    let Lab { street, nodes, conversation, .. } = lab;
-    let [a, b] = nodes.as_mut_slice() else { bail!("two nodes") };
-    let [home_a, home_b] = &street.homes;
-    for node in [&mut *a, &mut *b] {
-        node.kill()?;
-    }
-    for home in &street.homes {
-        home.forget()?;
-    }
-    home_b.host.within(|| b.resume())?;
-    home_a.host.within(|| a.resume())?;
-    let words = format!("cold {n}");
-    home_a.host.within(|| a.say(conversation, &words, &words))?;
-    let said = Instant::now();
-    home_b.host.within(|| b.until_text(conversation, &words, PATIENCE))?;
-    Ok(said.elapsed())
 }
 
 /// A node with three relays and contacts that are away.
