@@ -1,12 +1,12 @@
 //! The relay's side: accepts links of the log protocol, and relays circuits
 //! between nodes within limits that suit chat.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::{FutureExt, StreamExt};
 use kith_wire::crypto::Secret;
@@ -33,8 +33,15 @@ use crate::table::{Links, Meta};
 const LARGE_MIB: usize = 64;
 /// Tasks of links beyond the links themselves; streams beyond are dropped.
 const SPARE_TASKS_MAX: usize = 1024;
-/// Connections of one PeerId.
-const CONNECTIONS_PER_PEER_MAX: u32 = 4;
+/// Connections of one PeerId: with one more, the oldest goes. A client that was
+/// killed, or whose network has changed, comes again before the old connection
+/// is known to be dead, and must not be kept out by it.
+const CONNECTIONS_PER_PEER_MAX: usize = 4;
+/// The same, those included that are being closed; more are refused.
+const CONNECTIONS_PER_PEER_TOP: u32 = 16;
+/// A client that reserves so soon after it connected has just come, and its
+/// older connections are what it left behind.
+const JUST_COME: Duration = Duration::from_secs(3);
 /// Listen addresses that are remembered.
 const LISTEN_ADDRS_MAX: usize = 64;
 
@@ -178,7 +185,7 @@ impl Server {
         let build = move || -> Result<Swarm<Behaviour>, OverlayError> {
             let limits = ServerLimits {
                 connections: config.connections_max.max(1),
-                connections_per_peer: CONNECTIONS_PER_PEER_MAX,
+                connections_per_peer: CONNECTIONS_PER_PEER_TOP,
                 connections_per_ip: config.connections_per_ip_max.max(1),
                 relay: relay_config(&config.circuits),
             };
@@ -201,6 +208,7 @@ impl Server {
             key,
             own_external,
             conns: BTreeMap::new(),
+            of_peer: BTreeMap::new(),
             listeners,
             listening: HashMap::new(),
             addrs,
@@ -241,6 +249,7 @@ async fn run(
             key,
             own_external,
             conns: BTreeMap::new(),
+            of_peer: BTreeMap::new(),
             listeners,
             listening: HashMap::new(),
             addrs,
@@ -354,6 +363,7 @@ struct Conn {
     path: kith_wire::net::Path,
     ip: Option<IpAddr>,
     failed_pings: u32,
+    since: Instant,
 }
 
 struct Driver {
@@ -362,6 +372,8 @@ struct Driver {
     key: PeerKey,
     own_external: bool,
     conns: BTreeMap<ConnectionId, Conn>,
+    /// Each client's connections; a newer one has a greater name.
+    of_peer: BTreeMap<PeerKey, BTreeSet<ConnectionId>>,
     listeners: usize,
     listening: HashMap<ListenerId, Vec<Multiaddr>>,
     addrs: watch::Sender<Vec<String>>,
@@ -388,6 +400,12 @@ impl Driver {
             SwarmEvent::ConnectionClosed { connection_id, .. } => {
                 if let Some(c) = self.conns.remove(&connection_id) {
                     self.shared.links.lost(LinkKind::Log, c.key, connection_id);
+                    if let Some(all) = self.of_peer.get_mut(&c.key) {
+                        all.remove(&connection_id);
+                        if all.is_empty() {
+                            self.of_peer.remove(&c.key);
+                        }
+                    }
                 }
             }
             SwarmEvent::NewListenAddr { listener_id, address } => {
@@ -430,10 +448,13 @@ impl Driver {
                     Err(_) => c.failed_pings += 1,
                 }
                 if c.failed_pings >= PING_FAILURES_MAX {
-                    self.shared.links.dead(LinkKind::Log, c.key, connection);
-                    self.swarm.close_connection(connection);
+                    self.end(connection);
                 }
             }
+            SwarmEvent::Behaviour(Event::Relay(relay::Event::ReservationReqAccepted {
+                src_peer_id,
+                renewed: false,
+            })) => self.reserved(&src_peer_id, Instant::now()),
             _ => {}
         }
     }
@@ -444,7 +465,37 @@ impl Driver {
             return;
         };
         let ip = addr::ip(endpoint.get_remote_address());
-        self.conns.insert(conn, Conn { key, path: addr::path(endpoint), ip, failed_pings: 0 });
+        let since = Instant::now();
+        self.conns.insert(conn, Conn { key, path: addr::path(endpoint), ip, failed_pings: 0, since });
+        let all = self.of_peer.entry(key).or_default();
+        all.insert(conn);
+        let surplus = all.len().saturating_sub(CONNECTIONS_PER_PEER_MAX);
+        let oldest: Vec<ConnectionId> = all.iter().take(surplus).copied().collect();
+        for conn in oldest {
+            self.end(conn);
+        }
+    }
+
+    /// A client has become reachable here. libp2p leads circuits to any of its
+    /// connections that has a reservation, so those that it left behind go.
+    fn reserved(&mut self, peer: &PeerId, now: Instant) {
+        let Some(all) = keys::peer_key(peer).and_then(|key| self.of_peer.get(&key)) else { return };
+        let (fresh, old): (Vec<ConnectionId>, _) = all.iter().partition(|conn| {
+            self.conns.get(conn).is_some_and(|c| now.saturating_duration_since(c.since) < JUST_COME)
+        });
+        if !fresh.is_empty() {
+            for conn in old {
+                self.end(conn);
+            }
+        }
+    }
+
+    /// Closes a connection that is of no use any more, and its link at once.
+    fn end(&mut self, conn: ConnectionId) {
+        if let Some(c) = self.conns.get(&conn) {
+            self.shared.links.dead(LinkKind::Log, c.key, conn);
+        }
+        self.swarm.close_connection(conn);
     }
 
     fn tell(&self) {

@@ -2,7 +2,7 @@
 //! whether they find a direct path, and whether they say truly which it is.
 
 use std::fmt::Write as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 

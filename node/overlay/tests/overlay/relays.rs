@@ -9,7 +9,7 @@ async fn reserved(node: &mut Node, relay: &Relay) -> String {
 }
 
 /// Waits for a reservation; the circuit address that came with it.
-async fn stands(node: &mut Node) -> String {
+pub(super) async fn stands(node: &mut Node) -> String {
     let mut active = false;
     loop {
         if active && let Some(addr) = node.addrs.iter().find(|a| a.ends_with("/p2p-circuit")) {
@@ -21,7 +21,7 @@ async fn stands(node: &mut Node) -> String {
     }
 }
 
-async fn hidden(n: u8) -> Node {
+pub(super) async fn hidden(n: u8) -> Node {
     let mut config = Node::config(n, &[TCP, QUIC]);
     config.direct = false;
     Node::with(config)
