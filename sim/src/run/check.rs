@@ -103,6 +103,7 @@ impl Run {
     fn unrest(&self) -> String {
         let mut out = String::new();
         let mut tips: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        let mut holding = Vec::new();
         for n in self.honest() {
             let Some(store) = self.world.store(self.nodes[n]) else { continue };
             let Ok(group) = view::group(&*store, self.group) else { continue };
@@ -110,15 +111,20 @@ impl Run {
             if duties.behind {
                 out += &format!("node {n} is behind; ");
             }
-            if group.me_in && kith_core::is_holding(&*store, &self.group).unwrap_or(true) {
-                out += &format!("node {n} has something to say yet; ");
-            }
             if group.me_in {
+                if kith_core::is_holding(&*store, &self.group).unwrap_or(true) {
+                    holding.push(n);
+                }
                 tips.entry(group.tip.hex()).or_default().push(n);
                 if duties.enact {
                     out += &format!("node {n} has orders to carry out; ");
                 }
             }
+        }
+        // Alone among attackers there is nobody to listen to, and to tell.
+        let alone = |n: &usize| tips.values().any(|nodes| *nodes == [*n]);
+        for n in holding.iter().filter(|n| !alone(n)) {
+            out += &format!("node {n} has something to say yet; ");
         }
         if tips.len() > 1 {
             out += &format!("tips {tips:?}");
