@@ -23,10 +23,15 @@ pub(crate) struct Env {
     pub(crate) tools: PathBuf,
     /// No person is watching.
     pub(crate) ci: bool,
+    /// Tests are built, too.
+    pub(crate) tests: bool,
 }
 
 /// What the RocksDB build leaves behind.
 const ROCKSDB_LIBRARY: &str = "librocksdb.a";
+
+/// The test target that is built soonest.
+const SMALL_TEST: &str = "group";
 
 /// What the product consists of.
 const PROGRAMS: [&str; 2] = ["kith", "kith-bootstrap"];
@@ -81,7 +86,7 @@ impl Env {
         let rustflags = std::env::var("RUSTFLAGS")
             .unwrap_or_else(|_| if find("mold").is_some() { MOLD.to_owned() } else { String::new() });
         let ci = std::env::var("CI").is_ok_and(|v| !v.is_empty() && v != "false");
-        Ok(Self { root, target, rustflags, tools, ci })
+        Ok(Self { root, target, rustflags, tools, ci, tests: false })
     }
 
     /// A cargo call in the workspace.
@@ -164,6 +169,11 @@ impl Env {
         }
         if profile == Profile::Release {
             command.arg("--release");
+        } else if self.tests {
+            // What tests depend on adds features to crates that the programs
+            // use: asked for a test as well, cargo gives them to both, and
+            // builds nothing twice.
+            command.args(["--test", SMALL_TEST]);
         }
         succeed(&mut command)?;
         let [kith, bootstrap] = PROGRAMS.map(|name| {
