@@ -2,7 +2,7 @@
 //! full, silent or found lying; the sender can see which relay did what.
 
 use kith_bootstrap::Limits;
-use kith_core::api::{Command, Event, Reply};
+use kith_core::api::{Command, Event};
 use kith_core::read;
 use kith_core::view::{DeliveryState, Message, RelayCopy, RelayCopyState};
 use kith_sim::{NodeIndex, RelayIndex, World};

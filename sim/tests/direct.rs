@@ -2,7 +2,7 @@
 
 use kith_core::api::{Command, Reply};
 use kith_core::view::{ContactState, DeliveryState};
-use kith_sim::{Faults, NodeIndex, World};
+use kith_sim::{Faults, World};
 use kith_wire::ids::GroupId;
 
 #[test]

@@ -1,9 +1,9 @@
 //! A device that the others left behind: what its person is told while it
 //! finds its way back, and afterwards.
 
-use kith_core::api::{Command, Event, Reply};
+use kith_core::api::{Command, Event};
 use kith_core::read;
-use kith_core::view::{CatchingUp, Content};
+use kith_core::view::CatchingUp;
 use kith_sim::{NodeIndex, World};
 use kith_wire::ids::GroupId;
 

@@ -3,9 +3,8 @@
 
 use kith_bootstrap::Limits;
 use kith_core::api::{Command, Event, Reply};
-use kith_core::view::{Contact, ContactState, ConversationKind, Standing};
-use kith_sim::{NodeIndex, World};
-use kith_wire::ids::GroupId;
+use kith_core::view::{ContactState, ConversationKind, Standing};
+use kith_sim::World;
 
 #[test]
 fn a_stranger_joins_by_a_group_link_and_talks_to_everybody() {

@@ -5,7 +5,6 @@ use kith_bootstrap::Limits;
 use kith_core::api::{Command, Reply};
 use kith_core::view::DeliveryState;
 use kith_sim::{Faults, NodeIndex, RelayIndex, World};
-use kith_wire::ids::GroupId;
 
 fn join(world: &mut World, relay: RelayIndex, nodes: &[NodeIndex]) {
     for node in nodes {

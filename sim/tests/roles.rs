@@ -2,9 +2,9 @@
 //! whom what stands in every timeline, and what a losing branch showed is
 //! taken back in words.
 
-use kith_core::api::{Command, Reply};
+use kith_core::api::Command;
 use kith_core::read;
-use kith_core::view::{Content, ConversationDetails, Member, Role};
+use kith_core::view::{ConversationDetails, Member, Role};
 use kith_sim::{NodeIndex, World};
 use kith_wire::ids::GroupId;
 
