@@ -347,6 +347,7 @@ impl Contact {
             }
         }
         let error = if self.direct { dialing::NO_ADDRESS } else { dialing::DIRECT_OFF };
+        tracing::debug!(direct = direct.len(), circuits = circuits.len(), "dialling a contact");
         self.attempts.insert(peer, Attempt::new(key, direct, circuits, error, now));
     }
 
@@ -481,17 +482,21 @@ impl Contact {
             match attempt.step(theirs, now) {
                 Step::Wait(at) => return Some(at),
                 Step::Fail(reason) => {
+                    tracing::debug!(reason, "a contact was not reached");
                     self.attempts.remove(&peer);
                     self.fail(key, reason);
                     return None;
                 }
                 Step::Direct(addrs) => {
+                    tracing::debug!(addresses = addrs.len(), "dialling straight");
                     let conn = self.start_dial(peer, addrs);
                     self.attempts.get_mut(&peer)?.direct_dialed(conn, now);
                 }
                 Step::Circuit(relay, at) => {
                     self.relays.circuits(relay, &at, now, now + CIRCUIT_INTEREST);
-                    match self.relays.ready(&relay, now) {
+                    let ready = self.relays.ready(&relay, now);
+                    tracing::debug!(?ready, "dialling through a relay");
+                    match ready {
                         Ready::Wait => return Some(now + Duration::from_secs(1)),
                         Ready::No => self.attempts.get_mut(&peer)?.circuit_dialed(None),
                         Ready::Yes => {
@@ -560,6 +565,7 @@ impl Contact {
     }
 
     fn open_failed(&mut self, peer: PeerId, conn: ConnectionId, why: link::Failed) {
+        tracing::debug!(?why, "a link was not opened");
         if why == link::Failed::Timeout {
             // A connection that does not answer is worse than none.
             self.swarm.close_connection(conn);

@@ -49,6 +49,7 @@ impl Contact {
                     upgraded: false,
                 };
                 let dialed = conn.dialed;
+                tracing::debug!(?path, dialed, punched, "connected");
                 self.conns.insert(connection_id, conn);
                 if let Some(attempt) = self.attempts.get_mut(&peer_id) {
                     attempt.dial_ended(connection_id, None);
@@ -58,7 +59,8 @@ impl Contact {
                 }
                 self.upgrade(peer_id);
             }
-            SwarmEvent::ConnectionClosed { peer_id, connection_id, .. } => {
+            SwarmEvent::ConnectionClosed { peer_id, connection_id, cause, .. } => {
+                tracing::debug!(by_us = cause.is_none(), "disconnected");
                 self.probes.remove(&connection_id);
                 self.checks.retain(|_, (conn, _)| *conn != connection_id);
                 if let Some(c) = self.conns.remove(&connection_id) {
@@ -84,6 +86,7 @@ impl Contact {
             SwarmEvent::OutgoingConnectionError { connection_id, .. }
                 if self.probes.remove(&connection_id) => {}
             SwarmEvent::OutgoingConnectionError { connection_id, peer_id: Some(peer), error } => {
+                tracing::debug!(reason = dialing::dial_error(&error), "not connected");
                 if let Some(attempt) = self.attempts.get_mut(&peer) {
                     let smaller = self.config.key < attempt.key;
                     let again = matches!(error, DialError::Transport(_))
@@ -244,6 +247,7 @@ impl Contact {
     pub(super) fn on_note(&mut self, note: Note) {
         match note {
             Note::Up(meta) => {
+                tracing::debug!(path = ?meta.path, "a link is up");
                 self.opening.remove(&meta.id.0);
                 self.tell_facts(meta.conn);
                 let Some(peer) = keys::peer_id(&meta.peer) else { return };
