@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
 use kith_wire::crypto::Secret;
@@ -39,9 +39,6 @@ const SPARE_TASKS_MAX: usize = 1024;
 const CONNECTIONS_PER_PEER_MAX: usize = 4;
 /// The same, those included that are being closed; more are refused.
 const CONNECTIONS_PER_PEER_TOP: u32 = 16;
-/// A client that reserves so soon after it connected has just come, and its
-/// older connections are what it left behind.
-const JUST_COME: Duration = Duration::from_secs(3);
 /// Listen addresses that are remembered.
 const LISTEN_ADDRS_MAX: usize = 64;
 
@@ -363,7 +360,6 @@ struct Conn {
     path: kith_wire::net::Path,
     ip: Option<IpAddr>,
     failed_pings: u32,
-    since: Instant,
 }
 
 struct Driver {
@@ -454,7 +450,7 @@ impl Driver {
             SwarmEvent::Behaviour(Event::Relay(relay::Event::ReservationReqAccepted {
                 src_peer_id,
                 renewed: false,
-            })) => self.reserved(&src_peer_id, Instant::now()),
+            })) => self.reserved(&src_peer_id),
             _ => {}
         }
     }
@@ -465,8 +461,7 @@ impl Driver {
             return;
         };
         let ip = addr::ip(endpoint.get_remote_address());
-        let since = Instant::now();
-        self.conns.insert(conn, Conn { key, path: addr::path(endpoint), ip, failed_pings: 0, since });
+        self.conns.insert(conn, Conn { key, path: addr::path(endpoint), ip, failed_pings: 0 });
         let all = self.of_peer.entry(key).or_default();
         all.insert(conn);
         let surplus = all.len().saturating_sub(CONNECTIONS_PER_PEER_MAX);
@@ -477,16 +472,13 @@ impl Driver {
     }
 
     /// A client has become reachable here. libp2p leads circuits to any of its
-    /// connections that has a reservation, so those that it left behind go.
-    fn reserved(&mut self, peer: &PeerId, now: Instant) {
+    /// connections that has a reservation, so those that it left behind go: a
+    /// client keeps one.
+    fn reserved(&mut self, peer: &PeerId) {
         let Some(all) = keys::peer_key(peer).and_then(|key| self.of_peer.get(&key)) else { return };
-        let (fresh, old): (Vec<ConnectionId>, _) = all.iter().partition(|conn| {
-            self.conns.get(conn).is_some_and(|c| now.saturating_duration_since(c.since) < JUST_COME)
-        });
-        if !fresh.is_empty() {
-            for conn in old {
-                self.end(conn);
-            }
+        let old: Vec<ConnectionId> = all.iter().rev().skip(1).copied().collect();
+        for conn in old {
+            self.end(conn);
         }
     }
 
