@@ -24,7 +24,7 @@ const DOWN: Duration = Duration::from_secs(5);
 /// Messages of a load.
 const LOAD: u32 = 30;
 /// Bytes of a message that fills a relay.
-const LARGE_TEXT: usize = 10_000;
+const LARGE_TEXT: usize = 30_000;
 /// Relays that are to hold each message.
 const COPIES: u64 = 2;
 /// How long nobody says anything before a punched path has to work still.
