@@ -90,9 +90,10 @@ pub(super) fn run(env: &Env, args: &[String]) -> Result<bool> {
         for more in [&["-s"][..], &[]] {
             let said = client(more, peer)?;
             // A permission is for an address; at the relay's own the port decides.
-            // 443: an allocation for IPv4 has no peers of the other family.
-            let told =
-                said.contains("403") || said.contains("443") || (peer == SERVER[0] && !more.is_empty());
+            // 443: an allocation for IPv4 has no peers of the other family; 440:
+            // there are none for that family.
+            let told = ["403", "440", "443"].iter().any(|code| said.contains(code))
+                || (peer == SERVER[0] && !more.is_empty());
             if !told || received(&said) != 0 {
                 faults += 1;
                 println!("fault: {peer} was not refused:\n{said}");
