@@ -173,8 +173,9 @@ function scenes(): void {
   for (const [a, b] of pairs()) {
     scenario.step(`${a} and ${b}`, async () => {
       await gates(a, b);
-      const [ms, here, there] = await two.call();
-      assert.equal(path(here), path(there), "both say the same of the path");
+      const [ms] = await two.call();
+      // While a better pair takes the place of the first, one side is ahead.
+      const here = await until(two.page(0), "both say the same of the path", async (now) => path(now) === path(await truth(two.page(1))));
       await two.talk(0).locator(`[data-path="${path(here)}"]`).waitFor();
       figure(`${a}.${b}`, `${ms.toFixed(0)} ms ${ends(here)}`);
       await two.hangUp();

@@ -61,11 +61,11 @@ export async function truth(page: Page): Promise<Truth> {
 }
 
 /** Looks again until what the browser says fits. */
-export async function until(page: Page, what: string, fits: (now: Truth) => boolean, ms = 20_000): Promise<Truth> {
+export async function until(page: Page, what: string, fits: (now: Truth) => boolean | Promise<boolean>, ms = 20_000): Promise<Truth> {
   const end = Date.now() + ms;
   for (;;) {
     const now = await truth(page);
-    if (fits(now)) return now;
+    if (await fits(now)) return now;
     if (Date.now() > end) throw new Error(`not in time: ${what}: ${JSON.stringify(now)}`);
     await page.waitForTimeout(100);
   }
