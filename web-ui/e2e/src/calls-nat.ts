@@ -183,8 +183,8 @@ function scenes(): void {
 
     scenario.step(`${a}, and an endpoint without a browser behind ${b}`, async () => {
       const echo = await two.node(1).program(["call", "echo"], "Answers calls");
-      const begin = performance.now();
       await two.dial();
+      const begin = performance.now();
       if (b === "udp-blocked") {
         // It has UDP alone: both sides are told that there is no way.
         await two.page(0).getByText(/No way was found between the two networks/).waitFor({ timeout: 90_000 });
