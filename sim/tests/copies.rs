@@ -41,6 +41,16 @@ impl Scene {
         let _ = self.world.say(self.a, self.group, &format!("text {n}"));
     }
 
+    /// Bob is away, and Alice writes.
+    fn write_to_nobody(&mut self, pause_ms: u64) {
+        self.world.stop(self.b);
+        for n in 0..MESSAGES {
+            self.say(n);
+            self.world.run(pause_ms);
+        }
+        self.world.run(2_000);
+    }
+
     fn mine(&self) -> Vec<Message> {
         self.world
             .messages(self.a, &self.group)
@@ -145,12 +155,7 @@ fn a_full_relay_is_passed_over_and_says_so() {
         let mut limits = [Limits::default(); 3];
         limits[at] = full;
         let mut s = scene(420 + at as u64, limits);
-        s.world.stop(s.b);
-        for n in 0..MESSAGES {
-            s.say(n);
-            s.world.run(500);
-        }
-        s.world.run(2_000);
+        s.write_to_nobody(500);
         let mut refused = 0;
         for message in s.mine() {
             assert_eq!(message.stored_at, 2);
@@ -171,12 +176,7 @@ fn a_full_relay_is_passed_over_and_says_so() {
 fn a_relay_that_lost_what_it_signed_for_is_found_when_it_is_back() {
     for seed in 430..434 {
         let mut s = scene(seed, [Limits::default(); 3]);
-        s.world.stop(s.b);
-        for n in 0..MESSAGES {
-            s.say(n);
-            s.world.run(200);
-        }
-        s.world.run(2_000);
+        s.write_to_nobody(200);
         let (liar, name) = s.holder();
         s.world.stop_relay(liar);
         s.world.wipe_relay(liar);

@@ -20,7 +20,7 @@ const PARTS: &[&str] = &[
 const FUZZ: &str = "fuzz/Cargo.toml";
 
 /// Rounds of the crash soak in every test run.
-const SOAK_ROUNDS: u64 = 12;
+const SOAK_ROUNDS: u64 = 20;
 
 /// Runs the parts that `args` choose, all without `--only`.
 pub(crate) fn run(env: &Env, args: &[String]) -> Result<bool> {

@@ -73,7 +73,7 @@ async fn a_silent_cut_is_noticed_by_a_check_on_both_sides() {
 async fn what_a_killed_client_left_behind_does_not_keep_it_out() {
     let mut relay = Relay::start(11, &[TCP]).await;
     let way = Way::to(&relay.addrs[0]);
-    for _ in 0..12 {
+    for _ in 0..24 {
         let mut node = Node::start(1, &[]).await;
         let addrs = vec![way.addr.clone()];
         node.command(NetCommand::Dial { kind: LinkKind::Log, peer: relay.key(), addrs });
