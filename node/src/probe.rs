@@ -103,7 +103,7 @@ async fn greet(
             | NetEvent::Addresses { .. }
             | NetEvent::Measured { .. }
             | NetEvent::Nearby { .. }
-            | NetEvent::Mapping(_)
+            | NetEvent::Outside { .. }
             | NetEvent::Reservation { .. } => {}
         }
     }

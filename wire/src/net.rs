@@ -161,9 +161,16 @@ pub enum NetEvent {
         /// Whom, as it says.
         peer: PeerKey,
     },
-    /// How the routers in front of this node give out addresses, as far as
-    /// several far ends agree on what they see.
-    Mapping(Mapping),
+    /// How others see this node.
+    Outside {
+        /// How the routers in front of it give out addresses, as far as several
+        /// far ends agree on what they see.
+        mapping: Mapping,
+        /// Whether a relay that called back got through; `None`: not known.
+        /// It has the address of one that was called before: a router that
+        /// looks at no more than that lets it in, and others not.
+        inbound: Option<bool>,
+    },
     /// A circuit reservation stands or fell.
     Reservation {
         /// The relay.

@@ -15,6 +15,8 @@ pub(crate) struct Own {
     pub udp: Option<bool>,
     /// What the router does with addresses.
     pub mapping: Mapping,
+    /// Whether a relay that called back got through; `None`: not known.
+    pub inbound: Option<bool>,
     /// Own relays, and how many of them are connected.
     pub relays: (usize, usize),
     /// Something could be bound to listen on UDP: the port, if known.
@@ -51,6 +53,18 @@ fn open_port(port: Option<u16>) -> String {
             "Forward UDP port {port} on the router to this computer (or switch on UPnP there), and direct connections work."
         ),
         None => "Forward a UDP port on the router to this computer (or switch on UPnP there), and direct connections work.".into(),
+    }
+}
+
+fn allow_port(port: Option<u16>) -> String {
+    match port {
+        Some(port) => format!(
+            "Let UDP in on port {port} in that firewall, and others reach this computer without a detour."
+        ),
+        None => {
+            "Let UDP in to Kith’s port in that firewall, and others reach this computer without a detour."
+                .into()
+        }
     }
 }
 
@@ -177,17 +191,33 @@ pub(crate) fn own(own: &Own) -> Vec<Finding> {
         Some(false) => all.push(finding("Only TCP gets out of this network.", Some(UDP_HELPS.into()))),
         None => return all,
     }
-    match own.mapping {
-        Mapping::None => all.push(finding("No router translates this computer’s address.", None)),
-        Mapping::Same => all.push(finding(
+    match (own.mapping, own.inbound) {
+        (Mapping::None, Some(true)) => all.push(finding(
+            "No router translates this computer’s address, and a relay that called back got through: direct connections work.",
+            None,
+        )),
+        (Mapping::None, Some(false)) => all.push(finding(
+            "No router translates this computer’s address, but a relay that called back did not get through: a firewall lets in only who was called first.",
+            Some(allow_port(own.port)),
+        )),
+        (Mapping::None, None) => all.push(finding("No router translates this computer’s address.", None)),
+        (Mapping::Same, Some(true)) => all.push(finding(
+            "The router keeps one port for all far ends, and a relay that called back got through: direct connections to most people work.",
+            None,
+        )),
+        (Mapping::Same, Some(false)) => all.push(finding(
+            "The router keeps one port for all far ends, and lets in only who was called first: direct connections to most people work.",
+            None,
+        )),
+        (Mapping::Same, None) => all.push(finding(
             "The router keeps one port for all far ends: direct connections to most people work.",
             None,
         )),
-        Mapping::Varies => all.push(finding(
+        (Mapping::Varies, _) => all.push(finding(
             "The router gives every far end another port (symmetric NAT): direct connections to some people do not work.",
             Some(open_port(own.port)),
         )),
-        Mapping::Unknown => {}
+        (Mapping::Unknown, _) => {}
     }
     all
 }
@@ -196,8 +226,14 @@ pub(crate) fn own(own: &Own) -> Vec<Finding> {
 mod tests {
     use super::*;
 
-    const OWN: Own =
-        Own { direct: true, udp: Some(true), mapping: Mapping::Unknown, relays: (1, 1), port: Some(4242) };
+    const OWN: Own = Own {
+        direct: true,
+        udp: Some(true),
+        mapping: Mapping::Unknown,
+        inbound: None,
+        relays: (1, 1),
+        port: Some(4242),
+    };
 
     fn facts() -> LinkFacts {
         LinkFacts::default()
@@ -283,5 +319,13 @@ mod tests {
         assert!(own(&blocked)[1].sentence.contains("Only TCP"));
         assert!(own(&Own { mapping: Mapping::Varies, ..OWN })[1].sentence.contains("symmetric"));
         assert!(own(&Own { direct: false, ..OWN })[1].sentence.contains("switched off"));
+        let called = |mapping, inbound| own(&Own { mapping, inbound, ..OWN }).remove(1);
+        assert!(called(Mapping::None, Some(true)).sentence.contains("got through"));
+        let walled = called(Mapping::None, Some(false));
+        assert!(walled.sentence.contains("a firewall lets in only who was called first"), "{walled:?}");
+        assert!(walled.advice.unwrap().contains("UDP in on port 4242"));
+        assert!(called(Mapping::Same, Some(true)).sentence.contains("called back got through"));
+        assert!(called(Mapping::Same, Some(false)).sentence.contains("only who was called first"));
+        assert!(!called(Mapping::Same, None).sentence.contains("called"));
     }
 }

@@ -31,8 +31,8 @@ const HELD_MAX: usize = 256;
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
     groups: BTreeSet<GroupId>,
-    /// Topics at relays, and the number of the last entry that was there when
-    /// they were looked at.
+    /// Topics of other groups at relays, and the number of the last entry that
+    /// was there when they were looked at.
     ends: BTreeMap<(RelayId, TopicId), u64>,
 }
 
@@ -145,10 +145,11 @@ pub(crate) fn listened(
     topic: TopicId,
     last: u64,
 ) -> Result<(), Reject> {
+    let Some(group) = live.relays.group_of(&topic).filter(|group| !live.heard.knows(group)) else {
+        return Ok(());
+    };
     live.heard.ends.insert((relay, topic), last);
-    if let Some(group) = live.relays.group_of(&topic) {
-        live.at(ctx.now.mono_ms + LISTEN_MS, Timer::Listened(group));
-    }
+    live.at(ctx.now.mono_ms + LISTEN_MS, Timer::Listened(group));
     let read = rows::cursor(&ctx.tx, &relay, &topic)?;
     read_up_to(ctx, live, relay, topic, read)
 }
@@ -175,6 +176,8 @@ pub(crate) fn heard(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Resul
     if !live.heard.groups.insert(group) {
         return Ok(());
     }
+    let relays = &live.relays;
+    live.heard.ends.retain(|(_, topic), _| relays.group_of(topic).is_some_and(|of| of != group));
     speak(ctx, live, group)
 }
 

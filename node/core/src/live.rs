@@ -42,6 +42,8 @@ pub(crate) struct Live {
     pub addrs: Vec<String>,
     /// What the router in front does with addresses.
     pub mapping: Mapping,
+    /// Whether a relay that called back got through.
+    pub inbound: Option<bool>,
     /// Why devices were last not reached; only of those that are dialled.
     pub dial_reasons: BTreeMap<DeviceId, String>,
     /// Deadlines.
@@ -193,6 +195,7 @@ impl Live {
             card_relays: BTreeMap::new(),
             addrs: Vec::new(),
             mapping: Mapping::default(),
+            inbound: None,
             dial_reasons: BTreeMap::new(),
             timers: Timers::default(),
             net: Vec::new(),

@@ -74,9 +74,9 @@ pub(crate) fn on_event(node: &mut Node, now: Now, event: NetEvent) {
                 live.at(now.mono_ms, Timer::Dials);
             }
         }
-        NetEvent::Mapping(mapping) => {
+        NetEvent::Outside { mapping, inbound } => {
             let live = node.live();
-            live.mapping = mapping;
+            (live.mapping, live.inbound) = (mapping, inbound);
             live.network_changed = true;
         }
         NetEvent::Frame { link, frame } => {
@@ -543,6 +543,7 @@ pub(crate) fn own_side(live: &Live) -> doctor::Own {
         direct: live.direct(),
         udp: if over_udp { Some(true) } else { live.relays.udp() },
         mapping: live.mapping,
+        inbound: live.inbound,
         relays: live.relays.standing(),
         port,
     }

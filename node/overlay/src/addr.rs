@@ -30,7 +30,7 @@ pub(crate) enum Way {
 
 /// Whether the address is of the kind that this node dials: one IP address or
 /// DNS name, then TCP (perhaps with WebSocket) or QUIC, and nothing else.
-fn is_plain(addr: &Multiaddr) -> bool {
+pub(crate) fn is_plain(addr: &Multiaddr) -> bool {
     let mut parts = addr.iter();
     let host = match parts.next() {
         Some(Protocol::Ip4(ip)) => !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast(),

@@ -82,7 +82,12 @@ impl Config {
     fn habits(&self, direct: bool) -> Habits {
         // A node that only listens to its own machine concerns no router.
         let outward = self.listen.iter().any(|a| addr::ip(a).is_none_or(|ip| !ip.is_loopback()));
-        Habits { punch: direct, nearby: direct && self.nearby, upnp: direct && self.upnp && outward }
+        Habits {
+            punch: direct,
+            nearby: direct && self.nearby,
+            upnp: direct && self.upnp && outward,
+            outside: direct && outward,
+        }
     }
 }
 
@@ -139,7 +144,8 @@ pub(crate) struct Contact {
     /// Connections made only to learn the outside TCP address.
     probes: BTreeSet<ConnectionId>,
     observed: Observed,
-    mapping: Mapping,
+    /// What was last told of how others see this node.
+    outside: (Mapping, Option<bool>),
     nearby: Nearby,
     /// Addresses at the router that lead here.
     mapped: Vec<Multiaddr>,
@@ -188,7 +194,7 @@ impl Contact {
             told: None,
             probes: BTreeSet::new(),
             observed: Observed::default(),
-            mapping: Mapping::Unknown,
+            outside: (Mapping::Unknown, None),
             nearby: Nearby::default(),
             mapped: Vec::new(),
             waiting: VecDeque::new(),
@@ -391,6 +397,7 @@ impl Contact {
         }
         self.relays.reset(now);
         self.tell_addresses();
+        self.tell_outside();
         true
     }
 

@@ -80,16 +80,23 @@ impl Observed {
     pub(crate) fn gone(&mut self, by: &PeerId) {
         self.by.remove(by);
     }
+    /// The address that all of them see.
+    pub(crate) fn agreed(&self) -> Option<&Multiaddr> {
+        let mut seen = self.by.values();
+        let first = seen.next()?;
+        seen.all(|a| a == first).then_some(first)
+    }
     /// What follows from it; `own`: addresses that are listened on.
     pub(crate) fn mapping(&self, own: &[Multiaddr]) -> Mapping {
-        let mut seen = self.by.values();
-        let Some(first) = seen.next() else { return Mapping::Unknown };
+        if self.by.is_empty() {
+            return Mapping::Unknown;
+        }
         if self.by.values().all(|a| own.contains(a)) {
             return Mapping::None;
         }
         match self.by.len() {
             1 => Mapping::Unknown,
-            _ if seen.all(|a| a == first) => Mapping::Same,
+            _ if self.agreed().is_some() => Mapping::Same,
             _ => Mapping::Varies,
         }
     }

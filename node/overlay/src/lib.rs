@@ -12,6 +12,7 @@
 
 mod addr;
 mod blobs;
+mod call_back;
 mod client;
 mod contact;
 mod dialing;
@@ -22,6 +23,7 @@ mod keys;
 mod link;
 mod logs;
 mod outbox;
+mod outside;
 mod reach;
 mod server;
 mod streams;

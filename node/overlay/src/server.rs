@@ -16,6 +16,7 @@ use kith_wire::net::{LinkId, LinkKind};
 use libp2p::core::transport::ListenerId;
 use libp2p::swarm::{ConnectionId, Swarm, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, ping, relay};
+use libp2p_autonat::v2::server as autonat;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -206,6 +207,7 @@ impl Server {
             own_external,
             conns: BTreeMap::new(),
             of_peer: BTreeMap::new(),
+            calls: BTreeMap::new(),
             listeners,
             listening: HashMap::new(),
             addrs,
@@ -247,6 +249,7 @@ async fn run(
             own_external,
             conns: BTreeMap::new(),
             of_peer: BTreeMap::new(),
+            calls: BTreeMap::new(),
             listeners,
             listening: HashMap::new(),
             addrs,
@@ -370,6 +373,8 @@ struct Driver {
     conns: BTreeMap<ConnectionId, Conn>,
     /// Each client's connections; a newer one has a greater name.
     of_peer: BTreeMap<PeerKey, BTreeSet<ConnectionId>>,
+    /// Calls back to clients that asked for one.
+    calls: BTreeMap<ConnectionId, PeerId>,
     listeners: usize,
     listening: HashMap<ListenerId, Vec<Multiaddr>>,
     addrs: watch::Sender<Vec<String>>,
@@ -390,10 +395,16 @@ impl Driver {
 
     fn on_swarm(&mut self, event: SwarmEvent<Event>) {
         match event {
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. }
+                if endpoint.is_dialer() =>
+            {
+                self.calls.insert(connection_id, peer_id);
+            }
             SwarmEvent::ConnectionEstablished { peer_id, connection_id, endpoint, .. } => {
                 self.established(peer_id, connection_id, &endpoint);
             }
             SwarmEvent::ConnectionClosed { connection_id, .. } => {
+                self.calls.remove(&connection_id);
                 if let Some(c) = self.conns.remove(&connection_id) {
                     self.shared.links.lost(LinkKind::Log, c.key, connection_id);
                     if let Some(all) = self.of_peer.get_mut(&c.key) {
@@ -445,6 +456,13 @@ impl Driver {
                 }
                 if c.failed_pings >= PING_FAILURES_MAX {
                     self.end(connection);
+                }
+            }
+            // Of a call back nothing is wanted but that it came.
+            SwarmEvent::Behaviour(Event::Autonat(autonat::Event { client, .. })) => {
+                let calls = self.calls.extract_if(.., |_, peer| *peer == client);
+                for (conn, _) in calls {
+                    self.swarm.close_connection(conn);
                 }
             }
             SwarmEvent::Behaviour(Event::Relay(relay::Event::ReservationReqAccepted {

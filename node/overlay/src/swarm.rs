@@ -14,11 +14,11 @@ use libp2p::{
     Multiaddr, PeerId, SwarmBuilder, TransportError, connection_limits, dcutr, identify, mdns, noise, ping,
     quic, relay, tcp, upnp, websocket, yamux,
 };
+use libp2p_autonat::v2::server as autonat;
 
 use crate::addr;
 use crate::error::OverlayError;
-use crate::ip_limit;
-use crate::streams;
+use crate::{call_back, ip_limit, outside, streams};
 
 /// Links between nodes.
 pub(crate) const PEER_PROTOCOL: StreamProtocol = StreamProtocol::new("/kith/peer/1");
@@ -83,6 +83,7 @@ pub(crate) struct Contact {
     dcutr: Toggle<dcutr::Behaviour>,
     mdns: Toggle<mdns::tokio::Behaviour>,
     upnp: Toggle<upnp::tokio::Behaviour>,
+    pub(crate) outside: Toggle<outside::Behaviour>,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
 }
@@ -101,6 +102,8 @@ pub(crate) struct Server {
     ips: ip_limit::Behaviour,
     pub(crate) streams: streams::Behaviour,
     relay: relay::Behaviour,
+    call_back: call_back::Behaviour,
+    autonat: autonat::Behaviour,
     identify: identify::Behaviour,
     ping: ping::Behaviour,
 }
@@ -187,6 +190,8 @@ pub(crate) struct Habits {
     pub(crate) nearby: bool,
     /// Ask the router for a port.
     pub(crate) upnp: bool,
+    /// Have relays call back.
+    pub(crate) outside: bool,
 }
 
 /// The swarm towards contacts.
@@ -212,6 +217,7 @@ pub(crate) fn contact(key: Keypair, habits: Habits) -> Result<Swarm<Contact>, Ov
         dcutr: habits.punch.then(|| dcutr::Behaviour::new(me)).into(),
         mdns: mdns.into(),
         upnp: habits.upnp.then(upnp::tokio::Behaviour::default).into(),
+        outside: habits.outside.then(outside::Behaviour::default).into(),
         identify: identify(key),
         ping: ping(PING_INTERVAL),
     };
@@ -267,6 +273,7 @@ pub(crate) struct ServerLimits {
 pub(crate) fn server(key: Keypair, limits: ServerLimits) -> Result<Swarm<Server>, OverlayError> {
     let connections = connection_limits::ConnectionLimits::default()
         .with_max_pending_incoming(Some(limits.connections.max(PENDING_MAX)))
+        .with_max_pending_outgoing(Some(PENDING_MAX))
         .with_max_established_per_peer(Some(limits.connections_per_peer))
         .with_max_established(Some(limits.connections));
     let quic_config = |config| {
@@ -284,6 +291,8 @@ pub(crate) fn server(key: Keypair, limits: ServerLimits) -> Result<Swarm<Server>
             ips: ip_limit::Behaviour::new(limits.connections_per_ip),
             streams: streams::Behaviour::new(LOG_PROTOCOL, true),
             relay: relay::Behaviour::new(me, limits.relay),
+            call_back: call_back::Behaviour::default(),
+            autonat: autonat::Behaviour::default(),
             identify: identify(key),
             ping: ping(SERVER_PING_INTERVAL),
         }

@@ -346,9 +346,10 @@ fn work(pool: &Pool, path: &str) {
                     shared.accepted.insert(number);
                     break;
                 }
-                // The process is down, or back and still locked: wait for its next start.
+                // The process is down, or back, with another token and still
+                // locked: wait for the clients of its next start.
                 Err(_) => {}
-                Ok(answer) if answer.status >= 500 || answer.status == 423 => {}
+                Ok(answer) if answer.status >= 500 || [401, 423].contains(&answer.status) => {}
                 Ok(answer) => {
                     pool.lock().broken = Some(format!("{}: {}", answer.status, answer.body));
                     pool.changed.notify_all();

@@ -12,7 +12,7 @@ use crate::addr::{self, Way};
 use crate::link::{self, Note};
 use crate::swarm::{ContactEvent, PING_FAILURES_MAX};
 use crate::table::{Meta, RELAYED_GRACE};
-use crate::{dialing, facts, keys, streams};
+use crate::{dialing, facts, keys, outside, streams};
 
 /// Neighbours that one word from the own network may name.
 const NEARBY_AT_ONCE_MAX: usize = 64;
@@ -69,7 +69,7 @@ impl Contact {
                 self.relays.disconnected(peer_id, connection_id, now);
                 if !self.conns.values().any(|c| c.peer == peer_id) {
                     self.observed.gone(&peer_id);
-                    self.tell_mapping();
+                    self.tell_outside();
                 }
                 let lost: Vec<u64> = self
                     .opening
@@ -190,6 +190,7 @@ impl Contact {
                 self.mapped.retain(|a| *a != external_addr);
                 self.tell_addresses();
             }
+            ContactEvent::Outside(outside::Tested) => self.tell_outside(),
             ContactEvent::Relay(relay::client::Event::ReservationReqAccepted { relay_peer_id, .. }) => {
                 self.relays.granted(relay_peer_id, now);
                 self.probe(relay_peer_id);
@@ -203,7 +204,7 @@ impl Contact {
                     let far = !addr::ip(&c.addr).is_some_and(addr::is_near);
                     if c.dialed && far && c.path == Path::DirectQuic {
                         self.observed.seen(peer_id, plain(&info.observed_addr));
-                        self.tell_mapping();
+                        self.tell_outside();
                     }
                 }
                 if self.probes.remove(&connection_id) {
@@ -287,13 +288,18 @@ impl Contact {
         }
     }
 
-    pub(super) fn tell_mapping(&mut self) {
+    /// Tells how others see this node, and has it found out whether they can
+    /// call it there.
+    pub(super) fn tell_outside(&mut self) {
         let own: Vec<Multiaddr> = self.listening.values().flatten().cloned().collect();
         let mapping = self.observed.mapping(&own);
-        if mapping != self.mapping {
-            self.mapping = mapping;
-            self.waiting.retain(|e| !matches!(e, NetEvent::Mapping(_)));
-            self.waiting.push_back(NetEvent::Mapping(mapping));
+        let tests = self.swarm.behaviour_mut().outside.as_mut();
+        let inbound = self.observed.agreed().zip(tests).and_then(|(addr, tests)| tests.ask(addr));
+        if (mapping, inbound) != self.outside {
+            self.outside = (mapping, inbound);
+            // Only the newest word about it matters.
+            self.waiting.retain(|e| !matches!(e, NetEvent::Outside { .. }));
+            self.waiting.push_back(NetEvent::Outside { mapping, inbound });
         }
     }
 

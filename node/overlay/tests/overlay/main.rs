@@ -4,6 +4,7 @@
 mod blobs;
 mod contacts;
 mod hostile;
+mod outside;
 mod relays;
 mod silence;
 

@@ -19,8 +19,8 @@ use crate::tools;
 const PAGE: &str = include_str!("page.html");
 /// Bytes that go each way.
 pub(super) const BYTES: u64 = 1 << 20;
-/// How long the page may take, the browser’s start included: that an address
-/// cannot be reached is known after half a minute, for each.
+/// How long the page may take, the browser’s start included: it tries each
+/// address that it must not reach for twenty seconds.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// A request of the page's is not longer.
 const REQUEST_BYTES_MAX: u64 = 64 << 10;
