@@ -164,6 +164,7 @@ function scenes(): void {
   scenario.step("a probe without a browser finds its echo", async () => {
     await gates("port-restricted", "port-restricted");
     const echo = await two.node(1).program(["call", "echo"], "Answers calls");
+    await two.ringable();
     const text = await two.node(0).output(["call", "probe", "Bob"]);
     assert.match(text, /call\.path: direct/);
     console.log(text.trim());
