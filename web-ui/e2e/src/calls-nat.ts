@@ -10,7 +10,7 @@ import { hindrance } from "./namespaces.js";
 import { Scenario } from "./steps.js";
 import { INSIDE, KINDS, OUTSIDE, RELAY, says, Street, type Kind, type Packet } from "./street.js";
 import { bendKey, path, truth, until, type Truth } from "./talk.js";
-import { Two } from "./two.js";
+import { Two, type Side } from "./two.js";
 
 const CALLS = Number(process.env["KITH_CALLS"] ?? "0");
 /** How long a call on a bad line is looked at. */
@@ -175,9 +175,12 @@ function scenes(): void {
     scenario.step(`${a} and ${b}`, async () => {
       await gates(a, b);
       const [ms] = await two.call();
-      // While a better pair takes the place of the first, one side is ahead.
-      const here = await until(two.page(0), "both say the same of the path", async (now) => path(now) === path(await truth(two.page(1))));
-      await two.talk(0).locator(`[data-path="${path(here)}"]`).waitFor();
+      // A better pair takes the place of the first: one side is ahead then, and the page follows.
+      const shown = (side: Side, like: Truth) => two.talk(side).locator(`[data-path="${path(like)}"]`).isVisible();
+      const here = await until(two.page(0), "both say the same of the path, and show it", async (now) => {
+        const same = path(now) === path(await truth(two.page(1)));
+        return same && (await shown(0, now)) && (await shown(1, now));
+      });
       figure(`${a}.${b}`, `${ms.toFixed(0)} ms ${ends(here)}`);
       await two.hangUp();
     });
