@@ -4,8 +4,10 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import type { Page } from "playwright-core";
+import { Link } from "./apart.js";
 import { faults } from "./axe.js";
 import { until as wait } from "./lab.js";
+import { hindrance } from "./namespaces.js";
 import { figure, Scenario } from "./steps.js";
 import { bendKey, truth, until } from "./talk.js";
 import { Two } from "./two.js";
@@ -35,7 +37,18 @@ async function judge(page: Page, name: string): Promise<void> {
   assert.deepEqual(found, []);
 }
 
-scenario.step("two people", () => two.begin());
+// Each with the node in a network namespace of its own, on one link; both here
+// where such cannot be made.
+const why = hindrance();
+const link = why === null ? new Link() : null;
+if (why !== null) console.log(`both on this machine: ${why}`);
+process.on("exit", () => link?.close());
+
+scenario.step("two people", async () => {
+  if (link === null) return two.begin();
+  const [a, b] = link.sides.map((side) => side.browser(scenario.lab.folder)) as [string, string];
+  return two.begin({ places: link.places, browsers: [a, b] });
+});
 
 scenario.step("a call rings, is answered, and both hear and see", async () => {
   await alice().getByRole("button", { name: "Video call with Bob" }).click();
