@@ -103,6 +103,19 @@ impl Attempt {
         }
     }
 
+    /// The far end makes itself known in the own network: it is dialled there at
+    /// once. What was known before may be an address of yesterday, of which QUIC
+    /// learns only after seconds that nobody is there.
+    pub(crate) fn nearby(&mut self, addr: Multiaddr, now: Instant) {
+        if self.direct_leg != Leg::Todo {
+            self.direct.clear();
+            self.direct_leg = Leg::Todo;
+            self.direct_at = now;
+        }
+        self.direct.push(addr);
+        self.again.clone_from(&self.direct);
+    }
+
     /// Whether this connection comes from a dial of this attempt.
     pub(crate) fn is_dialing(&self, conn: ConnectionId) -> bool {
         [self.direct_leg, self.circuit_leg].contains(&Leg::Dialing(conn))
@@ -288,6 +301,25 @@ mod tests {
             a.circuit_dialed(None);
         }
         assert_eq!(a.step(false, at), Step::Fail("last".into()));
+    }
+
+    #[test]
+    fn a_neighbour_is_dialled_while_an_old_address_is_silent() {
+        let now = Instant::now();
+        let mut a = Attempt::new(PeerKey([1; 32]), vec![addr(1)], vec![], NO_ANSWER, now);
+        a.step(false, now);
+        a.direct_dialed(Some(conn(1)), now);
+        a.nearby(addr(2), now);
+        a.nearby(addr(3), now);
+        assert_eq!(a.step(false, now), Step::Direct(vec![addr(2), addr(3)]));
+        a.direct_dialed(Some(conn(2)), now);
+        // The old one's end ends nothing any more.
+        a.dial_ended(conn(1), Some("old".into()));
+        assert_eq!(a.step(false, now), Step::Wait(now + ATTEMPT_TIMEOUT));
+        // Beside addresses that are still to be dialled it is one more of them.
+        let mut a = Attempt::new(PeerKey([1; 32]), vec![addr(1)], vec![], NO_ANSWER, now);
+        a.nearby(addr(2), now);
+        assert_eq!(a.step(false, now), Step::Direct(vec![addr(1), addr(2)]));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use kith_wire::net::{LinkKind, NetEvent, Path};
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
-use libp2p::{Multiaddr, identify, mdns, ping, relay, upnp};
+use libp2p::{Multiaddr, PeerId, identify, mdns, ping, relay, upnp};
 
 use super::{Conn, Contact, EVENTS_WAITING_MAX, LISTEN_ADDRS_MAX, TASKS_MAX};
 use crate::addr::{self, Way};
@@ -165,13 +165,8 @@ impl Contact {
             }
             ContactEvent::Mdns(mdns::Event::Discovered(found)) => {
                 for (peer, addr) in found.into_iter().take(NEARBY_AT_ONCE_MAX) {
-                    if let Some(Way::Direct(addr)) = addr::way(&addr.to_string(), &peer)
-                        && self.nearby.found(peer, addr)
-                        && let Some(peer) = keys::peer_key(&peer)
-                        && self.waiting.len() < EVENTS_WAITING_MAX
-                    {
-                        self.waiting.retain(|e| !matches!(e, NetEvent::Nearby { peer: p } if *p == peer));
-                        self.waiting.push_back(NetEvent::Nearby { peer });
+                    if let Some(Way::Direct(addr)) = addr::way(&addr.to_string(), &peer) {
+                        self.found_nearby(peer, addr, now);
                     }
                 }
             }
@@ -234,6 +229,23 @@ impl Contact {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A neighbour has told an address: an attempt to reach it goes there, and
+    /// whoever would try again later is told to do so now.
+    fn found_nearby(&mut self, peer: PeerId, addr: Multiaddr, now: Instant) {
+        if !self.nearby.found(peer, addr.clone()) {
+            return;
+        }
+        if let Some(attempt) = self.attempts.get_mut(&peer) {
+            attempt.nearby(addr, now);
+        }
+        if let Some(peer) = keys::peer_key(&peer)
+            && self.waiting.len() < EVENTS_WAITING_MAX
+        {
+            self.waiting.retain(|e| !matches!(e, NetEvent::Nearby { peer: p } if *p == peer));
+            self.waiting.push_back(NetEvent::Nearby { peer });
         }
     }
 
