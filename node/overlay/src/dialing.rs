@@ -315,7 +315,7 @@ mod tests {
         a.direct_dialed(Some(conn(2)), now);
         // The old one's end ends nothing any more.
         a.dial_ended(conn(1), Some("old".into()));
-        assert_eq!(a.step(false, now), Step::Wait(now + ATTEMPT_TIMEOUT));
+        assert_eq!(a.step(false, now + CIRCUIT_HEAD_START), Step::Wait(now + ATTEMPT_TIMEOUT));
         // Beside addresses that are still to be dialled it is one more of them.
         let mut a = Attempt::new(PeerKey([1; 32]), vec![addr(1)], vec![], NO_ANSWER, now);
         a.nearby(addr(2), now);
