@@ -215,8 +215,8 @@ scenario.step("a voice message from the microphone", async () => {
   const timer = pageOf(alice()).getByRole("timer", { name: "Recording" });
   await timer.getByText("0:02").waitFor();
   await pageOf(alice()).getByRole("button", { name: "Send recording" }).click();
-  await pageOf(bob()).getByRole("button", { name: "Play voice message" }).click();
-  await pageOf(bob()).getByRole("button", { name: "Pause voice message" }).waitFor();
+  await pageOf(bob()).getByRole("button", { name: "Play voice message", exact: true }).click();
+  await pageOf(bob()).getByRole("button", { name: "Pause voice message", exact: true }).waitFor();
   await pageOf(bob()).waitForFunction(() => Array.from(document.querySelectorAll("audio")).some((a) => a.currentTime > 0.5));
   const page = await bob().person.node.api("GET", `/conversations/${talk}/messages`);
   const voice = page.messages.map((m: any) => m.content.file).find((file: any) => file?.voice === true);
