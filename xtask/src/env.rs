@@ -103,9 +103,14 @@ impl Env {
         if library.join(ROCKSDB_LIBRARY).is_file() {
             command.env("ROCKSDB_LIB_DIR", library).env("ROCKSDB_STATIC", "1");
         }
-        // What `cargo run` set for xtask itself is not meant for the others.
-        for name in ["CARGO_MANIFEST_DIR", "CARGO_PKG_NAME", "CARGO_PKG_VERSION", "CARGO_MANIFEST_PATH"] {
-            command.env_remove(name);
+        // What `cargo run` set for xtask itself is not meant for the others: build
+        // scripts that look at it (ring's) would run anew each time that cargo
+        // is called with and without xtask, and half of the crates after them.
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+                command.env_remove(&*text);
+            }
         }
         command
     }
