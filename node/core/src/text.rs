@@ -60,12 +60,13 @@ pub fn file_name(text: &str) -> String {
         .map(|c| if matches!(c, '<' | '>' | ':' | '"' | '|' | '?' | '*') { '_' } else { c })
         .map(|c| if breaks(c) { ' ' } else { c })
         .collect();
-    let kept = kept.trim_matches(|c: char| c == '.' || c.is_whitespace());
+    let unsaved = |c: char| c == '.' || c.is_whitespace();
+    let kept = kept.trim_matches(unsaved);
     let (stem, ending) = match kept.rsplit_once('.') {
         Some((stem, ending)) if !stem.is_empty() && ending.len() <= 16 => (stem, Some(ending)),
         _ => (kept, None),
     };
-    let stem = cut(stem, 180).trim_end();
+    let stem = cut(stem, 180).trim_end_matches(unsaved);
     let first = kept.split('.').next().unwrap_or_default().trim_end().to_ascii_lowercase();
     let stem = if stem.is_empty() || DEVICES.contains(&first.as_str()) {
         format!("file {stem}")
@@ -135,6 +136,9 @@ mod tests {
             assert_eq!(file_name(given), clean, "{given:?}");
         }
         assert!(file_name(&"x".repeat(900)).len() <= 200);
+        // Cut where a full stop stands.
+        let cut_here = format!("{} .{}", "x".repeat(178), "y".repeat(40));
+        assert_eq!(file_name(&cut_here), "x".repeat(178));
     }
 
     #[test]
