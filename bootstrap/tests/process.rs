@@ -75,7 +75,12 @@ impl Client {
         config.listen = vec!["/ip4/127.0.0.1/tcp/0".into()];
         let (overlay, mut events) = Overlay::spawn(config).expect("the overlay starts");
         overlay
-            .send(NetCommand::Dial { kind: LinkKind::Log, peer: PeerKey(to.key.0), addrs: to.addrs.clone() })
+            .send(NetCommand::Dial {
+                kind: LinkKind::Log,
+                peer: PeerKey(to.key.0),
+                addrs: to.addrs.clone(),
+                patient: true,
+            })
             .await
             .expect("the dial is taken");
         let (link, local) = loop {

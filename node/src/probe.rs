@@ -69,7 +69,12 @@ async fn greet(
     events: &mut mpsc::Receiver<NetEvent>,
 ) -> Result<Statement, String> {
     let gone = || "The network part of this node stopped. Try again.".to_owned();
-    let dial = NetCommand::Dial { kind: LinkKind::Log, peer: PeerKey(link.key.0), addrs: link.addrs.clone() };
+    let dial = NetCommand::Dial {
+        kind: LinkKind::Log,
+        peer: PeerKey(link.key.0),
+        addrs: link.addrs.clone(),
+        patient: true,
+    };
     handle.try_send(dial).map_err(|e| sentence(&e))?;
     let mut statement = None;
     loop {

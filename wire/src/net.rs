@@ -70,6 +70,10 @@ pub enum NetCommand {
         peer: PeerKey,
         /// Multiaddrs in text form, best first, without `/p2p/…` of `peer`.
         addrs: Vec<String>,
+        /// The far end may be starting at this moment, so every way is tried, and
+        /// relays several times. Without: it was away for long, and the relays
+        /// that it would come to first are asked once. Of no account for relays.
+        patient: bool,
     },
     /// Send one frame (at most `limits::FRAME_BYTES_MAX`). Frames of a link
     /// arrive in order or the link goes `Down`; so it does when too much waits

@@ -333,6 +333,9 @@ fn carry_out(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), EngineError> {
 
 fn send(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, signal: &Signal) -> Result<(), EngineError> {
     let bytes = signal.to_bytes();
+    if matches!(signal.body, Body::Offer { .. }) {
+        saying::look_for(ctx, live, &group)?;
+    }
     let sent = match signal.body {
         // How a call ended is said in any case: after a start, once the group was listened to.
         Body::End { .. } | Body::Leave { .. } => heard::say(ctx, live, group, TYPE_CALL, &bytes),

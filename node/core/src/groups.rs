@@ -20,6 +20,8 @@ use crate::{delivery, heard, people};
 const MARK_MS: u64 = 1_000;
 /// How soon notes are compared after something new came, ms.
 const GOSSIP_MS: u64 = 30_000;
+/// What is not older than this was said by somebody who is there, ms.
+const JUST_SAID_MS: u64 = 120_000;
 /// How soon notes are compared after something did not fit, ms.
 const SYNC_MS: u64 = 500;
 
@@ -128,6 +130,9 @@ fn apply(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, outcome: Outcome) -
     match outcome {
         Outcome::Event(e) => {
             on_event(ctx, live, group, &e)?;
+            if e.wall_ms + JUST_SAID_MS >= ctx.now.wall_ms {
+                live.look_for(&e.device, ctx.now.mono_ms);
+            }
             live.at(ctx.now.mono_ms + MARK_MS, Timer::Mark(group));
             // Members that the author did not reach may get it from here.
             live.at(ctx.now.mono_ms + GOSSIP_MS, Timer::Sync(group));
@@ -139,6 +144,7 @@ fn apply(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, outcome: Outcome) -
         }
         Outcome::Acked { device, up_to_seq } => {
             delivery::acked(ctx, live, group, device, up_to_seq)?;
+            live.look_for(&device, ctx.now.mono_ms);
             look_again(ctx, live, group)?;
         }
         Outcome::Resend(events) => {

@@ -16,8 +16,19 @@ use crate::outbox::Outbox;
 use crate::relays::Relays;
 use crate::{people, rows, view};
 
-/// Back-off of a dial, in ms: first and longest wait.
-const DIAL_BACKOFF_MS: (u64, u64) = (2_000, 600_000);
+/// The first wait between dials, ms.
+const DIAL_FIRST_MS: u64 = 2_000;
+/// The longest, ms.
+const DIAL_LONGEST_MS: u64 = 600_000;
+/// The longest while a relay of theirs is linked, ms: whoever comes back to it
+/// dials from there, and what they say there is a sign of life.
+const DIAL_MEETING_MS: u64 = 3_600_000;
+/// Waits double up to this one, ms; longer ones grow fourfold.
+const DIAL_DOUBLES_MS: u64 = 60_000;
+/// So many dials in a row reckon with somebody who is just starting.
+const PATIENT_DIALS: u32 = 3;
+/// Who is dialled out of turn was not dialled for so long, ms.
+const OUT_OF_TURN_MS: u64 = 10_000;
 
 /// The longest wait before a relay is tried again, ms, while it has not been
 /// away for very long: everybody is back soon after it returns.
@@ -95,7 +106,10 @@ pub(crate) struct Dial {
     pub next_at: u64,
     backoff_ms: u64,
     failures: u32,
+    failed_at: u64,
     pub dialling: bool,
+    /// As in [`NetCommand::Dial`].
+    pub patient: bool,
 }
 
 /// What a deadline is for.
@@ -291,6 +305,32 @@ impl Live {
         self.want_dial(device, mono_ms);
     }
 
+    /// A device has just said something somewhere, can be met at a relay again,
+    /// or is wanted by the person: if it is not reached, its next dial is now.
+    /// The waits after that stay as long as they were.
+    pub(crate) fn look_for(&mut self, device: &DeviceId, mono_ms: u64) {
+        if self.links.of_device(device).is_none()
+            && let Some(dial) = self.dials.get_mut(device)
+            && dial.out_of_turn(mono_ms)
+        {
+            self.at(mono_ms, Timer::Dials);
+        }
+    }
+
+    /// The link to a relay stands: those who come to it may be there.
+    pub(crate) fn met_at(&mut self, relay: &RelayId, mono_ms: u64) {
+        let there: Vec<DeviceId> =
+            self.card_relays.iter().filter(|(_, at)| at.contains(relay)).map(|(device, _)| *device).collect();
+        for device in there {
+            self.look_for(&device, mono_ms);
+        }
+    }
+
+    /// Whether a relay is linked that this device comes to.
+    pub(crate) fn can_meet(&self, device: &DeviceId) -> bool {
+        self.card_relays.get(device).is_some_and(|at| at.iter().any(|r| self.relays.is_linked(r)))
+    }
+
     /// Relays that hold a device's inbox.
     pub(crate) fn card_relays(&self, device: &DeviceId) -> BTreeSet<RelayId> {
         self.card_relays.get(device).cloned().unwrap_or_default()
@@ -313,26 +353,94 @@ impl Live {
 
 impl Dial {
     pub(crate) fn now(mono_ms: u64) -> Self {
-        Self { next_at: mono_ms, backoff_ms: DIAL_BACKOFF_MS.0, failures: 0, dialling: false }
+        Self {
+            next_at: mono_ms,
+            backoff_ms: DIAL_FIRST_MS,
+            failures: 0,
+            failed_at: 0,
+            dialling: false,
+            patient: true,
+        }
     }
-    /// A dial failed; `jitter` in 0..256 spreads the next one.
-    pub(crate) fn failed(&mut self, mono_ms: u64, jitter: u8) {
-        self.fail(mono_ms, jitter, DIAL_BACKOFF_MS.1);
+    /// A dial failed; `jitter` in 0..256 spreads the next one. `meeting`: the
+    /// device can be met at a relay.
+    pub(crate) fn failed(&mut self, mono_ms: u64, jitter: u8, meeting: bool) {
+        let longest = if meeting { DIAL_MEETING_MS } else { DIAL_LONGEST_MS };
+        self.fail(mono_ms, jitter, longest);
+        self.patient = self.failures < PATIENT_DIALS;
     }
     /// The same for a relay.
     pub(crate) fn relay_failed(&mut self, mono_ms: u64, jitter: u8) {
-        let longest = if self.failures < RELAY_TRIES { RELAY_BACKOFF_MS } else { DIAL_BACKOFF_MS.1 };
+        let longest = if self.failures < RELAY_TRIES { RELAY_BACKOFF_MS } else { DIAL_LONGEST_MS };
         self.fail(mono_ms, jitter, longest);
     }
     fn fail(&mut self, mono_ms: u64, jitter: u8, longest_ms: u64) {
         self.dialling = false;
         self.failures = self.failures.saturating_add(1);
-        let spread = self.backoff_ms * u64::from(jitter) / 512;
-        self.next_at = mono_ms + self.backoff_ms + spread;
-        self.backoff_ms = (self.backoff_ms * 2).min(longest_ms);
+        self.failed_at = mono_ms;
+        let wait = self.backoff_ms.min(longest_ms);
+        self.next_at = mono_ms + wait + wait * u64::from(jitter) / 512;
+        let growth = if wait < DIAL_DOUBLES_MS { 2 } else { 4 };
+        self.backoff_ms = (wait * growth).min(longest_ms);
+    }
+    /// Whether its next dial, which is now, comes sooner than it would have.
+    fn out_of_turn(&mut self, mono_ms: u64) -> bool {
+        let waits = !self.dialling && self.failures > 0 && self.next_at > mono_ms;
+        let sooner = waits && self.failed_at + OUT_OF_TURN_MS <= mono_ms;
+        if sooner {
+            self.next_at = mono_ms;
+            self.patient = true;
+        }
+        sooner
     }
     /// A link ended that had stood: try again soon.
     pub(crate) fn lost(&mut self, mono_ms: u64, jitter: u8) {
         *self = Self::now(mono_ms + 200 + u64::from(jitter) * 4);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The moments of an absent device's dials in the first `hours`.
+    fn dials(meeting: bool, hours: u64) -> Vec<u64> {
+        let mut dial = Dial::now(0);
+        let mut at = Vec::new();
+        while dial.next_at < hours * 3_600_000 {
+            at.push(dial.next_at);
+            dial.failed(dial.next_at, 0, meeting);
+        }
+        at
+    }
+
+    #[test]
+    fn who_stays_away_is_dialled_ever_more_seldom() {
+        let first = [0, 2_000, 6_000, 14_000, 30_000, 62_000, 126_000, 382_000, 1_406_000];
+        assert_eq!(dials(true, 1), first);
+        assert_eq!(dials(true, 100).len() - dials(true, 99).len(), 1, "once an hour");
+        assert_eq!(dials(false, 100).len() - dials(false, 99).len(), 6);
+        // What was long because of a relay is short again without it.
+        let mut dial = Dial::now(0);
+        for _ in 0..20 {
+            dial.failed(0, 0, true);
+        }
+        dial.failed(0, 0, false);
+        assert_eq!(dial.next_at, DIAL_LONGEST_MS);
+    }
+
+    #[test]
+    fn a_sign_of_life_brings_the_next_dial_and_no_shorter_waits() {
+        let mut dial = Dial::now(0);
+        assert!(!dial.out_of_turn(0), "it is due");
+        for _ in 0..10 {
+            dial.failed(0, 0, true);
+        }
+        assert!(!dial.patient && !dial.out_of_turn(OUT_OF_TURN_MS - 1), "just tried");
+        assert!(dial.out_of_turn(OUT_OF_TURN_MS));
+        assert!(dial.patient && dial.next_at == OUT_OF_TURN_MS);
+        dial.failed(OUT_OF_TURN_MS, 0, true);
+        assert!(!dial.patient);
+        assert_eq!(dial.next_at, OUT_OF_TURN_MS + DIAL_MEETING_MS);
     }
 }

@@ -52,6 +52,7 @@ pub(crate) fn on_event(node: &mut Node, now: Now, event: NetEvent) {
         NetEvent::Up { link, kind: LinkKind::Log, peer, local, path } => {
             let live = node.live();
             live.relays.up(link, (peer, local, path), now.wall_ms, &mut live.net);
+            live.met_at(&RelayId(peer.0), now.mono_ms);
         }
         NetEvent::Measured { link, facts } => {
             let live = node.live();
@@ -97,10 +98,10 @@ pub(crate) fn on_event(node: &mut Node, now: Now, event: NetEvent) {
                     relays::schedule(live);
                 }
                 LinkKind::Peer => {
-                    if let Some((device, _)) = live.directory.get(&peer).copied()
-                        && let Some(dial) = live.dials.get_mut(&device)
-                    {
-                        dial.failed(now.mono_ms, jitter);
+                    if let Some((device, _)) = live.directory.get(&peer).copied() {
+                        let meeting = live.can_meet(&device);
+                        let Some(dial) = live.dials.get_mut(&device) else { return };
+                        dial.failed(now.mono_ms, jitter, meeting);
                         let at = dial.next_at;
                         live.at(at, Timer::Dials);
                         if live.dial_reasons.insert(device, reason.clone()).as_ref() != Some(&reason) {
@@ -450,11 +451,17 @@ pub(crate) fn dial_people(ctx: &mut Ctx<'_>, live: &mut Live) -> Result<(), Reje
         if live.links.of_peer(&card.transport).is_some() {
             continue;
         }
-        if let Some(dial) = live.dials.get_mut(&device) {
-            dial.dialling = true;
-        }
+        let meeting = live.can_meet(&device);
+        let Some(dial) = live.dials.get_mut(&device) else { continue };
+        dial.dialling = true;
+        let patient = dial.patient || !meeting;
         dialling += 1;
-        live.net.push(NetCommand::Dial { kind: LinkKind::Peer, peer: card.transport, addrs: card.addrs });
+        live.net.push(NetCommand::Dial {
+            kind: LinkKind::Peer,
+            peer: card.transport,
+            addrs: card.addrs,
+            patient,
+        });
     }
     if let Some(next) = live
         .dials

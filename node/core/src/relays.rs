@@ -268,6 +268,11 @@ impl Relays {
         self.by_link.contains_key(&link)
     }
 
+    /// Whether a link to this relay stands.
+    pub(crate) fn is_linked(&self, relay: &RelayId) -> bool {
+        self.sessions.get(relay).is_some_and(|s| s.link.is_some())
+    }
+
     /// A link to a relay came up; the relay speaks first.
     pub(crate) fn up(
         &mut self,
@@ -327,6 +332,7 @@ pub(crate) fn dial(ctx: &Ctx<'_>, live: &mut Live) {
                 kind: LinkKind::Log,
                 peer: PeerKey(s.relay.key.0),
                 addrs: s.relay.addrs.clone(),
+                patient: true,
             });
         }
     }

@@ -88,6 +88,15 @@ pub(crate) fn send(
     Ok((sent.id, sent.seq, sent.at))
 }
 
+/// A person wants to talk to those in this group: who is not reached is dialled
+/// now, however long they were away.
+pub(crate) fn look_for(ctx: &Ctx<'_>, live: &mut Live, group: &GroupId) -> Result<(), StoreError> {
+    for member in GroupInfo::load(&ctx.tx, group)?.into_iter().flat_map(|info| info.members) {
+        live.look_for(&member.device, ctx.now.mono_ms);
+    }
+    Ok(())
+}
+
 /// Sends a text that a person wrote, or a file with what they wrote to it.
 pub(crate) fn send_text(
     ctx: &mut Ctx<'_>,
@@ -98,6 +107,9 @@ pub(crate) fn send_text(
     let group = conversation.write_group();
     let (event_type, content) = words.content();
     let (id, seq, state) = send(ctx, live, group, event_type, &content)?;
+    if conversation.kind == rows::KIND_DIRECT {
+        look_for(ctx, live, &group)?;
+    }
     if let Some(file) = &words.file {
         crate::files::sent(ctx, live, group, id, &file.blob)?;
     }

@@ -80,7 +80,12 @@ async fn frame(events: &mut Receiver<NetEvent>) -> Result<Vec<u8>, Fault> {
 
 async fn overlay(name: &str, listen: &str) -> Result<(), Fault> {
     let (mut a, mut b) = (end(1, listen).await?, end(2, listen).await?);
-    let dial = NetCommand::Dial { kind: LinkKind::Peer, peer: b.handle.local_key(), addrs: b.addrs.clone() };
+    let dial = NetCommand::Dial {
+        kind: LinkKind::Peer,
+        peer: b.handle.local_key(),
+        addrs: b.addrs.clone(),
+        patient: true,
+    };
     a.handle.try_send(dial)?;
     let (at_a, path) = up(&mut a.events).await?;
     let (at_b, _) = up(&mut b.events).await?;

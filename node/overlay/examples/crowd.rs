@@ -98,7 +98,7 @@ impl One {
                 () = sleep_until(dial_at) => {
                     dial_at = Instant::now() + NEVER;
                     let (peer, addrs) = (PeerKey(self.relay.key.0), self.relay.addrs.clone());
-                    self.handle.send(NetCommand::Dial { kind: LinkKind::Log, peer, addrs }).await?;
+                    self.handle.send(NetCommand::Dial { kind: LinkKind::Log, peer, addrs, patient: true }).await?;
                 }
             }
             let served = self.greeted && self.reserved;

@@ -275,12 +275,14 @@ impl OverlayHandle {
                 let _full = inner.commands.try_send(Command::Check);
                 Ok(None)
             }
-            NetCommand::Dial { kind: LinkKind::Log, peer, addrs } => {
+            NetCommand::Dial { kind: LinkKind::Log, peer, addrs, .. } => {
                 let failed =
                     logs::dial(&inner.shared, &inner.relay_seed, peer, &addrs, &inner.stop, &inner.runtime);
                 Ok(failed.map(|reason| Command::Fail(LinkKind::Log, peer, reason)))
             }
-            NetCommand::Dial { kind: LinkKind::Peer, peer, addrs } => Ok(Some(Command::Dial(peer, addrs))),
+            NetCommand::Dial { kind: LinkKind::Peer, peer, addrs, patient } => {
+                Ok(Some(Command::Dial { peer, addrs, patient }))
+            }
             NetCommand::Reserve { relays } => Ok(Some(Command::Reserve(relays))),
         }
     }
@@ -289,11 +291,15 @@ impl OverlayHandle {
 /// The command that could not be queued, as it came in.
 fn undo(rest: Command) -> NetCommand {
     match rest {
-        Command::Dial(peer, addrs) => NetCommand::Dial { kind: LinkKind::Peer, peer, addrs },
+        Command::Dial { peer, addrs, patient } => {
+            NetCommand::Dial { kind: LinkKind::Peer, peer, addrs, patient }
+        }
         Command::Reserve(relays) => NetCommand::Reserve { relays },
         Command::Check => NetCommand::Check,
         // Never comes this way.
-        Command::OpenBlob(peer, _) => NetCommand::Dial { kind: LinkKind::Peer, peer, addrs: Vec::new() },
-        Command::Fail(kind, peer, _) => NetCommand::Dial { kind, peer, addrs: Vec::new() },
+        Command::OpenBlob(peer, _) => {
+            NetCommand::Dial { kind: LinkKind::Peer, peer, addrs: Vec::new(), patient: true }
+        }
+        Command::Fail(kind, peer, _) => NetCommand::Dial { kind, peer, addrs: Vec::new(), patient: true },
     }
 }

@@ -57,7 +57,7 @@ pub(crate) const SHUTTING_DOWN: &str = "this node is shutting down";
 /// What the owner is asked to do.
 pub(crate) enum Command {
     /// Reach a contact.
-    Dial(PeerKey, Vec<String>),
+    Dial { peer: PeerKey, addrs: Vec<String>, patient: bool },
     /// Keep reservations at exactly these relays.
     Reserve(Vec<(PeerKey, Vec<String>)>),
     /// End the connections on which nothing answers.
@@ -268,7 +268,7 @@ impl Contact {
     fn on_command(&mut self, command: Command) {
         let now = Instant::now();
         match command {
-            Command::Dial(key, addrs) => self.dial(key, &addrs, now),
+            Command::Dial { peer, addrs, patient } => self.dial(peer, &addrs, patient, now),
             Command::OpenBlob(key, opened) => self.open_blob(key, opened),
             Command::Check => self.check(now),
             Command::Fail(kind, peer, reason) => {
@@ -328,7 +328,7 @@ impl Contact {
         self.waiting.push_back(NetEvent::DialFailed { kind: LinkKind::Peer, peer: key, reason });
     }
 
-    fn dial(&mut self, key: PeerKey, addrs: &[String], now: Instant) {
+    fn dial(&mut self, key: PeerKey, addrs: &[String], patient: bool, now: Instant) {
         let Some(peer) = keys::peer_id(&key) else {
             return self.fail(key, "this peer’s transport key is not valid".into());
         };
@@ -341,7 +341,8 @@ impl Contact {
         if self.attempts.len() >= ATTEMPTS_MAX {
             return self.fail(key, "too many peers are being dialled at once; try again in a moment".into());
         }
-        let mut direct = if self.direct { self.nearby.of(&peer).to_vec() } else { Vec::new() };
+        let near = if self.direct { self.nearby.of(&peer).to_vec() } else { Vec::new() };
+        let mut direct = near.clone();
         let mut circuits = Vec::new();
         for text in addrs.iter().take(addr::DIAL_ADDRS_MAX) {
             match addr::way(text, &peer) {
@@ -354,7 +355,10 @@ impl Contact {
         }
         let error = if self.direct { dialing::NO_ADDRESS } else { dialing::DIRECT_OFF };
         tracing::debug!(direct = direct.len(), circuits = circuits.len(), "dialling a contact");
-        self.attempts.insert(peer, Attempt::new(key, direct, circuits, error, now));
+        if !patient && circuits.iter().any(|(relay, _)| self.relays.ready(relay, now) == Ready::Yes) {
+            direct = near;
+        }
+        self.attempts.insert(peer, Attempt::new(key, direct, circuits, patient, error, now));
     }
 
     /// Starts the swarm anew, with direct connections on or off; whether that

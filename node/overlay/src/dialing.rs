@@ -65,6 +65,7 @@ pub(crate) struct Attempt {
     circuits: Vec<(PeerId, Multiaddr)>,
     all_circuits: Vec<(PeerId, Multiaddr)>,
     round: u32,
+    rounds_max: u32,
     circuit_leg: Leg,
     circuit_at: Instant,
     deadline: Instant,
@@ -75,11 +76,12 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
-    /// Starts now.
+    /// Starts now; `patient` as in `NetCommand::Dial`.
     pub(crate) fn new(
         key: PeerKey,
         direct: Vec<Multiaddr>,
         circuits: Vec<(PeerId, Multiaddr)>,
+        patient: bool,
         error: &str,
         now: Instant,
     ) -> Self {
@@ -93,6 +95,7 @@ impl Attempt {
             direct_since: now,
             all_circuits: circuits.clone(),
             round: 1,
+            rounds_max: if patient { ROUNDS_MAX } else { 1 },
             circuits,
             circuit_leg: Leg::Todo,
             circuit_at: now + CIRCUIT_HEAD_START,
@@ -150,7 +153,7 @@ impl Attempt {
         if self.circuit_leg == Leg::Todo && due {
             match self.circuits.first() {
                 Some((relay, at)) => return Step::Circuit(*relay, at.clone()),
-                None if self.all_circuits.is_empty() || self.round >= ROUNDS_MAX => {
+                None if self.all_circuits.is_empty() || self.round >= self.rounds_max => {
                     self.circuit_leg = Leg::Done;
                 }
                 None => {
@@ -278,7 +281,7 @@ mod tests {
         let relay = keys::peer_id(&keys::public_key(&Secret::new([1; 32])).unwrap()).unwrap();
         let now = Instant::now();
         let circuits = vec![(relay, addr(2)), (relay, addr(3))];
-        let mut a = Attempt::new(PeerKey([1; 32]), vec![addr(1)], circuits, NO_ANSWER, now);
+        let mut a = Attempt::new(PeerKey([1; 32]), vec![addr(1)], circuits, true, NO_ANSWER, now);
         assert_eq!(a.step(false, now), Step::Direct(vec![addr(1)]));
         a.direct_dialed(Some(conn(1)), now);
         assert_eq!(a.step(false, now), Step::Wait(now + CIRCUIT_HEAD_START));
@@ -301,12 +304,17 @@ mod tests {
             a.circuit_dialed(None);
         }
         assert_eq!(a.step(false, at), Step::Fail("last".into()));
+        // Who was away for long is looked for once.
+        let mut a = Attempt::new(PeerKey([1; 32]), vec![], vec![(relay, addr(2))], false, NO_ANSWER, now);
+        assert_eq!(a.step(false, now), Step::Circuit(relay, addr(2)));
+        a.circuit_dialed(None);
+        assert_eq!(a.step(false, now), Step::Fail(NO_ANSWER.into()));
     }
 
     #[test]
     fn a_neighbour_is_dialled_while_an_old_address_is_silent() {
         let now = Instant::now();
-        let mut a = Attempt::new(PeerKey([1; 32]), vec![addr(1)], vec![], NO_ANSWER, now);
+        let mut a = Attempt::new(PeerKey([1; 32]), vec![addr(1)], vec![], true, NO_ANSWER, now);
         a.step(false, now);
         a.direct_dialed(Some(conn(1)), now);
         a.nearby(addr(2), now);
@@ -317,7 +325,7 @@ mod tests {
         a.dial_ended(conn(1), Some("old".into()));
         assert_eq!(a.step(false, now + CIRCUIT_HEAD_START), Step::Wait(now + ATTEMPT_TIMEOUT));
         // Beside addresses that are still to be dialled it is one more of them.
-        let mut a = Attempt::new(PeerKey([1; 32]), vec![addr(1)], vec![], NO_ANSWER, now);
+        let mut a = Attempt::new(PeerKey([1; 32]), vec![addr(1)], vec![], true, NO_ANSWER, now);
         a.nearby(addr(2), now);
         assert_eq!(a.step(false, now), Step::Direct(vec![addr(1), addr(2)]));
     }
@@ -326,7 +334,7 @@ mod tests {
     fn direct_addresses_are_tried_twice_the_larger_key_later() {
         let now = Instant::now();
         for smaller in [true, false] {
-            let mut a = Attempt::new(PeerKey([1; 32]), vec![addr(1)], vec![], NO_ANSWER, now);
+            let mut a = Attempt::new(PeerKey([1; 32]), vec![addr(1)], vec![], true, NO_ANSWER, now);
             a.step(false, now);
             a.direct_dialed(Some(conn(1)), now);
             assert!(!a.dial_again(conn(9), smaller, now));
@@ -346,7 +354,7 @@ mod tests {
     #[test]
     fn a_refusal_because_theirs_is_under_way_waits_for_it() {
         let now = Instant::now();
-        let mut a = Attempt::new(PeerKey([1; 32]), vec![addr(1)], vec![], NO_ANSWER, now);
+        let mut a = Attempt::new(PeerKey([1; 32]), vec![addr(1)], vec![], true, NO_ANSWER, now);
         a.step(false, now);
         a.direct_dialed(Some(conn(1)), now);
         a.dial_ended(conn(1), None);

@@ -119,4 +119,23 @@ export function firstConversation(title: string, hands: Hands): void {
     await carol().say("Still here after the restart");
     for (const app of [alice(), bob()]) await app.message("Still here after the restart").waitFor();
   });
+
+  scenario.step("signing out asks before it loses what was begun", async () => {
+    const { hands, page } = carol();
+    const begun = "Begun, not sent";
+    const question = page.getByRole("alertdialog", { name: "Sign out and lose what was not sent?" });
+    const signOut = async () => {
+      await hands.press(page.getByRole("link", { name: "Settings", exact: true }));
+      await hands.press(carol().button("Sign out this browser"));
+      await question.waitFor();
+    };
+    await hands.fill(carol().textbox("Message"), begun);
+    await signOut();
+    await hands.press(question.getByRole("button", { name: "Cancel" }));
+    await carol().open(GROUP);
+    assert.equal(await carol().textbox("Message").inputValue(), begun, "it is still there");
+    await signOut();
+    await hands.press(question.getByRole("button", { name: "Sign out" }));
+    await carol().heading("Sign in to Kith").waitFor();
+  });
 }

@@ -80,12 +80,17 @@ impl Node {
     }
 
     fn dial(&self, peer: PeerKey, addrs: &[String]) {
-        self.command(NetCommand::Dial { kind: LinkKind::Peer, peer, addrs: addrs.to_vec() });
+        self.command(NetCommand::Dial { kind: LinkKind::Peer, peer, addrs: addrs.to_vec(), patient: true });
     }
 
     fn dial_log(&self, relay: &Relay) {
         let peer = relay.key();
-        self.command(NetCommand::Dial { kind: LinkKind::Log, peer, addrs: relay.addrs.clone() });
+        self.command(NetCommand::Dial {
+            kind: LinkKind::Log,
+            peer,
+            addrs: relay.addrs.clone(),
+            patient: true,
+        });
     }
 
     fn command(&self, command: NetCommand) {

@@ -76,7 +76,7 @@ async fn what_a_killed_client_left_behind_does_not_keep_it_out() {
     for _ in 0..24 {
         let mut node = Node::start(1, &[]).await;
         let addrs = vec![way.addr.clone()];
-        node.command(NetCommand::Dial { kind: LinkKind::Log, peer: relay.key(), addrs });
+        node.command(NetCommand::Dial { kind: LinkKind::Log, peer: relay.key(), addrs, patient: true });
         node.up().await;
         while !matches!(relay.event().await, ServerEvent::Up { .. }) {}
         way.cut();

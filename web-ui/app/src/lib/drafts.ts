@@ -18,6 +18,11 @@ export function replyTo(conversation: string): Quote | null {
   return drafts.get(conversation).reply;
 }
 
+/** Whether anything is begun that was not sent. */
+export function hasDrafts(): boolean {
+  return drafts.size > 0;
+}
+
 /** Forgets everything, after signing out. */
 export function clearDrafts() {
   drafts.clear();

@@ -5,8 +5,7 @@ import { useEffect } from "react";
 import { applyEvents, forgetSession } from "../api/apply";
 import { client, sessionChanged } from "../api/cache";
 import { openStream, type StreamState } from "../api/events";
-import { hasUploads } from "../api/files";
-import { hasPending, wakeOutbox } from "../api/outbox";
+import { wakeOutbox } from "../api/outbox";
 import { Value } from "../api/store";
 import type { NodeEvent } from "../api/types";
 import { toast } from "../ui/toasts";
@@ -14,6 +13,7 @@ import { announcement, notify } from "./notify";
 import { currentRoute, navigate, paths } from "./router";
 import { dropCalls, onCallEvents, resyncCalls } from "./call/session";
 import { forgetTyping, noteTyping } from "./typing";
+import { onTheirWay } from "./unsent";
 
 export const streamState = new Value<StreamState>("connecting");
 
@@ -47,7 +47,7 @@ export function useStream() {
       ended: sessionChanged,
     });
     const leaving = (event: BeforeUnloadEvent) => {
-      if (hasPending() || hasUploads()) event.preventDefault();
+      if (onTheirWay()) event.preventDefault();
     };
     window.addEventListener("beforeunload", leaving);
     return () => {

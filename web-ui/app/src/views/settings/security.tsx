@@ -4,12 +4,11 @@ import { useState } from "react";
 import { useAction } from "../../api/action";
 import { sessionChanged } from "../../api/cache";
 import { api } from "../../api/client";
-import { clearFiles } from "../../api/files";
-import { clearOutbox } from "../../api/outbox";
 import { t } from "../../i18n";
-import { clearDrafts } from "../../lib/drafts";
 import { useForm } from "../../lib/form";
+import { clearUnsent, hasUnsent } from "../../lib/unsent";
 import { Button } from "../../ui/button";
+import { Confirm } from "../../ui/dialog";
 import { ActionRow } from "../../ui/panel";
 import { NewPassphrase, Passphrase, useNewPassphrase } from "../../ui/passphrase";
 import { Refusal } from "../../ui/problem";
@@ -55,12 +54,11 @@ export function SessionButtons() {
   const lock = useAction(() => api.post("/vault/lock"), { done: sessionChanged });
   const signOut = useAction(() => api.delete("/session"), {
     done: () => {
-      clearOutbox();
-      clearFiles();
-      clearDrafts();
+      clearUnsent();
       sessionChanged();
     },
   });
+  const [asking, setAsking] = useState(false);
   return (
     <div className="flex flex-col gap-4">
       <ActionRow hint={t.settings.lockHint}>
@@ -69,10 +67,19 @@ export function SessionButtons() {
         </Button>
       </ActionRow>
       <ActionRow hint={t.settings.signOutHint}>
-        <Button icon="leave" busy={signOut.isPending} onPress={() => signOut.mutate()}>
+        <Button icon="leave" busy={signOut.isPending} onPress={() => (hasUnsent() ? setAsking(true) : signOut.mutate())}>
           {t.settings.signOut}
         </Button>
       </ActionRow>
+      <Confirm
+        title={t.settings.signOutTitle}
+        body={t.settings.signOutBody}
+        action={t.settings.signOutAction}
+        open={asking}
+        busy={signOut.isPending}
+        onClose={() => setAsking(false)}
+        onConfirm={() => signOut.mutate()}
+      />
     </div>
   );
 }
