@@ -276,6 +276,14 @@ fn mid_load(lab: &mut Lab, how: Spoilt) -> Result<Duration> {
             let relay = relays.iter_mut().find(|r| r.name == name).context("the relay that holds it")?;
             how.spoil(relay, &street.server)?;
             spoilt = Some((name, Instant::now()));
+            if how == Spoilt::Filled {
+                // It has to be back to be filled: else what is said goes past it.
+                home_a.host.within(|| {
+                    a.until("the relay to be filled", PATIENCE, |a| {
+                        Ok(all_up(&a.get("/network")?).then_some(()))
+                    })
+                })?;
+            }
         }
         let large = if spoilt.is_some() && how == Spoilt::Filled { LARGE_TEXT } else { 0 };
         let text = format!("load {i} {}", "x".repeat(large));
