@@ -274,13 +274,17 @@ fn mid_load(lab: &mut Lab, how: Spoilt) -> Result<Duration> {
         if i == LOAD / 3 {
             let name = holder(&home_a.host, a, &conversation, &ids)?;
             let relay = relays.iter_mut().find(|r| r.name == name).context("the relay that holds it")?;
+            let network = home_a.host.within(|| a.get("/network"))?;
+            let since = relays(&network).find(|r| r["name"] == name).context("the relay")?["since"].clone();
             how.spoil(relay, &street.server)?;
-            spoilt = Some((name, Instant::now()));
+            spoilt = Some((name.clone(), Instant::now()));
             if how == Spoilt::Filled {
                 // It has to be back to be filled: else what is said goes past it.
                 home_a.host.within(|| {
                     a.until("the relay to be filled", PATIENCE, |a| {
-                        Ok(all_up(&a.get("/network")?).then_some(()))
+                        let network = a.get("/network")?;
+                        let again = relays(&network).any(|r| r["name"] == name && r["since"] != since);
+                        Ok((again && all_up(&network)).then_some(()))
                     })
                 })?;
             }
