@@ -275,7 +275,8 @@ fn mid_load(lab: &mut Lab, how: Spoilt) -> Result<Duration> {
             let name = holder(&home_a.host, a, &conversation, &ids)?;
             let relay = relays.iter_mut().find(|r| r.name == name).context("the relay that holds it")?;
             let network = home_a.host.within(|| a.get("/network"))?;
-            let since = relays(&network).find(|r| r["name"] == name).context("the relay")?["since"].clone();
+            let since =
+                list(&network, "relays").find(|r| r["name"] == name).context("the relay")?["since"].clone();
             how.spoil(relay, &street.server)?;
             spoilt = Some((name.clone(), Instant::now()));
             if how == Spoilt::Filled {
@@ -283,7 +284,8 @@ fn mid_load(lab: &mut Lab, how: Spoilt) -> Result<Duration> {
                 home_a.host.within(|| {
                     a.until("the relay to be filled", PATIENCE, |a| {
                         let network = a.get("/network")?;
-                        let again = relays(&network).any(|r| r["name"] == name && r["since"] != since);
+                        let again =
+                            list(&network, "relays").any(|r| r["name"] == name && r["since"] != since);
                         Ok((again && all_up(&network)).then_some(()))
                     })
                 })?;
