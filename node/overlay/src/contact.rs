@@ -355,8 +355,10 @@ impl Contact {
         }
         let error = if self.direct { dialing::NO_ADDRESS } else { dialing::DIRECT_OFF };
         tracing::debug!(direct = direct.len(), circuits = circuits.len(), "dialling a contact");
-        if !patient && circuits.iter().any(|(relay, _)| self.relays.ready(relay, now) == Ready::Yes) {
-            direct = near;
+        // Whoever is back is at all relays of their addresses: one of them is asked.
+        let ready = |(relay, _): &&(PeerId, _)| self.relays.ready(relay, now) == Ready::Yes;
+        if !patient && let Some(one) = circuits.iter().find(ready).cloned() {
+            (direct, circuits) = (near, vec![one]);
         }
         self.attempts.insert(peer, Attempt::new(key, direct, circuits, patient, error, now));
     }
