@@ -24,6 +24,7 @@ const scenario = new Scenario("axe", false);
 const { lab } = scenario;
 let alice: App | null = null;
 let conversation = "";
+const others: Node[] = [];
 
 /** One view in both themes and sizes. */
 async function judge(person: Person, show: (page: Page) => Promise<void>): Promise<void> {
@@ -60,7 +61,6 @@ scenario.step("onboarding", async () => {
 
 scenario.step("conversation", async () => {
   const { node, page } = seated();
-  const others: Node[] = [];
   for (const name of ["Bob", "Carol"]) {
     const other = await lab.startNode(name);
     await other.signUp();
@@ -224,6 +224,25 @@ scenario.step("settings", async () => {
   await judge(seated(), async () => {
     await page.goto(`${node.origin}/settings`);
     await page.getByRole("heading", { name: "Settings", exact: true }).waitFor();
+  });
+});
+
+scenario.step("connections", async () => {
+  const { node, page } = seated();
+  const relay = await lab.startRelay();
+  await node.api("POST", "/relays", { link: relay.link });
+  await others.pop()?.stop();
+  await until(node, "a relay, and somebody who is away", async () => {
+    const { relays, away } = await node.api("GET", "/network");
+    return relays.some((one: { up: boolean }) => one.up) && away.length > 0 ? true : null;
+  });
+  await judge(seated(), async () => {
+    await page.goto(`${node.origin}/settings/network`);
+    const map = page.getByRole("img", { name: /^Map of your connections/ });
+    await map.waitFor();
+    await map.scrollIntoViewIfNeeded();
+    const lines = page.getByRole("list", { name: "Connections now" });
+    for (const name of ["Bob", "Carol"]) await lines.getByText(name, { exact: true }).waitFor();
   });
 });
 
