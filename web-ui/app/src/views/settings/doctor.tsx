@@ -4,17 +4,20 @@ import type { Network } from "../../api/types";
 import { t } from "../../i18n";
 import { copyText } from "../../lib/copy";
 import { report } from "../../lib/doctor";
+import { useMedia } from "../../lib/hooks";
 import { clean } from "../../lib/text";
 import { Button } from "../../ui/button";
 
 /** People on the map; the list below has all. */
 const DRAWN_MAX = 12;
 const ROW = 40;
-const [OWN_X, RELAY_X, PERSON_X, WIDTH] = [44, 230, 416, 560];
+/** Where things stand, in pixels of a usual screen and of a phone's. */
+const WIDE = { own: 44, relay: 230, person: 416, width: 560, chars: 18 };
+const NARROW = { own: 24, relay: 128, person: 232, width: 344, chars: 14 };
 
-function short(name: string): string {
+function short(name: string, chars: number): string {
   const text = clean(name);
-  return text.length > 18 ? `${text.slice(0, 17)}…` : text;
+  return text.length > chars ? `${text.slice(0, chars - 1)}…` : text;
 }
 
 /** Heights of `count` things spread over the picture. */
@@ -23,6 +26,7 @@ function spread(count: number, height: number): number[] {
 }
 
 function NetworkMap({ network }: { network: Network }) {
+  const at = useMedia("(max-width: 719px)") ? NARROW : WIDE;
   const people = [
     ...network.peers.map((peer) => ({ name: peer.name, label: peer.label, relay: peer.relay })),
     ...network.away.map((away) => ({ name: away.name, label: "away", relay: null })),
@@ -35,15 +39,15 @@ function NetworkMap({ network }: { network: Network }) {
     <svg
       role="img"
       aria-label={t.doctor.map}
-      viewBox={`0 0 ${WIDTH} ${height}`}
+      viewBox={`0 0 ${at.width} ${height}`}
       className="w-full rounded-lg border border-line bg-raised text-xs"
     >
       {network.relays.map((relay, i) => (
         <line
           key={`to ${relay.id}`}
-          x1={OWN_X}
+          x1={at.own}
           y1={middle}
-          x2={RELAY_X}
+          x2={at.relay}
           y2={relayY[i]}
           stroke={relay.up ? "var(--accent)" : "var(--bad)"}
           strokeWidth={1.5}
@@ -54,14 +58,14 @@ function NetworkMap({ network }: { network: Network }) {
         const y = personY[i] ?? middle;
         const through = network.relays.findIndex((relay) => relay.name === person.relay);
         if (person.label === "away") return null;
-        const from = person.label === "relayed" ? { x: RELAY_X, y: relayY[through] ?? middle } : { x: OWN_X, y: middle };
+        const from = person.label === "relayed" ? { x: at.relay, y: relayY[through] ?? middle } : { x: at.own, y: middle };
         // A direct line leaves the relays aside.
-        const over = y <= middle ? -0.6 * ROW : height + 0.6 * ROW;
+        const over = y <= middle ? -0.4 * ROW : height + 0.4 * ROW;
         const bend = person.label === "relayed" ? (from.y + y) / 2 : over;
         return (
           <path
             key={`${i}/${person.name}`}
-            d={`M ${from.x} ${from.y} Q ${(from.x + PERSON_X) / 2} ${bend} ${PERSON_X} ${y}`}
+            d={`M ${from.x} ${from.y} Q ${(from.x + at.person) / 2} ${bend} ${at.person} ${y}`}
             fill="none"
             stroke={person.label === "relayed" ? "var(--soft)" : "var(--accent)"}
             strokeWidth={person.label === "relayed" ? 1.5 : 2.5}
@@ -69,36 +73,36 @@ function NetworkMap({ network }: { network: Network }) {
           />
         );
       })}
-      <circle cx={OWN_X} cy={middle} r={8} fill="var(--accent)" />
-      <text x={OWN_X} y={middle + 22} textAnchor="middle" fill="var(--ink)">
+      <circle cx={at.own} cy={middle} r={8} fill="var(--accent)" />
+      <text x={at.own} y={middle + 22} textAnchor="middle" fill="var(--ink)">
         {t.doctor.you}
       </text>
       {network.relays.map((relay, i) => (
         <g key={relay.id}>
           <rect
-            x={RELAY_X - 6}
+            x={at.relay - 6}
             y={(relayY[i] ?? middle) - 6}
             width={12}
             height={12}
             rx={2}
             fill={relay.up ? "var(--accent)" : "var(--bad)"}
           />
-          <text x={RELAY_X} y={(relayY[i] ?? middle) + 20} textAnchor="middle" fill="var(--ink)">
-            {short(relay.name)}
+          <text x={at.relay} y={(relayY[i] ?? middle) + 20} textAnchor="middle" fill="var(--ink)">
+            {short(relay.name, at.chars)}
           </text>
         </g>
       ))}
       {people.map((person, i) => (
         <g key={`${i}/${person.name}`}>
           <circle
-            cx={PERSON_X}
+            cx={at.person}
             cy={personY[i]}
             r={6}
             fill={person.label === "away" ? "var(--raised)" : "var(--accent)"}
             stroke={person.label === "away" ? "var(--soft)" : "var(--accent)"}
           />
-          <text x={PERSON_X + 14} y={(personY[i] ?? middle) + 4} fill="var(--ink)">
-            {short(person.name)}
+          <text x={at.person + 14} y={(personY[i] ?? middle) + 4} fill="var(--ink)">
+            {short(person.name, at.chars)}
           </text>
         </g>
       ))}
