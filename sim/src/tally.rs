@@ -40,6 +40,8 @@ const FAULTS: &[&str] = &[
     "relay_stops",
     "several_devices",
 ];
+/// So often a long run says how far it is.
+const PROGRESS_SEEDS: u64 = 50;
 /// Counters of faults, all of which have to be zero.
 const ZEROS: &[&str] = &[
     "not_set_up",
@@ -102,10 +104,15 @@ pub(crate) fn caught(seed: u64, f: impl FnOnce() -> Report) -> Report {
 }
 
 pub(crate) fn many(from: u64, seeds: u64, threads: u64, floors: bool) -> bool {
+    let done = AtomicU64::new(0);
     let reports = each(from, seeds, threads, |one| {
         let report = caught(one, || seed(one));
         for (counter, why) in report.faulty.iter().take(3) {
             println!("seed {one}: {counter}: {why}");
+        }
+        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+        if done.is_multiple_of(PROGRESS_SEEDS) {
+            eprintln!("{done} of {seeds} seeds");
         }
         Some(report)
     });
