@@ -16,18 +16,20 @@ use crate::lab::namespace::Namespace;
 use crate::lab::node::{acquaint_in, cold_in};
 use crate::lab::{Flags, Node, Relay, Scratch, figure, quantile};
 
-/// Rest before idling is measured: what follows a conversation has to end.
-const SETTLE: Duration = Duration::from_secs(200);
+/// Rest before idling is measured, seconds: what follows a conversation has to
+/// end, and whoever is away is looked for ever more seldom (ADR 21).
+const SETTLE_S: u64 = 1_800;
 /// Aims: median of the first message on a LAN, through a relay, punched.
 const AIMS_S: [f64; 3] = [0.5, 1.0, 2.0];
 /// Aim: bytes of an idle hour.
 const IDLE_KB_MAX: f64 = 200.0;
 
 pub(crate) fn run(env: &Env, args: &[String]) -> Result<bool> {
-    only_flags(args, &["--runs", "--contacts", "--idle-s"], &["--dev"])?;
+    only_flags(args, &["--runs", "--contacts", "--settle-s", "--idle-s"], &["--dev"])?;
     let runs = number(args, "--runs", 20)?.clamp(1, 1_000);
     let contacts = number(args, "--contacts", 50)?.min(200);
     let idle = Duration::from_secs(number(args, "--idle-s", 600)?.clamp(30, 24 * 3600));
+    let settle = Duration::from_secs(number(args, "--settle-s", SETTLE_S)?.min(24 * 3600));
     if let Some(reason) = super::missing(env) {
         println!("skipped: {reason}");
         return Ok(true);
@@ -53,7 +55,7 @@ pub(crate) fn run(env: &Env, args: &[String]) -> Result<bool> {
         print(name, &times, aim);
     }
     if contacts > 0 {
-        idling(&kith, &bootstrap, &folder("idle")?, contacts, idle)?;
+        idling(&kith, &bootstrap, &folder("idle")?, contacts, (settle, idle))?;
     }
     Ok(true)
 }
@@ -83,7 +85,13 @@ fn lan(kith: &Path, folder: &Path, runs: u64) -> Result<Vec<Duration>> {
 }
 
 /// A node with three relays and contacts that are away.
-fn idling(kith: &Path, bootstrap: &Path, folder: &Path, contacts: u64, window: Duration) -> Result<()> {
+fn idling(
+    kith: &Path,
+    bootstrap: &Path,
+    folder: &Path,
+    contacts: u64,
+    (settle, window): (Duration, Duration),
+) -> Result<()> {
     let street = Street::build()?;
     for home in &street.homes {
         home.translate(Kind::PortRestricted)?;
@@ -113,13 +121,14 @@ fn idling(kith: &Path, bootstrap: &Path, folder: &Path, contacts: u64, window: D
         contact.stop()?;
     }
     // Nothing is waited for: it is the time in which nothing happens.
-    std::thread::sleep(SETTLE);
+    std::thread::sleep(settle);
     let pid = idle.pid().context("the node runs")?;
     let before = (bytes(&home.host)?, wakes(pid)?, Instant::now());
     std::thread::sleep(window);
     let (sent, woken) = (bytes(&home.host)? - before.0, wakes(pid)? - before.1);
     let hours = before.2.elapsed().as_secs_f64() / 3600.0;
     figure("reach.idle.contacts", contacts as f64, "contacts");
+    figure("reach.idle.after", settle.as_secs_f64(), "s");
     figure("reach.idle.window", window.as_secs_f64(), "s");
     let kb = sent as f64 / 1_000.0 / hours;
     figure("reach.idle.bytes_per_hour", kb, "kB");
