@@ -52,7 +52,7 @@ cargo xtask COMMAND
   netlab calls [--pairs A:B,…] [--release]
                              calls behind address translation of every kind, to a browser and to an endpoint
                              without one; captures with a hidden address; an altered key; a bad line
-  bench reach [--runs N] [--contacts N] [--idle-s N] [--dev]
+  bench reach [--runs N] [--contacts N] [--settle-s N] [--idle-s N] [--dev]
                              first message after a cold start, and what idling costs
   bench group                processor time and bytes of groups of up to 1,000
   sim --seeds N [--from SEED] [--floors]
