@@ -296,6 +296,7 @@ impl Run {
             oracle::judge(&facts).map(|v| (v.tip, v.open, v.forks, v.ends)),
         );
         let mut at = facts.tip;
+        let mut way = BTreeSet::new();
         while let Some(c) = facts.commits.iter().find(|c| c.child == at) {
             let by = self.devices.iter().position(|d| *d == c.device);
             let epoch = facts.states.iter().find(|s| s.id == c.child).map(|s| s.epoch);
@@ -305,6 +306,7 @@ impl Run {
                 c.orders.iter().map(|o| o.hex().get(..8).unwrap_or_default().to_string()).collect::<Vec<_>>()
             );
             at = c.parent;
+            way.insert(c.child);
         }
         out += "\n";
         for (of, device) in self.devices.iter().enumerate() {
@@ -317,11 +319,11 @@ impl Run {
             out += &format!("   marks of {of}: {}\n", at.collect::<Vec<_>>().join(" "));
         }
         for c in &facts.commits {
-            if facts.commits.iter().filter(|o| o.parent == c.parent).count() > 1 {
+            if !way.contains(&c.child) {
                 let [parent, child] =
                     [c.parent, c.child].map(|s| s.hex().get(..4).unwrap_or_default().to_string());
                 let by = self.devices.iter().position(|d| *d == c.device);
-                out += &format!("   fork {parent}: {child}<-{by:?}\n");
+                out += &format!("   aside {parent}: {child}<-{by:?}\n");
             }
         }
         for bytes in &facts.orders {
