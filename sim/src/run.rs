@@ -76,6 +76,8 @@ struct Said {
 /// One run under way.
 struct Run {
     rng: ChaCha20Rng,
+    /// `KITH_SIM_FACTS` is set: what everybody knows is printed.
+    facts: bool,
     world: World,
     nodes: Vec<NodeIndex>,
     /// Of each node; further devices of one account have the same.
@@ -156,7 +158,8 @@ impl Run {
     /// Notes what somebody did.
     fn tell(&mut self, what: &str) {
         let at = self.world.now().mono_ms;
-        self.report.story.push(format!("{:>9.3} s  {what}", at as f64 / 1_000.0));
+        let stands = if self.facts { self.stands() } else { String::new() };
+        self.report.story.push(format!("{:>9.3} s  {what}{stands}", at as f64 / 1_000.0));
     }
 
     fn below(&mut self, n: u32) -> u32 {
@@ -206,6 +209,7 @@ impl Run {
         let devices: Vec<DeviceId> = nodes.iter().filter_map(|n| world.device(*n)).collect();
         let mut run = Self {
             rng,
+            facts: std::env::var_os("KITH_SIM_FACTS").is_some(),
             world,
             nodes,
             accounts,

@@ -274,8 +274,21 @@ impl Run {
             && against(issuer).is_some_and(|(later, ..)| when < later)
     }
 
+    /// Where everybody stands, and should.
+    pub(super) fn stands(&self) -> String {
+        let mut out = String::new();
+        for n in 0..self.nodes.len() {
+            let facts = self.world.store(self.nodes[n]).and_then(|s| view::facts(&*s, self.group).ok());
+            let Some(facts) = facts else { continue };
+            let short = |s: &kith_wire::ids::StateId| s.hex().get(..4).unwrap_or_default().to_owned();
+            out += &format!(" {n}@{}", short(&facts.tip));
+            out += &facts.goal.map(|goal| format!("→{}", short(&goal))).unwrap_or_default();
+        }
+        out
+    }
+
     fn show_facts(&self) {
-        if std::env::var_os("KITH_SIM_FACTS").is_some() {
+        if self.facts {
             for of in self.honest() {
                 println!("{}", self.facts_of(of));
             }
@@ -491,7 +504,7 @@ impl Run {
                 "oracle",
                 format!("node {n} stands in {stands}, should in {should} (contested: {contested})"),
             );
-            if std::env::var_os("KITH_SIM_FACTS").is_some() {
+            if self.facts {
                 println!("at {} ms: {}", self.world.now().mono_ms, self.facts_of(n));
             }
         }
