@@ -263,8 +263,9 @@ impl Ctx<'_, '_> {
         row.readd = None;
         // Another leaf, and keys that no other copy of this store has.
         row.put_back = false;
+        // The join is not open again: another Welcome has to lead along the
+        // verified way, too.
         row.inviter = Some(invitation.inviter.device);
-        row.unsettled = true;
         row.package = forget.then_some(used);
         row.updated_at = now;
         // What it could not process before, it need not now.

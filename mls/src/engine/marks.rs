@@ -332,7 +332,8 @@ impl Ctx<'_, '_> {
             self.out.push(Outcome::Acked { device: mark.device, up_to_seq: acked });
         }
         let row = self.row();
-        if row.unsettled && (row.inviter != Some(mark.device) || mark.at != row.anchor) {
+        let joining = row.unsettled || row.package.is_some();
+        if joining && (row.inviter != Some(mark.device) || mark.at != row.anchor) {
             // Somebody beside the inviter stands where we joined, or the group
             // has gone on from there: the join holds.
             let package = self.row_mut().package.take();
