@@ -4,7 +4,8 @@ mod common;
 
 use common::*;
 use kith_mls::{Change, Outcome};
-use kith_wire::group::{BundleRef, CommitEnvelope, Object};
+use kith_wire::group::{BundleRef, CommitEnvelope, JoinBundle, Object};
+use kith_wire::object::Versioned as _;
 use kith_wire::signed;
 
 fn mutate(bytes: &[u8], dice: &mut impl FnMut(usize) -> usize) -> Vec<u8> {
@@ -192,4 +193,37 @@ fn clocks_far_off_move_nothing() {
     assert!(e.wall_ms <= b.now + 600_000);
     let reply = b.send(gid, "reply");
     assert!(reply.hlc >> 16 <= b.now + 60_000);
+}
+
+#[test]
+fn who_was_let_in_again_is_not_led_astray_by_another_welcome() {
+    let (mut a, mut b, mut c) = (Device::new(1, 1), Device::new(2, 1), Device::new(3, 1));
+    let gid = a.create("tea");
+    let objects = a.add(gid, &mut [&mut b, &mut c]);
+    for d in [&mut a, &mut b, &mut c] {
+        give(d, gid, &objects);
+    }
+    let let_in = |a: &mut Device, b: &mut Device| {
+        let request = b.run(|e, tx, now| e.ask_back(tx, now, gid)).unwrap();
+        let readd = kith_mls::Readd { request, inbox: kith_wire::ids::TopicId(b.id().0) };
+        a.commit(gid, &Change { readds: vec![readd], ..Change::default() }).unwrap()
+    };
+    let first = let_in(&mut a, &mut b);
+    assert!(a.welcome(&first, &mut b).healed);
+    let tip = b.tip(gid);
+
+    // Nobody has been seen there beside the inviter, who leads it into a past of their own.
+    let second = let_in(&mut a, &mut b);
+    let mut bundle = JoinBundle::from_bytes(&second.bundle).unwrap();
+    bundle.commits.clear();
+    bundle.checkpoint = None;
+    let made_up = bundle.to_bytes();
+    let welcome = a.engine.welcome(second.joiners.first().unwrap(), BundleRef::Inline(made_up.clone()));
+    let joined = b.run_and_fail(|e, tx, now| e.join(tx, now, &welcome, &made_up));
+    assert!(matches!(joined, Err(kith_mls::EngineError::Welcome(_))), "{joined:?}");
+    assert_eq!(b.tip(gid), tip);
+
+    // The same Welcome along the way that it can verify.
+    assert!(a.welcome(&second, &mut b).healed);
+    assert_eq!(a.tip(gid), b.tip(gid));
 }
