@@ -232,13 +232,12 @@ impl Database {
         }
     }
     /// Drops destroyed keys from the disk: compacts their table, and flushes
-    /// the others so that the log that still has the keys goes too.
+    /// the others so that the log that still has the keys goes too. Waits for
+    /// it: what is flushed later is not flushed at all if the store is closed.
     fn purge_shredded(&self) -> Result<(), StoreError> {
         self.compact(Table::ShredKeys)?;
         let families = Table::ALL.iter().map(|t| self.family(*t)).collect::<Result<Vec<_>, _>>()?;
-        let mut options = FlushOptions::default();
-        options.set_wait(false);
-        self.db.flush_cfs_opt(&families, &options).map_err(|e| error(&self.path, &e))
+        self.db.flush_cfs_opt(&families, &FlushOptions::default()).map_err(|e| error(&self.path, &e))
     }
     fn get_with(&self, key: Key<'_>, options: &ReadOptions) -> Result<Option<Vec<u8>>, StoreError> {
         let family = self.family(key.table)?;

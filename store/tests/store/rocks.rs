@@ -350,7 +350,7 @@ mod shredding {
             store.write(&changes).unwrap();
         }
         assert!(store.scan_table(Table::Topics).unwrap().is_empty());
-        // Background flushes are done once the store is closed.
+        // A purge under way is waited for.
         drop(store);
         assert!(!on_disk(&db, &first.unwrap()));
     }
