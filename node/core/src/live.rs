@@ -107,6 +107,8 @@ pub(crate) struct Dial {
     backoff_ms: u64,
     failures: u32,
     failed_at: u64,
+    /// The device has shown that it is there while it was being dialled.
+    seen: bool,
     pub dialling: bool,
     /// As in [`NetCommand::Dial`].
     pub patient: bool,
@@ -306,14 +308,15 @@ impl Live {
     }
 
     /// A device has just said something somewhere, can be met at a relay again,
-    /// or is wanted by the person: if it is not reached, its next dial is now.
-    /// The waits after that stay as long as they were.
+    /// or is wanted by the person: if it is not reached, its next dial is now, or
+    /// as soon as the last one is long enough ago. The waits after that stay as
+    /// long as they were.
     pub(crate) fn look_for(&mut self, device: &DeviceId, mono_ms: u64) {
         if self.links.of_device(device).is_none()
             && let Some(dial) = self.dials.get_mut(device)
-            && dial.out_of_turn(mono_ms)
+            && let Some(at) = dial.out_of_turn(mono_ms)
         {
-            self.at(mono_ms, Timer::Dials);
+            self.at(at, Timer::Dials);
         }
     }
 
@@ -358,6 +361,7 @@ impl Dial {
             backoff_ms: DIAL_FIRST_MS,
             failures: 0,
             failed_at: 0,
+            seen: false,
             dialling: false,
             patient: true,
         }
@@ -368,6 +372,9 @@ impl Dial {
         let longest = if meeting { DIAL_MEETING_MS } else { DIAL_LONGEST_MS };
         self.fail(mono_ms, jitter, longest);
         self.patient = self.failures < PATIENT_DIALS;
+        if std::mem::take(&mut self.seen) {
+            self.out_of_turn(mono_ms);
+        }
     }
     /// The same for a relay.
     pub(crate) fn relay_failed(&mut self, mono_ms: u64, jitter: u8) {
@@ -383,15 +390,20 @@ impl Dial {
         let growth = if wait < DIAL_DOUBLES_MS { 2 } else { 4 };
         self.backoff_ms = (wait * growth).min(longest_ms);
     }
-    /// Whether its next dial, which is now, comes sooner than it would have.
-    fn out_of_turn(&mut self, mono_ms: u64) -> bool {
-        let waits = !self.dialling && self.failures > 0 && self.next_at > mono_ms;
-        let sooner = waits && self.failed_at + OUT_OF_TURN_MS <= mono_ms;
-        if sooner {
-            self.next_at = mono_ms;
-            self.patient = true;
+    /// The device is there: when its next dial is, if that is sooner than it would
+    /// have been. One that is under way may be too early, and is followed by another.
+    fn out_of_turn(&mut self, mono_ms: u64) -> Option<u64> {
+        if self.dialling {
+            self.seen = true;
+            return None;
         }
-        sooner
+        let at = mono_ms.max(self.failed_at + OUT_OF_TURN_MS);
+        if self.failures == 0 || self.next_at <= at {
+            return None;
+        }
+        self.next_at = at;
+        self.patient = true;
+        Some(at)
     }
     /// A link ended that had stood: try again soon.
     pub(crate) fn lost(&mut self, mono_ms: u64, jitter: u8) {
@@ -432,15 +444,37 @@ mod tests {
     #[test]
     fn a_sign_of_life_brings_the_next_dial_and_no_shorter_waits() {
         let mut dial = Dial::now(0);
-        assert!(!dial.out_of_turn(0), "it is due");
+        assert_eq!(dial.out_of_turn(0), None, "it is due");
+        let away = {
+            for _ in 0..10 {
+                dial.failed(0, 0, true);
+            }
+            dial
+        };
+        assert!(!away.patient);
+        for (sign, next) in [(1, OUT_OF_TURN_MS), (OUT_OF_TURN_MS + 1, OUT_OF_TURN_MS + 1)] {
+            let mut dial = away;
+            assert_eq!(dial.out_of_turn(sign), Some(next));
+            assert!(dial.patient && dial.next_at == next);
+            assert_eq!(dial.out_of_turn(sign), None, "it comes already");
+            dial.failed(next, 0, true);
+            assert!(!dial.patient);
+            assert_eq!(dial.next_at, next + DIAL_MEETING_MS);
+        }
+    }
+
+    #[test]
+    fn a_sign_of_life_during_a_dial_brings_one_more() {
+        let mut dial = Dial::now(0);
         for _ in 0..10 {
             dial.failed(0, 0, true);
         }
-        assert!(!dial.patient && !dial.out_of_turn(OUT_OF_TURN_MS - 1), "just tried");
-        assert!(dial.out_of_turn(OUT_OF_TURN_MS));
-        assert!(dial.patient && dial.next_at == OUT_OF_TURN_MS);
-        dial.failed(OUT_OF_TURN_MS, 0, true);
-        assert!(!dial.patient);
-        assert_eq!(dial.next_at, OUT_OF_TURN_MS + DIAL_MEETING_MS);
+        dial.dialling = true;
+        assert_eq!(dial.out_of_turn(5_000), None);
+        dial.failed(7_000, 0, true);
+        assert!(dial.patient && dial.next_at == 7_000 + OUT_OF_TURN_MS);
+        dial.dialling = true;
+        dial.failed(20_000, 0, true);
+        assert_eq!(dial.next_at, 20_000 + DIAL_MEETING_MS, "it counts once");
     }
 }
