@@ -292,8 +292,19 @@ impl Engine {
     }
 
     /// What this device knows of a group, for a member on a proven stream.
-    pub fn sync_hello(&self, tx: &Tx<'_>, gid: GroupId) -> Result<Vec<u8>, EngineError> {
-        sync::hello(tx, gid)
+    pub fn sync_hello(&mut self, tx: &Tx<'_>, gid: GroupId) -> Result<Vec<u8>, EngineError> {
+        let writes = rows::writes(tx, &gid)?.ok_or(EngineError::UnknownGroup)?;
+        let session = self.sessions.get_mut(&gid).filter(|s| s.row.writes == writes);
+        if let Some((_, hello)) =
+            session.as_ref().and_then(|s| s.hello.as_ref()).filter(|(w, _)| *w == writes)
+        {
+            return Ok(hello.clone());
+        }
+        let hello = sync::hello(tx, gid)?;
+        if let Some(session) = session {
+            session.hello = Some((writes, hello.clone()));
+        }
+        Ok(hello)
     }
 
     /// Objects that a proven device lacks, by its hello: at most about
@@ -306,7 +317,9 @@ impl Engine {
         hello: &[u8],
         max_bytes: usize,
     ) -> Result<Vec<Vec<u8>>, EngineError> {
-        sync::answer(tx, gid, peer, hello, max_bytes)
+        let writes = rows::writes(tx, &gid)?;
+        let session = self.sessions.get(&gid).filter(|s| Some(s.row.writes) == writes);
+        sync::answer(tx, gid, peer, hello, max_bytes, session)
     }
 
     /// Opens an entry of this device's inbox; see [`inbox`].
@@ -332,16 +345,17 @@ impl Engine {
         gid: GroupId,
         f: impl FnOnce(&mut Ctx<'_, '_>) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
-        let mut row = rows::group(tx, &gid)?.ok_or(EngineError::UnknownGroup)?;
-        if row.me != self.keys.device() {
-            return Err(EngineError::NotMember);
-        }
         // A cached session whose counter differs was loaded in a transaction
         // that never became durable.
-        let cached = self.sessions.remove(&gid).filter(|s| s.row.writes == row.writes);
+        let writes = rows::writes(tx, &gid)?.ok_or(EngineError::UnknownGroup)?;
+        let cached = self.sessions.remove(&gid).filter(|s| s.row.writes == writes);
         let session = match cached {
             Some(session) => session,
             None => {
+                let mut row = rows::group(tx, &gid)?.ok_or(EngineError::UnknownGroup)?;
+                if row.me != self.keys.device() {
+                    return Err(EngineError::NotMember);
+                }
                 news::load(tx, &gid, &mut row)?;
                 Session::new(row)
             }

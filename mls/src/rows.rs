@@ -7,6 +7,7 @@ use kith_store::{Key, Range, Read, Table, Tx};
 use kith_wire::cbor;
 use kith_wire::group::{BadCommit, ConversationKind, GroupExt, Role};
 use kith_wire::ids::{AccountId, CommitId, DeviceId, EventId, GroupId, OrderId, StateId};
+use kith_wire::signed::Raw;
 use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
 
@@ -142,9 +143,20 @@ pub(crate) struct StateRow {
     pub(crate) topic: StateId,
     /// Valid commits that leave it.
     #[n(7)]
-    pub(crate) children: Vec<CommitId>,
+    pub(crate) children: Vec<Child>,
     #[n(8)]
     pub(crate) me_in: bool,
+}
+
+/// A valid commit that leaves a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub(crate) struct Child {
+    #[n(0)]
+    pub(crate) commit: CommitId,
+    /// The state that it leads to.
+    #[n(1)]
+    pub(crate) state: StateId,
 }
 
 /// One leaf.
@@ -164,7 +176,8 @@ pub(crate) struct Member {
     pub(crate) credential: [u8; 32],
 }
 
-/// A known valid commit.
+/// What is known of a valid commit. Its envelope lies beside it: see
+/// [`envelope`].
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub(crate) struct CommitRow {
@@ -180,8 +193,6 @@ pub(crate) struct CommitRow {
     pub(crate) device: DeviceId,
     #[n(5)]
     pub(crate) rotate: bool,
-    #[cbor(n(6), with = "minicbor::bytes")]
-    pub(crate) envelope: Vec<u8>,
     /// Own commits: what it wanted.
     #[n(7)]
     pub(crate) intent: Option<crate::api::Intent>,
@@ -451,8 +462,32 @@ pub(crate) fn put_spent(tx: &mut Tx<'_>, id: &StateId, spent: u32) {
     }
 }
 
+/// How often a group's row has been written: of a loaded copy with another
+/// number something never became durable.
+pub(crate) fn writes(read: &dyn Read, gid: &GroupId) -> Result<Option<u64>, EngineError> {
+    let row = read.get(Key::of(Table::Groups, &gid.0))?;
+    Ok(row.map(|row| cbor::field(&row, 0)).transpose()?)
+}
+
 pub(crate) fn commit(read: &dyn Read, id: &CommitId) -> Result<Option<CommitRow>, EngineError> {
     get(read, Key::of(Table::Commits, &id.0))
+}
+
+/// The signed envelope of a known commit: much larger than its row, and seldom
+/// needed.
+pub(crate) fn envelope(read: &dyn Read, id: &CommitId) -> Result<Vec<u8>, EngineError> {
+    read.get(Key::at(Table::Commits, &id.0, b"envelope"))?
+        .ok_or_else(|| EngineError::Broken("a commit is missing".into()))
+}
+
+/// The state that a stored mark was made at.
+pub(crate) fn mark_at(mark: &[u8]) -> Result<StateId, EngineError> {
+    Ok(cbor::field(&Raw::from_bytes(mark)?.body, 6)?)
+}
+
+pub(crate) fn put_commit(tx: &mut Tx<'_>, id: &CommitId, row: &CommitRow, envelope: &[u8]) {
+    put(tx, Key::of(Table::Commits, &id.0), row);
+    tx.put(Key::at(Table::Commits, &id.0, b"envelope"), envelope.to_vec());
 }
 
 /// Devices of which anything is known, in the order in which they came.

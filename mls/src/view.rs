@@ -12,7 +12,7 @@ use kith_wire::object::Versioned as _;
 
 use crate::EngineError;
 use crate::api::{CommitFact, Duties, Facts, GroupView, MemberView, StateFact, TopicSecret, Topics};
-use crate::rows;
+use crate::rows::{self, Child};
 
 /// The group at its tip.
 pub fn group(read: &dyn Read, gid: GroupId) -> Result<GroupView, EngineError> {
@@ -150,7 +150,7 @@ pub fn own_events(read: &dyn Read, gid: GroupId) -> Result<u64, EngineError> {
 
 /// Counts the changes to what is known of a group.
 pub fn version(read: &dyn Read, gid: GroupId) -> Result<u64, EngineError> {
-    Ok(rows::group(read, &gid)?.ok_or(EngineError::UnknownGroup)?.writes)
+    rows::writes(read, &gid)?.ok_or(EngineError::UnknownGroup)
 }
 
 /// A known commit, for the curious and for tests.
@@ -187,8 +187,9 @@ pub fn commits(read: &dyn Read, gid: GroupId) -> Result<(Vec<CommitView>, u64), 
     let mut out = Vec::new();
     let mut open = vec![row.anchor];
     while let Some(at) = open.pop() {
-        let Some(state) = rows::state(read, &gid, &at)? else { continue };
-        for id in state.row.children {
+        let Some(state) = rows::state_row(read, &gid, &at)? else { continue };
+        for child in state.children {
+            let id = child.commit;
             let Some(commit) = rows::commit(read, &id)? else { continue };
             open.push(commit.child);
             let (readds, orders) = (commit.used.len(), commit.orders.len());
@@ -198,7 +199,7 @@ pub fn commits(read: &dyn Read, gid: GroupId) -> Result<(Vec<CommitView>, u64), 
                 child: commit.child,
                 account: commit.account,
                 device: commit.device,
-                envelope: commit.envelope,
+                envelope: rows::envelope(read, &id)?,
                 readds,
                 orders,
             });
@@ -233,7 +234,7 @@ pub fn facts(read: &dyn Read, gid: GroupId) -> Result<Facts, EngineError> {
             continue;
         }
         let state = rows::state(read, &gid, &id)?.ok_or_else(|| missing("state"))?;
-        for id in &state.row.children {
+        for Child { commit: id, .. } in &state.row.children {
             let c = rows::commit(read, id)?.ok_or_else(|| missing("commit"))?;
             open.push(c.child);
             facts.commits.push(CommitFact {
@@ -276,7 +277,7 @@ pub fn topic_secret(read: &dyn Read, state: StateId) -> Result<Option<TopicSecre
 pub fn topics(read: &dyn Read, gid: GroupId) -> Result<Topics, EngineError> {
     let row = rows::group(read, &gid)?.ok_or(EngineError::UnknownGroup)?;
     let of = |state: &StateId| -> Result<Option<StateId>, EngineError> {
-        Ok(rows::state(read, &gid, state)?.map(|s| s.row.topic))
+        Ok(rows::state_row(read, &gid, state)?.map(|s| s.topic))
     };
     let current_state = of(&row.tip)?;
     let current = match current_state {
@@ -307,7 +308,7 @@ pub fn topics(read: &dyn Read, gid: GroupId) -> Result<Topics, EngineError> {
 
 /// State at which the topic of a state began; `None` for unknown states.
 pub fn topic_of(read: &dyn Read, gid: GroupId, state: StateId) -> Result<Option<StateId>, EngineError> {
-    Ok(rows::state(read, &gid, &state)?.map(|s| s.row.topic))
+    Ok(rows::state_row(read, &gid, &state)?.map(|s| s.topic))
 }
 
 /// For each other device of the tip: the highest own event number up to
@@ -402,12 +403,12 @@ struct Above {
 impl Above {
     fn of(read: &dyn Read, gid: GroupId, state: StateId) -> Result<Self, EngineError> {
         let mut out = Self { states: BTreeSet::new(), from: 0 };
-        let mut at = rows::state(read, &gid, &state)?;
+        let mut at = rows::state_row(read, &gid, &state)?;
         while let Some(here) = at {
-            out.from = here.row.epoch;
-            let Some(parent) = here.row.parent.filter(|_| out.states.len() < LACK_DEPTH) else { break };
+            out.from = here.epoch;
+            let Some(parent) = here.parent.filter(|_| out.states.len() < LACK_DEPTH) else { break };
             out.states.insert(parent);
-            at = rows::state(read, &gid, &parent)?;
+            at = rows::state_row(read, &gid, &parent)?;
         }
         Ok(out)
     }
@@ -415,7 +416,7 @@ impl Above {
     /// Whether a state is one of them, or lies further up than was looked.
     fn holds(&self, read: &dyn Read, gid: GroupId, state: &StateId) -> Result<bool, EngineError> {
         Ok(self.states.contains(state)
-            || rows::state(read, &gid, state)?.is_some_and(|s| s.row.epoch < self.from))
+            || rows::state_row(read, &gid, state)?.is_some_and(|s| s.epoch < self.from))
     }
 }
 
@@ -430,10 +431,10 @@ pub fn event_bytes(read: &dyn Read, gid: GroupId, event: EventId) -> Result<Vec<
 /// be told so, and may bring a branch on which it was not; the engine judges
 /// each object by the state that it belongs to.
 pub fn knows_device(read: &dyn Read, gid: GroupId, device: DeviceId) -> Result<bool, EngineError> {
-    let Some(row) = rows::group(read, &gid)? else { return Ok(false) };
     if rows::device(read, &gid, &device)?.is_some() {
         return Ok(true);
     }
+    let Some(row) = rows::group(read, &gid)? else { return Ok(false) };
     for state in [row.tip].iter().chain(row.held.iter().rev().map(|(s, _)| s)) {
         if rows::state(read, &gid, state)?.is_some_and(|s| s.device(&device).is_some()) {
             return Ok(true);

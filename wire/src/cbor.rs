@@ -1,7 +1,6 @@
 //! CBOR (RFC 8949) with one canonical form (4.2.1): what is signed or hashed
 //! has exactly one encoding, and any other is refused before it is decoded.
 
-use minicbor::data::Type;
 use minicbor::{Decode, Decoder, Encode};
 
 /// Nesting that an object may have. Deeper input is refused.
@@ -53,11 +52,27 @@ impl From<minicbor::decode::Error> for WireError {
 /// Encodes a value. Maps of `#[cbor(map)]` types come out in canonical order
 /// because fields are declared in the order of their keys.
 pub fn encode<T: Encode<()>>(value: &T) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut e = minicbor::Encoder::new(&mut out);
-    // Writing to a Vec cannot fail, and our Encode impls return no other error.
-    let _infallible = value.encode(&mut e, &mut ());
+    let mut out = Vec::with_capacity(128);
+    encode_into(value, &mut out);
     out
+}
+
+fn encode_into<T: Encode<()>>(value: &T, out: &mut Vec<u8>) {
+    // Writing to a Vec cannot fail, and our Encode impls return no other error.
+    let _infallible = value.encode(&mut minicbor::Encoder::new(out), &mut ());
+}
+
+/// One field of a map with numbers for keys, without a look at the others: of
+/// bytes that were checked before, or are our own.
+pub fn field<'b, T: Decode<'b, ()>>(bytes: &'b [u8], key: u64) -> Result<T, WireError> {
+    let mut d = Decoder::new(bytes);
+    for _ in 0..d.map()?.unwrap_or(0) {
+        if d.u64()? == key {
+            return Ok(d.decode()?);
+        }
+        d.skip()?;
+    }
+    Err(WireError::Malformed(format!("field {key} is missing")))
 }
 
 /// Decodes a value that must fill `bytes` exactly and be canonical: the value
@@ -67,10 +82,8 @@ pub fn encode<T: Encode<()>>(value: &T) -> Vec<u8> {
 /// object is no map). An unknown key below 128 is refused, one from 128 on
 /// passes and is ignored.
 pub fn decode<'b, T: Decode<'b, ()> + Encode<()>>(bytes: &'b [u8], fields: &[u64]) -> Result<T, WireError> {
-    check_canonical(bytes)?;
-    if !fields.is_empty() {
-        check_fields(bytes, fields)?;
-    }
+    let rest = if fields.is_empty() { item(bytes, 0)? } else { object(bytes, fields)? };
+    ends(rest)?;
     let mut d = Decoder::new(bytes);
     let value = d.decode()?;
     if d.position() != bytes.len() {
@@ -78,7 +91,8 @@ pub fn decode<'b, T: Decode<'b, ()> + Encode<()>>(bytes: &'b [u8], fields: &[u64
     }
     // The decoder passes over what it does not know inside of the object, and
     // takes a null for a field that is left out.
-    let ours = encode(&value);
+    let mut ours = Vec::with_capacity(bytes.len());
+    encode_into(&value, &mut ours);
     if bytes == ours || known_part(bytes, &ours) == Some((&[], &[])) {
         Ok(value)
     } else {
@@ -125,7 +139,10 @@ fn known_part<'a>(theirs: &'a [u8], ours: &'a [u8]) -> Option<(&'a [u8], &'a [u8
 /// keys strictly ascending in the bytewise order of their encodings, one item.
 /// Floats and tags do not occur on this wire and are refused.
 pub(crate) fn check_canonical(bytes: &[u8]) -> Result<(), WireError> {
-    let rest = item(bytes, 0)?;
+    ends(item(bytes, 0)?)
+}
+
+fn ends(rest: &[u8]) -> Result<(), WireError> {
     if rest.is_empty() { Ok(()) } else { Err(WireError::Malformed("bytes behind the object".into())) }
 }
 
@@ -134,20 +151,17 @@ pub(crate) fn fixed<const N: usize>(d: &mut Decoder<'_>) -> Result<[u8; N], mini
     d.bytes()?.try_into().map_err(|_| minicbor::decode::Error::message("wrong length"))
 }
 
-fn check_fields(bytes: &[u8], fields: &[u64]) -> Result<(), WireError> {
-    let mut d = Decoder::new(bytes);
-    if d.datatype()? != Type::Map {
+/// Walks over an outermost map, whose keys below 128 have to be among these.
+fn object<'a>(bytes: &'a [u8], fields: &[u64]) -> Result<&'a [u8], WireError> {
+    let (major, entries, rest) = head(bytes)?;
+    if major != 5 {
         return Err(WireError::Malformed("expected a map".into()));
     }
-    let n = d.map()?.unwrap_or(0);
-    for _ in 0..n {
-        let key = d.u64()?;
-        if key < 128 && !fields.contains(&key) {
-            return Err(WireError::UnknownField(key));
-        }
-        d.skip()?;
-    }
-    Ok(())
+    map(entries, rest, 0, |key| match head(key)? {
+        (0, key, _) if key < 128 && !fields.contains(&key) => Err(WireError::UnknownField(key)),
+        (0, ..) => Ok(()),
+        _ => Err(WireError::Malformed("expected a number for a key".into())),
+    })
 }
 
 /// Reads one head: (major type, argument, rest).
@@ -200,24 +214,32 @@ fn item(bytes: &[u8], depth: u8) -> Result<&[u8], WireError> {
             Ok(rest)
         }
         4 => (0..arg).try_fold(rest, |r, _| item(r, depth + 1)),
-        5 => {
-            let mut last: &[u8] = &[];
-            let mut rest = rest;
-            for _ in 0..arg {
-                let after = item(rest, depth + 1)?;
-                let key = &rest[..rest.len() - after.len()];
-                if !last.is_empty() && key <= last {
-                    return Err(WireError::NotCanonical("map keys out of order"));
-                }
-                last = key;
-                rest = item(after, depth + 1)?;
-            }
-            Ok(rest)
-        }
+        5 => map(arg, rest, depth, |_| Ok(())),
         7 if matches!(bytes[0], 0xf4..=0xf6) => Ok(rest),
         7 => Err(WireError::NotCanonical("floats and simple values do not occur")),
         _ => Err(WireError::NotCanonical("tags do not occur")),
     }
+}
+
+/// Walks over the entries of a map whose keys have to please.
+fn map<'a>(
+    entries: u64,
+    mut rest: &'a [u8],
+    depth: u8,
+    pleases: impl Fn(&[u8]) -> Result<(), WireError>,
+) -> Result<&'a [u8], WireError> {
+    let mut last: &[u8] = &[];
+    for _ in 0..entries {
+        let after = item(rest, depth + 1)?;
+        let key = &rest[..rest.len() - after.len()];
+        if !last.is_empty() && key <= last {
+            return Err(WireError::NotCanonical("map keys out of order"));
+        }
+        pleases(key)?;
+        last = key;
+        rest = item(after, depth + 1)?;
+    }
+    Ok(rest)
 }
 
 #[cfg(test)]

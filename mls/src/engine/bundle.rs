@@ -78,8 +78,7 @@ impl Ctx<'_, '_> {
             let aside = self.branches_of_orders(&states)?;
             states.extend(aside.iter().map(|(_, state)| *state));
             for (commit, _) in past.commits.iter().chain(&aside) {
-                let row = rows::commit(self.tx, commit)?.ok_or_else(|| broken("a commit is missing"))?;
-                envelopes.push(ByteVec::from(row.envelope));
+                envelopes.push(ByteVec::from(rows::envelope(self.tx, commit)?));
             }
             bundle.checkpoint = Some(checkpoint);
             bundle.commits = envelopes;

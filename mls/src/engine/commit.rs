@@ -37,6 +37,7 @@ const OPEN_MAX: usize = 64;
 struct Built {
     id: CommitId,
     row: CommitRow,
+    envelope: Vec<u8>,
     effect: Effect,
     welcome: Option<Vec<u8>>,
 }
@@ -89,8 +90,8 @@ impl Ctx<'_, '_> {
             device: me,
             rotate: gone_for_good || change.rotate,
         };
-        let Built { id, row, effect, welcome } = self.build(&parent, &myself, meta, &plan)?;
-        let (envelope, rotated) = (row.envelope.clone(), row.rotate);
+        let Built { id, row, envelope, effect, welcome } = self.build(&parent, &myself, meta, &plan)?;
+        let rotated = row.rotate;
         let intent = row.intent.clone().unwrap_or_default();
         let left = row.left.clone();
         let tree = match (&welcome, &effect.entered) {
@@ -99,7 +100,7 @@ impl Ctx<'_, '_> {
             }
             _ => Vec::new(),
         };
-        let child = self.learn(&parent, id, &row, effect)?;
+        let child = self.learn(&parent, id, &row, &envelope, effect)?;
         let now = self.now;
         self.row_mut().updated_at = now;
         let before = self.out.len();
@@ -374,6 +375,7 @@ impl Ctx<'_, '_> {
         let id = commit_id(&message);
         let envelope =
             CommitEnvelope { kind: kinds::COMMIT, version: 1, gid: self.gid, parent: parent.id, message };
+        let envelope = signed::sign(&envelope, &self.keys.signing, &[]).to_bytes();
         let row = CommitRow {
             gid: self.gid,
             parent: parent.id,
@@ -381,7 +383,6 @@ impl Ctx<'_, '_> {
             account: self.keys.account,
             device: myself.device,
             rotate: effect.meta.rotate,
-            envelope: signed::sign(&envelope, &self.keys.signing, &[]).to_bytes(),
             intent: Some(Intent {
                 added: facts.adds.iter().map(|(m, _)| (m.account, m.device)).collect(),
                 removed: facts.removes.iter().map(|m| (m.account, m.device)).collect(),
@@ -396,7 +397,7 @@ impl Ctx<'_, '_> {
         let welcome =
             welcome.map(|w: MlsMessageOut| w.tls_serialize_detached().map_err(broken)).transpose()?;
         let effect = Effect { entered: Some((group, image)), ..effect };
-        Ok(Built { id, row, effect, welcome })
+        Ok(Built { id, row, envelope, effect, welcome })
     }
 
     fn joiners(

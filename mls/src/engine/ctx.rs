@@ -23,8 +23,12 @@ use crate::rows::{self, DeviceRow, GroupRow, State};
 
 /// OpenMLS groups that a session keeps loaded.
 const LOADED_MAX: usize = 4;
-/// Resolved states and device rows that a session keeps.
-const CACHED_MAX: usize = 64;
+/// Resolved states that a session keeps: few of a large group, all of a small one.
+const STATES_MAX: usize = 1_024;
+/// Members in all of them together.
+const STATE_MEMBERS_MAX: usize = 65_536;
+/// Device rows that a session keeps.
+const DEVICES_MAX: usize = 1_024;
 /// Out-of-order tolerance and forward bound of sender ratchets.
 pub(crate) const RATCHET: (u32, u32) = (256, 4096);
 
@@ -32,13 +36,17 @@ pub(crate) const RATCHET: (u32, u32) = (256, 4096);
 pub(super) struct Session {
     pub(super) row: GroupRow,
     pub(super) used: u64,
-    states: BTreeMap<StateId, Arc<State>>,
+    pub(super) states: BTreeMap<StateId, Arc<State>>,
+    /// Members in `states`.
+    state_members: usize,
     devices: BTreeMap<DeviceId, DeviceRow>,
     loaded: Vec<Loaded>,
     /// Public sides of states, the last used one last.
     pub(super) publics: Vec<(StateId, Image)>,
     /// The facts of a contested group, once they were needed.
     pub(super) history: Option<kith_rule::History>,
+    /// What this device tells others that it knows, as of a number of writes.
+    pub(super) hello: Option<(u64, Vec<u8>)>,
     /// What the fork rule made of them; gone when a fact comes in.
     pub(super) decision: Option<Arc<kith_rule::Decision>>,
 }
@@ -71,10 +79,12 @@ impl Session {
             row,
             used: 0,
             states: BTreeMap::new(),
+            state_members: 0,
             devices: BTreeMap::new(),
             loaded: Vec::new(),
             publics: Vec::new(),
             history: None,
+            hello: None,
             decision: None,
         }
     }
@@ -124,6 +134,10 @@ impl<'e, 'tx> Ctx<'e, 'tx> {
         self.dirty = true;
         &mut self.session.row
     }
+    /// Something was stored that this group's writes have to count.
+    pub(super) fn changed(&mut self) {
+        self.dirty = true;
+    }
     pub(super) fn me(&self) -> DeviceId {
         self.session.row.me
     }
@@ -133,13 +147,23 @@ impl<'e, 'tx> Ctx<'e, 'tx> {
         if let Some(state) = self.session.states.get(id) {
             return Ok(Some(state.clone()));
         }
-        let Some(state) = rows::state(self.tx, &self.gid, id)? else { return Ok(None) };
-        let state = Arc::new(state);
-        if self.session.states.len() >= CACHED_MAX {
-            self.session.states.clear();
+        let state = rows::state(self.tx, &self.gid, id)?.map(Arc::new);
+        if let Some(state) = &state {
+            self.keep_state(state.clone());
         }
-        self.session.states.insert(*id, state.clone());
-        Ok(Some(state))
+        Ok(state)
+    }
+    fn keep_state(&mut self, state: Arc<State>) {
+        let session = &mut self.session;
+        if let Some(stale) = session.states.remove(&state.id) {
+            session.state_members -= stale.members.len();
+        }
+        session.state_members += state.members.len();
+        if session.states.len() >= STATES_MAX || session.state_members > STATE_MEMBERS_MAX {
+            session.states.clear();
+            session.state_members = state.members.len();
+        }
+        session.states.insert(state.id, state);
     }
     /// A state that must be known.
     pub(super) fn known(&mut self, id: &StateId) -> Result<Arc<State>, EngineError> {
@@ -158,10 +182,12 @@ impl<'e, 'tx> Ctx<'e, 'tx> {
         if tip.row.me_in { Ok(tip) } else { Err(EngineError::NotMember) }
     }
     /// Stores a state's row anew.
-    pub(super) fn put_state(&mut self, state: &State) {
+    pub(super) fn put_state(&mut self, state: State) -> Arc<State> {
         self.dirty = true;
         rows::put(self.tx, Key::of(Table::Public, &state.id.0), &state.row);
-        self.session.states.remove(&state.id);
+        let state = Arc::new(state);
+        self.keep_state(state.clone());
+        state
     }
 
     pub(super) fn device(&mut self, device: &DeviceId) -> Result<DeviceRow, EngineError> {
@@ -181,7 +207,7 @@ impl<'e, 'tx> Ctx<'e, 'tx> {
     pub(super) fn put_device(&mut self, device: DeviceId, row: DeviceRow) {
         self.dirty = true;
         rows::put(self.tx, Key::of(Table::Groups, &rows::pair(&self.gid, &device.0)), &row);
-        if self.session.devices.len() >= CACHED_MAX {
+        if self.session.devices.len() >= DEVICES_MAX {
             self.session.devices.clear();
         }
         self.session.devices.insert(device, row);

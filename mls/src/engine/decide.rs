@@ -114,10 +114,11 @@ impl Ctx<'_, '_> {
             while let Some(at) = open.pop() {
                 let state = self.known(&at)?;
                 history.insert_state(state.rule.clone());
-                for id in &state.row.children {
-                    let row = rows::commit(self.tx, id)?.ok_or_else(|| broken("a commit is missing"))?;
-                    history.insert_commit(commit_fact(*id, &row));
-                    open.push(row.child);
+                for child in &state.row.children {
+                    let row =
+                        rows::commit(self.tx, &child.commit)?.ok_or_else(|| broken("a commit is missing"))?;
+                    history.insert_commit(commit_fact(child.commit, &row));
+                    open.push(child.state);
                 }
             }
             let mut devices = rows::devices(self.tx, &self.gid)?;

@@ -22,7 +22,7 @@ use super::public::{Effect, staged_of, stored_message};
 use crate::EngineError;
 use crate::api::{Outcome, TipChange};
 use crate::image::Image;
-use crate::rows::{self, CommitRow, Member, State, StateRow};
+use crate::rows::{self, Child, CommitRow, Member, State, StateRow};
 use crate::valid;
 
 /// Ancestors of the tip whose images are held.
@@ -88,13 +88,13 @@ pub(super) fn give_up(tx: &mut Tx<'_>, state: &StateId, spent: u32) {
 
 impl Ctx<'_, '_> {
     /// Stores a state's public rows.
-    pub(super) fn put_known(&mut self, state: &State) {
+    pub(super) fn put_known(&mut self, state: State) -> Arc<State> {
         rows::put(
             self.tx,
             Key::of(Table::Public, &rows::pair(&self.gid, &state.row.members)),
             &state.members,
         );
-        self.put_state(state);
+        self.put_state(state)
     }
 
     /// Makes a valid commit and the state that it leads to known, and holds
@@ -104,6 +104,7 @@ impl Ctx<'_, '_> {
         parent: &Arc<State>,
         id: CommitId,
         commit: &CommitRow,
+        envelope: &[u8],
         effect: Effect,
     ) -> Result<Arc<State>, EngineError> {
         let Effect { child, epoch, members, ext, public, entered, .. } = effect;
@@ -119,16 +120,15 @@ impl Ctx<'_, '_> {
             children: Vec::new(),
             me_in: members.iter().any(|m| m.device == me),
         };
-        let state = Arc::new(State::new(child, row, members, ext));
-        self.put_known(&state);
-        rows::put(self.tx, Key::of(Table::Commits, &id.0), commit);
+        let state = self.put_known(State::new(child, row, members, ext));
+        rows::put_commit(self.tx, &id, commit, envelope);
         // A child may have been added since the caller read the parent.
         let mut before = self.known(&parent.id)?.row.clone();
         if !before.children.is_empty() {
             self.contest();
         }
-        before.children.push(id);
-        self.put_state(&State::new(parent.id, before, parent.members.clone(), parent.ext.clone()));
+        before.children.push(Child { commit: id, state: child });
+        self.put_state(State::new(parent.id, before, parent.members.clone(), parent.ext.clone()));
         self.note_commit(id, commit, &state);
         self.checkpoint(child, epoch, &public);
         if let Some((group, image)) = entered {
@@ -308,7 +308,9 @@ impl Ctx<'_, '_> {
             }
             let Some((mut group, image)) = self.branch(parent)? else { return Ok((reached, None)) };
             let given = provider(self.crypto, self.rand, &image);
-            let Ok(processed) = group.process_message(&given, *stored_message(&row.envelope)?) else {
+            let Ok(processed) =
+                group.process_message(&given, *stored_message(&rows::envelope(self.tx, &commit)?)?)
+            else {
                 return Ok((reached, Some(commit)));
             };
             let (_, staged) = staged_of(processed).map_err(broken)?;
@@ -473,12 +475,7 @@ impl Ctx<'_, '_> {
 
     /// States that known commits lead to from one.
     pub(super) fn children(&mut self, of: &StateId) -> Result<Vec<StateId>, EngineError> {
-        let state = self.known(of)?;
-        let mut out = Vec::with_capacity(state.row.children.len());
-        for id in &state.row.children {
-            out.push(rows::commit(self.tx, id)?.ok_or_else(|| broken("a commit is missing"))?.child);
-        }
-        Ok(out)
+        Ok(self.known(of)?.row.children.iter().map(|child| child.state).collect())
     }
 
     /// Two positions in the chain. Nobody can still be before the first: every

@@ -96,13 +96,12 @@ impl Ctx<'_, '_> {
             account: committer.account,
             device: committer.device,
             rotate: effect.meta.rotate,
-            envelope: bytes.to_vec(),
             intent: None,
             left: effect.left.clone(),
             used: effect.used.clone(),
             orders: effect.orders.clone(),
         };
-        self.learn(&parent, id, &row, effect)?;
+        self.learn(&parent, id, &row, bytes, effect)?;
         if let Some(reason) = bad {
             self.call_bad(id, reason);
         }

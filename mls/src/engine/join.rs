@@ -107,7 +107,7 @@ pub(super) fn create(
     let state = first_state(gid, at, group.public_group(), members, ext.clone(), at, keys.device());
     let row = GroupRow { updated_at: now, ..new_row(ext, keys.device(), at) };
     let mut ctx = Ctx::new(keys, crypto, rand, tx, gid, now, Session::new(row));
-    ctx.put_known(&state);
+    let state = ctx.put_known(state);
     ctx.put_checkpoint(at, &image);
     ctx.hold(&state, group, image)?;
     ctx.finish();
@@ -339,8 +339,8 @@ pub(super) fn join(
         row.package = Some(used);
     }
     let mut ctx = Ctx::new(keys, crypto, rand, tx, env.gid, now, Session::new(row));
-    ctx.put_known(&first.0);
-    ctx.put_checkpoint(first.0.id, &first.1);
+    let begun = ctx.put_known(first.0);
+    ctx.put_checkpoint(begun.id, &first.1);
     for commit in &bundle.commits {
         ctx.ingest_one(commit)?;
     }
@@ -357,7 +357,7 @@ pub(super) fn join(
     }
     if state.row.topic != topic {
         let row = StateRow { topic, ..state.row.clone() };
-        ctx.put_state(&State::new(state.id, row, state.members.clone(), state.ext.clone()));
+        ctx.put_state(State::new(state.id, row, state.members.clone(), state.ext.clone()));
     }
     ctx.hold(&state, group, image)?;
     ctx.row_mut().tip = state.id;

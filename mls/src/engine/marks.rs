@@ -178,6 +178,7 @@ impl Ctx<'_, '_> {
         let name = rows::pair(&gid, &order_id(raw).0);
         self.tx.put(Key::of(Table::Orders, &name), place.to_vec());
         self.note_order(raw, order);
+        self.changed();
         Ok(true)
     }
 

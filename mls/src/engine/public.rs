@@ -28,8 +28,10 @@ use crate::valid;
 const CHECKPOINT: u64 = 64;
 /// Commits that are followed from a stored public side, at most.
 const FOLLOW_MAX: usize = ANCHOR_DISTANCE + CHECKPOINT as usize;
-/// Public sides that a session keeps.
-const PUBLICS_MAX: usize = 8;
+/// Public sides that a session keeps: so many of a large group,
+const PUBLICS_MIN: usize = 8;
+/// and more of a small one, until they have so many leaves together.
+const PUBLIC_LEAVES_MAX: usize = 1_024;
 /// Why a commit could not be processed with the keys held here.
 const BAD_PRIVATE: u8 = 1;
 
@@ -84,13 +86,15 @@ impl Ctx<'_, '_> {
             .ok_or_else(|| broken("a state's public side is incomplete"))
     }
 
-    fn keep_public(&mut self, state: StateId, image: Image) {
+    fn keep_public(&mut self, state: StateId, image: Image) -> Result<(), EngineError> {
+        let leaves = self.tip()?.members.len().max(1);
         let list = &mut self.session.publics;
         list.retain(|(id, _)| *id != state);
-        if list.len() >= PUBLICS_MAX {
-            list.remove(0);
-        }
+        let most = (PUBLIC_LEAVES_MAX / leaves).max(PUBLICS_MIN);
+        let too_many = (list.len() + 1).saturating_sub(most);
+        list.drain(..too_many);
         list.push((state, image));
+        Ok(())
     }
 
     /// Stores a state's public side, if it is one of those that are kept.
@@ -105,8 +109,12 @@ impl Ctx<'_, '_> {
     }
 
     fn stored_public(&mut self, state: StateId) -> Result<Option<Image>, EngineError> {
-        if let Some((_, image)) = self.session.publics.iter().find(|(id, _)| *id == state) {
-            return Ok(Some(image.clone()));
+        let list = &mut self.session.publics;
+        if let Some(at) = list.iter().position(|(id, _)| *id == state) {
+            let found = list.remove(at);
+            let image = found.1.clone();
+            list.push(found);
+            return Ok(Some(image));
         }
         if let Some(image) = self.held_image(state)? {
             return Ok(Some(image.public()));
@@ -132,14 +140,13 @@ impl Ctx<'_, '_> {
             at = parent;
         };
         for (child, commit) in way.into_iter().rev() {
-            let commit = rows::commit(self.tx, &commit)?.ok_or_else(|| broken("a commit is missing"))?;
+            let message = stored_message(&rows::envelope(self.tx, &commit)?)?;
             let next = image.branch();
             let mut group = self.open_public(&next)?;
-            let processed =
-                group.process_message(self.crypto, *stored_message(&commit.envelope)?).map_err(broken)?;
+            let processed = group.process_message(self.crypto, *message).map_err(broken)?;
             let (_, staged) = staged_of(processed).map_err(broken)?;
             group.merge_commit(&next, *staged).map_err(broken)?;
-            self.keep_public(child, next.clone());
+            self.keep_public(child, next.clone())?;
             image = next;
         }
         Ok(Some(image))
@@ -197,7 +204,7 @@ impl Ctx<'_, '_> {
         group.merge_commit(&next, *staged).map_err(broken)?;
         let effect = effect(&group, parent, meta, left, used, next.clone());
         if let Ok(e) = &effect {
-            self.keep_public(e.child, next);
+            self.keep_public(e.child, next)?;
         }
         Ok(effect.map(|e| Effect { bad: bad.filter(|_| committer.device != self.me()), ..e }))
     }

@@ -10,6 +10,7 @@ use kith_wire::object::Versioned as _;
 use kith_wire::signed::Raw;
 use sha2::{Digest, Sha256};
 
+use super::ctx::Session;
 use crate::EngineError;
 use crate::rows::{self, EventRow, State};
 
@@ -63,7 +64,7 @@ pub(super) fn hello(read: &dyn Read, gid: GroupId) -> Result<Vec<u8>, EngineErro
                 heads.push(at);
             }
         }
-        match rows::state(read, &gid, &at)?.and_then(|s| s.row.parent) {
+        match rows::state_row(read, &gid, &at)?.and_then(|row| row.parent) {
             Some(parent) if heads.len() < HEADS_MAX - 1 => at = parent,
             _ => break,
         }
@@ -133,13 +134,14 @@ pub(super) fn answer(
     peer: DeviceId,
     hello: &[u8],
     max_bytes: usize,
+    session: Option<&Session>,
 ) -> Result<Vec<Vec<u8>>, EngineError> {
     let hello = Hello::from_bytes(hello)?;
     if hello.gid != gid {
         return Err(EngineError::UnknownGroup);
     }
     let row = rows::group(read, &gid)?.ok_or(EngineError::UnknownGroup)?;
-    let mut states = States { read, gid, known: BTreeMap::new() };
+    let mut states = States { read, gid, session, known: BTreeMap::new() };
     let mut out = Answer { objects: Vec::new(), left: max_bytes };
     let has: BTreeSet<StateId> = hello.heads.iter().copied().chain([hello.tip, hello.anchor]).collect();
     let here = states.get(&row.tip)?.is_some_and(|s| s.device(&peer).is_some());
@@ -257,11 +259,16 @@ fn proof(read: &dyn Read, gid: &GroupId, device: &DeviceId) -> Result<Vec<Vec<u8
 struct States<'a> {
     read: &'a dyn Read,
     gid: GroupId,
+    /// What is loaded of the group.
+    session: Option<&'a Session>,
     known: BTreeMap<StateId, Option<State>>,
 }
 
 impl States<'_> {
     fn get(&mut self, id: &StateId) -> Result<Option<&State>, EngineError> {
+        if let Some(state) = self.session.and_then(|s| s.states.get(id)) {
+            return Ok(Some(&**state));
+        }
         if !self.known.contains_key(id) {
             let state = rows::state(self.read, &self.gid, id)?;
             self.known.insert(*id, state);
@@ -310,9 +317,7 @@ fn commits(
         if !was_in && stranded.is_none() {
             continue;
         }
-        if let Some(row) = rows::commit(states.read, &commit)?
-            && !out.add(row.envelope)
-        {
+        if !out.add(rows::envelope(states.read, &commit)?) {
             break;
         }
     }
@@ -334,9 +339,7 @@ fn lines(read: &dyn Read, gid: &GroupId, anchor: StateId) -> Result<BTreeMap<Sta
     let mut open = vec![anchor];
     while let Some(id) = open.pop() {
         let Some(row) = rows::state_row(read, gid, &id)? else { continue };
-        for commit in &row.children {
-            open.extend(rows::commit(read, commit)?.map(|c| c.child));
-        }
+        open.extend(row.children.iter().map(|child| child.state));
         let last = row.children.is_empty();
         out.insert(id, Line { parent: row.parent, commit: row.commit, epoch: row.epoch, last });
     }
@@ -377,9 +380,7 @@ fn branches(
                 continue;
             }
         }
-        if let Some(row) = rows::commit(states.read, &commit)?
-            && !out.add(row.envelope)
-        {
+        if !out.add(rows::envelope(states.read, &commit)?) {
             break;
         }
     }
@@ -387,10 +388,8 @@ fn branches(
 }
 
 fn mark_is_for(states: &mut States<'_>, mark: &[u8], account: &AccountId) -> Result<bool, EngineError> {
-    let Ok(mark) = Raw::from_bytes(mark).and_then(|r| r.body::<kith_wire::group::Mark>()) else {
-        return Ok(false);
-    };
-    Ok(states.get(&mark.at)?.is_some_and(|s| s.has_account(account)))
+    let at = rows::mark_at(mark)?;
+    Ok(states.get(&at)?.is_some_and(|s| s.has_account(account)))
 }
 
 /// Adds events of one device that are for the account; false when there is
