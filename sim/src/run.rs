@@ -140,7 +140,16 @@ const TRIES: usize = 4;
 /// People of a seed.
 const PEOPLE: [usize; 14] = [2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 8, 9, 10, 12];
 
+thread_local! {
+    /// OpenMLS hands parts of its work to rayon: here to the thread that asks,
+    /// without a switch to another one for each commit.
+    static ALONE: Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> =
+        rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build();
+}
+
 fn run(seed: u64, rng: ChaCha20Rng, people: usize, first: impl FnOnce(&mut Run)) -> Report {
+    // Where it cannot be had, it only takes longer.
+    let _alone = ALONE.with(Result::is_ok);
     let mut run = match Run::begin(seed, rng, people) {
         Ok(run) => run,
         Err(why) => {

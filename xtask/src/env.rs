@@ -161,6 +161,15 @@ impl Env {
         self.target.join("xtask-bin")
     }
 
+    /// Builds a helper of the tests, an example of some crate, with the features
+    /// that tests give to all.
+    pub(crate) fn example(&self, name: &str) -> Result<PathBuf> {
+        self.rocksdb()?;
+        let args = ["build", "--quiet", "--workspace", "--example", name, "--test", SMALL_TEST];
+        succeed(&mut self.cargo(&args))?;
+        Ok(self.target.join(Profile::Dev.folder()).join("examples").join(name))
+    }
+
     /// Builds the product's two programs and returns copies of them that later
     /// builds with other features leave alone. The whole workspace in one call,
     /// as the tests build it: for a part of it cargo would choose other features

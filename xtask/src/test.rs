@@ -142,10 +142,11 @@ fn e2e(env: &Env, steps: &mut Steps) {
         ui::install(&folder)?;
         ui::build(env, false)?;
         let Binaries { kith, bootstrap } = env.binaries(&[], Profile::Dev)?;
+        let twin = env.example("twin")?;
         let mut check = ui::npm(&folder, &["run", "--silent", "check"]);
         output(&mut check)?;
         let mut tests = ui::npm(&folder, &["test", "--silent"]);
-        tests.env("KITH_BIN", kith).env("KITH_BOOTSTRAP_BIN", bootstrap);
+        tests.env("KITH_BIN", kith).env("KITH_BOOTSTRAP_BIN", bootstrap).env("KITH_TWIN_BIN", twin);
         if let Some(chromium) = tools::CHROMIUM.path() {
             tests.env("CHROMIUM", chromium);
         }

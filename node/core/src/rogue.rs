@@ -1,5 +1,5 @@
-//! What the simulator needs of a node beyond its inputs and outputs: the keys
-//! of a device that turns against its group, and further devices of an
+//! What the simulator and tests need of a node beyond its inputs and outputs:
+//! the keys of a device that turns against its group, and further devices of an
 //! account. Only with the feature `mutants`, which no product build has.
 
 use std::sync::Arc;
@@ -58,6 +58,12 @@ impl Node {
             Ok((card, package))
         })
         .map_err(|e: Reject| Refusal::new("not_possible", e.to_string()))
+    }
+
+    /// A group may be spoken in at once: the caller knows that there is no older
+    /// copy of this store that could have spoken.
+    pub fn only_copy(&mut self, group: GroupId) {
+        self.live().heard.begun(group);
     }
 
     /// Brings a further device of the own account into a group.

@@ -40,14 +40,13 @@ async function judge(page: Page, name: string): Promise<void> {
 // Each with the node in a network namespace of its own, on one link; both here
 // where such cannot be made.
 const why = hindrance();
-const link = why === null ? new Link() : null;
+const link = why === null ? new Link(3) : null;
 if (why !== null) console.log(`both on this machine: ${why}`);
 process.on("exit", () => link?.close());
 
 scenario.step("two people", async () => {
   if (link === null) return two.begin();
-  const [a, b] = link.sides.map((side) => side.browser(scenario.lab.folder)) as [string, string];
-  return two.begin({ places: link.places, browsers: [a, b] });
+  return two.begin({ places: link.places, browsers: link.sides.map((side) => side.browser(scenario.lab.folder)) });
 });
 
 scenario.step("a call rings, is answered, and both hear and see", async () => {
@@ -159,6 +158,33 @@ scenario.step("it rings in every window, and is taken in one", async () => {
   await until(alice(), "sound", (n) => n.energy > 0);
   await two.hangUp();
   await second.close();
+});
+
+scenario.step("it rings on both devices of a person, and is taken on one", async () => {
+  const tablet = await two.tablet(link?.places[2], link?.sides[2]?.browser(scenario.lab.folder));
+  for (const [taker, other] of [
+    [tablet, bob()],
+    [bob(), tablet],
+  ] as const) {
+    await two.ringable();
+    await alice().getByRole("button", { name: "Video call with Bob" }).click();
+    await Promise.all([taker, other].map((page) => two.rings(page).waitFor()));
+    await two.rings(taker).getByRole("button", { name: "Answer with video" }).click();
+    await two.rings(other).waitFor({ state: "detached" });
+    for (const page of [alice(), taker]) await until(page, "sound and picture", (n) => n.frames > 5 && n.energy > 0);
+    assert.equal((await truth(other)).state, "none", "the other device is in no call");
+    await two.hangUp();
+    await taker.getByRole("region", { name: "Call with Alice" }).waitFor({ state: "detached" });
+    for (const page of [taker, other]) await rows(page).filter({ hasText: /Video call, \d:\d\d/ }).last().waitFor();
+  }
+  // What is declined on one stops on the other as well.
+  await two.ringable();
+  await alice().getByRole("button", { name: "Call Bob", exact: true }).click();
+  await Promise.all([tablet, bob()].map((page) => two.rings(page).waitFor()));
+  await two.rings(tablet).getByRole("button", { name: "Decline" }).click();
+  await alice().getByText("Bob declined the call.").waitFor();
+  await two.rings().waitFor({ state: "detached" });
+  await two.over();
 });
 
 /** Nobody has to answer: both hear each other, in one call. */

@@ -1,7 +1,7 @@
 // Real relays and nodes as processes of this machine. Knows their flags and
 // files, nothing of what they do inside.
 
-import { spawn, type ChildProcess } from "node:child_process";
+import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { createWriteStream, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -226,6 +226,21 @@ export class Node {
     this.link = link;
   }
 
+  /** A second device of the same account, in the same conversations. Both run and are unlocked afterwards. */
+  async twin(name: string, place: Place): Promise<Node> {
+    const twin = new Node(name, this.folder, await freePort(), await freePort(), this.extra, place);
+    await this.stop();
+    const args = [this.data, twin.data, ...listen(place.address, twin.peerPort)];
+    execFileSync(binary("KITH_TWIN_BIN"), args, { env: { ...process.env, KITH_TWIN_PASSPHRASE: PASSPHRASE }, stdio: "pipe" });
+    await Promise.all(
+      [this, twin].map(async (node) => {
+        await node.start();
+        await node.api("POST", "/vault/unlock", { passphrase: PASSPHRASE });
+      }),
+    );
+    return twin;
+  }
+
   async stop(): Promise<void> {
     await Promise.all(this.programs.splice(0).map((program) => program.end("SIGTERM")));
     await this.process?.end("SIGTERM");
@@ -318,6 +333,13 @@ export class Lab {
     const node = await Node.start(this.folder, name, extra, place);
     this.nodes.push(node);
     return node;
+  }
+
+  /** A second device of a node's account. */
+  async startTwin(of: Node, name: string, place: Place = HERE): Promise<Node> {
+    const twin = await of.twin(name, place);
+    this.nodes.push(twin);
+    return twin;
   }
 
   /** Ends every process; keeps the folder when something failed. */

@@ -3,7 +3,7 @@
 
 import type { Page } from "playwright-core";
 import { pointer } from "./hands.js";
-import { acquaint, type Node, type Place } from "./lab.js";
+import { acquaint, until as wait, type Node, type Place } from "./lab.js";
 import type { Scenario } from "./steps.js";
 import { pictured, until, watch, type Truth } from "./talk.js";
 import { App } from "./views.js";
@@ -16,9 +16,9 @@ const RINGS_MS = 121_000;
 
 /** Where they are; left out: both here. */
 export interface Where {
-  places: readonly [Place, Place];
+  places: readonly Place[];
   /** Programs that start each one's browser. */
-  browsers: readonly [string, string];
+  browsers: readonly string[];
   /** Flags of both nodes. */
   flags?: string[];
   /** What a node needs before the two meet. */
@@ -49,6 +49,24 @@ export class Two {
       this.apps.push(app);
       await app.open(NAMES[side === 0 ? 1 : 0]);
     }
+  }
+
+  /** Gives Bob a second device, with a browser of its own; both of his then show the conversation. */
+  async tablet(place?: Place, browser?: string): Promise<Page> {
+    const { lab } = this.scenario;
+    const bob = this.node(1);
+    const tablet = await lab.startTwin(bob, "Tablet", place);
+    await this.page(1).goto(bob.link);
+    await this.app(1).open(NAMES[0]);
+    await wait(tablet, "the conversation", async () => {
+      const list: any[] = await tablet.api("GET", "/conversations");
+      return list.find((conversation) => conversation.title === NAMES[0]) ?? null;
+    });
+    const person = await this.scenario.sit(tablet, browser);
+    await watch(person);
+    await person.page.reload();
+    await new App(person, pointer).open(NAMES[0]);
+    return person.page;
   }
 
   node(side: Side): Node {

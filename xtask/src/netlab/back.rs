@@ -90,6 +90,5 @@ fn crowd(env: &Env) -> Result<PathBuf> {
     if let Some(named) = std::env::var_os("KITH_CROWD_BIN") {
         return Ok(named.into());
     }
-    succeed(&mut env.cargo(&["build", "--quiet", "--package", "kith-overlay", "--example", "crowd"]))?;
-    Ok(env.target.join(Profile::Dev.folder()).join("examples/crowd"))
+    env.example("crowd")
 }
