@@ -222,12 +222,12 @@ fn item(bytes: &[u8], depth: u8) -> Result<&[u8], WireError> {
 }
 
 /// Walks over the entries of a map whose keys have to please.
-fn map<'a>(
+fn map(
     entries: u64,
-    mut rest: &'a [u8],
+    mut rest: &[u8],
     depth: u8,
     pleases: impl Fn(&[u8]) -> Result<(), WireError>,
-) -> Result<&'a [u8], WireError> {
+) -> Result<&[u8], WireError> {
     let mut last: &[u8] = &[];
     for _ in 0..entries {
         let after = item(rest, depth + 1)?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::env::{Binaries, Env, Profile, number, only_flags, succeed};
+use crate::env::{Binaries, Env, number, only_flags};
 use crate::lab::process::Process;
 use crate::lab::{Relay, Scratch, figure, free_port, loopback_addresses};
 
