@@ -137,7 +137,8 @@ impl Engine {
         join::welcome_info(&self.keys, welcome)
     }
 
-    /// Joins a group by a signed Welcome and its bundle.
+    /// Joins a group by a signed Welcome and its bundle. One that is refused
+    /// leaves nothing behind: what its bundle tells was not judged to the end.
     pub fn join(
         &mut self,
         tx: &mut Tx<'_>,
@@ -146,14 +147,27 @@ impl Engine {
         bundle: &[u8],
     ) -> Result<Joined, EngineError> {
         let invitation = join::Invitation::read(&self.keys, welcome, bundle)?;
+        let joined = tx.all_or_nothing(|tx| self.join_by(tx, now_ms, &invitation));
+        if joined.is_err() {
+            self.sessions.remove(&invitation.gid());
+        }
+        joined
+    }
+
+    fn join_by(
+        &mut self,
+        tx: &mut Tx<'_>,
+        now_ms: u64,
+        invitation: &join::Invitation,
+    ) -> Result<Joined, EngineError> {
         let gid = invitation.gid();
         if rows::group(tx, &gid)?.is_some()
-            && let Some(joined) = self.with(tx, now_ms, gid, |ctx| ctx.come_back(&invitation))?
+            && let Some(joined) = self.with(tx, now_ms, gid, |ctx| ctx.come_back(invitation))?
         {
             return Ok(Joined { outcomes: news(joined.outcomes), ..joined });
         }
         self.sessions.remove(&gid);
-        let mut joined = join::join(&self.keys, &self.crypto, &self.rand, tx, now_ms, &invitation)?;
+        let mut joined = join::join(&self.keys, &self.crypto, &self.rand, tx, now_ms, invitation)?;
         self.with(tx, now_ms, gid, |ctx| {
             joined.mark = ctx.make_mark()?;
             for object in invitation.votes() {

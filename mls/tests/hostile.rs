@@ -227,3 +227,35 @@ fn who_was_let_in_again_is_not_led_astray_by_another_welcome() {
     assert!(a.welcome(&second, &mut b).healed);
     assert_eq!(a.tip(gid), b.tip(gid));
 }
+
+#[test]
+fn a_welcome_that_is_refused_leaves_nothing_behind() {
+    let (mut a, mut b, mut c) = (Device::new(1, 1), Device::new(2, 1), Device::new(3, 1));
+    let gid = a.create("tea");
+    let objects = a.add(gid, &mut [&mut b, &mut c]);
+    for d in [&mut a, &mut b, &mut c] {
+        give(d, gid, &objects);
+    }
+    let request = b.run(|e, tx, now| e.ask_back(tx, now, gid)).unwrap();
+    let readd = kith_mls::Readd { request, inbox: kith_wire::ids::TopicId(b.id().0) };
+    let committed = a.commit(gid, &Change { readds: vec![readd], ..Change::default() }).unwrap();
+    assert!(a.welcome(&committed, &mut b).healed);
+
+    // It comes once more, and its bundle tells something that is new here.
+    c.ingest(gid, &committed.envelope);
+    let mark = c.mark(gid).unwrap();
+    let mut bundle = JoinBundle::from_bytes(&committed.bundle).unwrap();
+    bundle.marks.push(mark.clone().into());
+    let bundle = bundle.to_bytes();
+    let welcome = a.engine.welcome(committed.joiners.first().unwrap(), BundleRef::Inline(bundle.clone()));
+    let known = |d: &Device| kith_mls::view::facts(&d.store, gid).unwrap().marks;
+    let before = known(&b);
+    // Whoever hands it in goes on as if nothing had come.
+    let joined = b.run(|e, tx, now| Ok(e.join(tx, now, &welcome, &bundle))).unwrap();
+    assert!(matches!(joined, Err(kith_mls::EngineError::Welcome(_))), "{joined:?}");
+    assert_eq!(known(&b), before);
+
+    // By itself it is taken in.
+    b.ingest(gid, &mark);
+    assert_eq!(known(&b).len(), before.len() + 1);
+}
