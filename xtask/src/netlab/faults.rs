@@ -445,12 +445,7 @@ fn lan_alone(kith: &Path, folder: &Path) -> Result<Duration> {
     left.within(|| {
         a.until("a word about the switch", PATIENCE, |a| {
             let n = a.get("/network")?;
-            // On a busy machine TCP may be quicker.
-            let near = peers(&n).any(|p| match p["path"].as_str() {
-                Some("direct_quic") => says(p, "In the same network, directly over QUIC."),
-                Some("direct_tcp") => says(p, "In the same network, directly over TCP."),
-                _ => false,
-            });
+            let near = peers(&n).any(|p| says(p, "In the same network, directly over QUIC."));
             Ok((near && own_says(&n, "No relay is in use")).then_some(()))
         })
     })?;
