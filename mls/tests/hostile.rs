@@ -195,6 +195,13 @@ fn clocks_far_off_move_nothing() {
     assert!(reply.hlc >> 16 <= b.now + 60_000);
 }
 
+/// One asks to be let in again, and another commits it.
+fn let_in(gid: kith_wire::ids::GroupId, a: &mut Device, b: &mut Device) -> kith_mls::Committed {
+    let request = b.run(|e, tx, now| e.ask_back(tx, now, gid)).unwrap();
+    let readd = kith_mls::Readd { request, inbox: kith_wire::ids::TopicId(b.id().0) };
+    a.commit(gid, &Change { readds: vec![readd], ..Change::default() }).unwrap()
+}
+
 #[test]
 fn who_was_let_in_again_is_not_led_astray_by_another_welcome() {
     let (mut a, mut b, mut c) = (Device::new(1, 1), Device::new(2, 1), Device::new(3, 1));
@@ -203,17 +210,12 @@ fn who_was_let_in_again_is_not_led_astray_by_another_welcome() {
     for d in [&mut a, &mut b, &mut c] {
         give(d, gid, &objects);
     }
-    let let_in = |a: &mut Device, b: &mut Device| {
-        let request = b.run(|e, tx, now| e.ask_back(tx, now, gid)).unwrap();
-        let readd = kith_mls::Readd { request, inbox: kith_wire::ids::TopicId(b.id().0) };
-        a.commit(gid, &Change { readds: vec![readd], ..Change::default() }).unwrap()
-    };
-    let first = let_in(&mut a, &mut b);
+    let first = let_in(gid, &mut a, &mut b);
     assert!(a.welcome(&first, &mut b).healed);
     let tip = b.tip(gid);
 
     // Nobody has been seen there beside the inviter, who leads it into a past of their own.
-    let second = let_in(&mut a, &mut b);
+    let second = let_in(gid, &mut a, &mut b);
     let mut bundle = JoinBundle::from_bytes(&second.bundle).unwrap();
     bundle.commits.clear();
     bundle.checkpoint = None;
@@ -236,9 +238,7 @@ fn a_welcome_that_is_refused_leaves_nothing_behind() {
     for d in [&mut a, &mut b, &mut c] {
         give(d, gid, &objects);
     }
-    let request = b.run(|e, tx, now| e.ask_back(tx, now, gid)).unwrap();
-    let readd = kith_mls::Readd { request, inbox: kith_wire::ids::TopicId(b.id().0) };
-    let committed = a.commit(gid, &Change { readds: vec![readd], ..Change::default() }).unwrap();
+    let committed = let_in(gid, &mut a, &mut b);
     assert!(a.welcome(&committed, &mut b).healed);
 
     // It comes once more, and its bundle tells something that is new here.

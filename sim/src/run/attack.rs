@@ -6,7 +6,7 @@ use kith_core::view::Role;
 use kith_mls::mutant::Mutant;
 use kith_mls::rogue;
 use kith_mls::{Add, Change, view};
-use kith_wire::group::{BundleRef, CommitEnvelope, EventEnvelope, RoleEntry, commit_id, kinds};
+use kith_wire::group::{BundleRef, CommitEnvelope, EventEnvelope, JoinBundle, RoleEntry, commit_id, kinds};
 use kith_wire::ids::StateId;
 use kith_wire::object::Versioned as _;
 use kith_wire::peer::Frame;
@@ -542,8 +542,12 @@ impl Run {
         let now = self.wall();
         let Ok(done) = puppet.forbidden(now, &change) else { return Some(()) };
         self.note_rogue(done.commit);
+        // The branch's past is kept quiet: it would give the promotion away.
+        let mut bundle = JoinBundle::from_bytes(&done.bundle).ok()?;
+        bundle.commits.clear();
+        bundle.checkpoint = None;
         if let Some(joiner) = done.joiners.first() {
-            let welcome = puppet.engine.welcome(joiner, BundleRef::Inline(done.bundle.clone()));
+            let welcome = puppet.engine.welcome(joiner, BundleRef::Inline(bundle.to_bytes()));
             let sealed = puppet.engine.seal_inbox(&joiner.box_key, joiner.inbox, joiner.device, &welcome);
             if let Ok(sealed) = sealed {
                 let number = self.world.fresh_number();
