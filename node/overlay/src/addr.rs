@@ -129,7 +129,7 @@ pub(crate) fn circuit(relay: PeerId, at: &Multiaddr) -> Multiaddr {
 pub(crate) fn path(endpoint: &ConnectedPoint) -> Path {
     if endpoint.is_relayed() {
         Path::Circuit
-    } else if endpoint.get_remote_address().iter().any(|p| p == Protocol::QuicV1) {
+    } else if is_quic(endpoint.get_remote_address()) {
         Path::DirectQuic
     } else {
         Path::DirectTcp
@@ -140,6 +140,11 @@ pub(crate) fn path(endpoint: &ConnectedPoint) -> Path {
 pub(crate) fn is_tcp(addr: &Multiaddr) -> bool {
     addr.iter().any(|p| matches!(p, Protocol::Tcp(_)))
         && !addr.iter().any(|p| matches!(p, Protocol::Ws(_) | Protocol::Wss(_)))
+}
+
+/// Whether it is dialled over QUIC.
+pub(crate) fn is_quic(addr: &Multiaddr) -> bool {
+    addr.iter().any(|p| p == Protocol::QuicV1)
 }
 
 /// The relay that a circuit goes through.

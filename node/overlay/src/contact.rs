@@ -619,15 +619,19 @@ impl Contact {
                 let known = self
                     .conns
                     .iter()
-                    .find_map(|(id, c)| (c.peer == relay && c.dialed).then_some((*id, c.hop)));
-                if let Some((id, hop)) = known {
-                    self.relays.connected(relay, id, now);
+                    .find_map(|(id, c)| (c.peer == relay && c.dialed).then_some((*id, c.path, c.hop)));
+                if let Some((id, path, hop)) = known {
+                    self.relays.connected(relay, id, path, now);
                     if let Some(hop) = hop {
                         self.relays.identified(relay, id, hop, now);
                     }
                 } else if self.start_dial(relay, addrs).is_none() {
                     self.relays.dial_failed(relay, now);
                 }
+            }
+            // If it fails, what stands goes on.
+            Action::Better(relay, addrs) => {
+                self.start_dial(relay, addrs);
             }
             Action::Listen(relay, conn) => {
                 let listener = self

@@ -8,9 +8,12 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use kith_wire::net::Path;
 use libp2p::core::transport::ListenerId;
 use libp2p::swarm::ConnectionId;
 use libp2p::{Multiaddr, PeerId};
+
+use crate::addr;
 
 /// Relays at which reservations may be wanted.
 pub(crate) const RESERVATIONS_MAX: usize = 8;
@@ -28,6 +31,13 @@ const BACKOFF_MAX: Duration = Duration::from_secs(300);
 const BACKOFF_SOON: Duration = Duration::from_secs(20);
 /// That many failures.
 const SOON_MAX: u32 = 100;
+/// A relay that was reached over TCP is tried over QUIC at once, and again after
+/// growing pauses, this first and this at most. TCP is quicker where a relay
+/// comes up in the moment in which QUIC alone is tried, and would stay for as
+/// long as the connection does; but only over QUIC do far ends see the port that
+/// contacts can be let in by.
+const BETTER_MIN: Duration = Duration::from_secs(30);
+const BETTER_MAX: Duration = Duration::from_secs(3_600);
 /// A reservation that stood this long ends the back-off.
 const STEADY: Duration = Duration::from_secs(60);
 
@@ -36,6 +46,9 @@ const STEADY: Duration = Duration::from_secs(60);
 pub(crate) enum Action {
     /// Connect to the relay.
     Dial(PeerId, Vec<Multiaddr>),
+    /// Connect to the relay at these addresses, too, beside the connection that
+    /// stands.
+    Better(PeerId, Vec<Multiaddr>),
     /// Ask for a reservation over that connection; then call `listening`.
     Listen(PeerId, ConnectionId),
     /// Close that connection: it is of no use.
@@ -79,6 +92,8 @@ struct Slot {
     failures: u32,
     retry_at: Instant,
     reported: Option<bool>,
+    /// Over TCP: when QUIC is tried, and how often it was.
+    better: Option<(Instant, u32)>,
 }
 
 impl Slot {
@@ -92,6 +107,7 @@ impl Slot {
             failures: 0,
             retry_at: now,
             reported: None,
+            better: None,
         }
     }
 
@@ -104,6 +120,12 @@ impl Slot {
             Link::Identifying(c, _) | Link::Ready(c) => Some(c),
             Link::Down | Link::Dialing => None,
         }
+    }
+
+    /// When QUIC is to be tried beside TCP, and how often it was. Only where
+    /// this node is to be reached does it matter.
+    fn better_due(&self) -> Option<(Instant, u32)> {
+        self.better.filter(|_| self.reserve && matches!(self.link, Link::Ready(_)))
     }
 
     fn backoff(&mut self, now: Instant, jitter: u64) {
@@ -184,7 +206,7 @@ impl Relays {
             return;
         }
         let slot = self.slots.entry(peer).or_insert_with(|| Slot::new(Vec::new(), now));
-        if !slot.addrs.contains(addr) && !slot.reserve && slot.addrs.len() < crate::addr::DIAL_ADDRS_MAX {
+        if !slot.addrs.contains(addr) && !slot.reserve && slot.addrs.len() < addr::DIAL_ADDRS_MAX {
             slot.addrs.push(addr.clone());
         }
         slot.circuits_until = slot.circuits_until.max(Some(until));
@@ -208,13 +230,24 @@ impl Relays {
         self.slots.get(peer).map(|s| s.addrs.clone()).unwrap_or_default()
     }
 
-    /// A direct connection to a peer stands.
-    pub(crate) fn connected(&mut self, peer: PeerId, conn: ConnectionId, now: Instant) {
-        if let Some(slot) = self.slots.get_mut(&peer)
-            && slot.conn().is_none()
-        {
-            slot.link = Link::Identifying(conn, now);
+    /// A direct connection to a peer stands. One over QUIC takes the place of
+    /// one over TCP, and the reservation is made again on it.
+    pub(crate) fn connected(&mut self, peer: PeerId, conn: ConnectionId, path: Path, now: Instant) {
+        let Some(slot) = self.slots.get_mut(&peer) else { return };
+        let quic = path == Path::DirectQuic;
+        match slot.conn() {
+            None => {
+                let better = !quic && slot.addrs.iter().any(addr::is_quic);
+                slot.better = better.then_some((now, 0));
+            }
+            Some(old) if slot.better.is_some() && quic => {
+                slot.better = None;
+                slot.reservation = Reservation::None;
+                self.out.push(Action::Close(old));
+            }
+            Some(_) => return,
         }
+        slot.link = Link::Identifying(conn, now);
     }
 
     /// A dial of ours failed.
@@ -309,6 +342,12 @@ impl Relays {
     /// Does what is due and hands out what has to be done.
     pub(crate) fn poll(&mut self, now: Instant) -> Vec<Action> {
         for (peer, slot) in &mut self.slots {
+            if let Some((at, tries)) = slot.better_due().filter(|(at, _)| now >= *at) {
+                let pause = BETTER_MIN.saturating_mul(1 << tries.min(10)).min(BETTER_MAX);
+                slot.better = Some((at + pause, tries + 1));
+                let addrs: Vec<Multiaddr> = slot.addrs.iter().filter(|a| addr::is_quic(a)).cloned().collect();
+                self.out.push(Action::Better(*peer, addrs));
+            }
             match slot.link {
                 Link::Down if slot.wanted(now) && now >= slot.retry_at && !slot.addrs.is_empty() => {
                     slot.link = Link::Dialing;
@@ -351,7 +390,8 @@ impl Relays {
             (Link::Ready(_), Reservation::Asking(_, since)) => Some(since + RESERVE_TIMEOUT),
             _ => None,
         };
-        self.slots.values().filter_map(due).min()
+        let better = |slot: &Slot| slot.better_due().map(|(at, _)| at);
+        self.slots.values().flat_map(|s| [due(s), better(s)]).flatten().min()
     }
 }
 
@@ -373,7 +413,7 @@ mod tests {
 
     fn reserved(r: &mut Relays, id: PeerId, c: ConnectionId, now: Instant) -> ListenerId {
         assert_eq!(r.poll(now), [Action::Dial(id, vec![addr()])]);
-        r.connected(id, c, now);
+        r.connected(id, c, Path::DirectQuic, now);
         assert_eq!(r.poll(now), []);
         assert_eq!(r.ready(&id, now), Ready::Wait);
         r.identified(id, c, true, now);
@@ -417,11 +457,50 @@ mod tests {
     }
 
     #[test]
+    fn quic_takes_the_place_of_tcp_and_tcp_stays_where_there_is_no_quic() {
+        let (mut r, id, mut now) = (Relays::new(5), relay(1), Instant::now());
+        let quic: Multiaddr = "/ip4/192.0.2.1/udp/1/quic-v1".parse().unwrap();
+        let (tcp, better) = (conn(1), Action::Better(id, vec![quic.clone()]));
+        r.reserve(vec![(id, vec![quic.clone(), addr()])], now);
+        assert_eq!(r.poll(now), [Action::Dial(id, vec![quic, addr()])]);
+        r.connected(id, tcp, Path::DirectTcp, now);
+        r.identified(id, tcp, true, now);
+        assert_eq!(r.poll(now), [better.clone(), Action::Listen(id, tcp)]);
+        let old = ListenerId::next();
+        r.listening(id, Some(old), now);
+        r.granted(id, now);
+        assert_eq!(r.poll(now), [Action::Report(id, true)]);
+
+        // UDP does not get through: ever more seldom.
+        for pause in [30, 60, 120] {
+            r.dial_failed(id, now);
+            assert_eq!(r.next_wake(now), Some(now + Duration::from_secs(pause)));
+            now += Duration::from_secs(pause);
+            assert_eq!(r.poll(now), std::slice::from_ref(&better));
+        }
+
+        // It does by now: nobody is told that the reservation moves.
+        r.connected(id, conn(2), Path::DirectQuic, now);
+        assert_eq!(r.poll(now), [Action::Close(tcp)]);
+        r.listener_closed(old, now);
+        r.disconnected(id, tcp, now);
+        r.identified(id, conn(2), true, now);
+        assert_eq!(r.poll(now), [Action::Listen(id, conn(2))]);
+        r.listening(id, Some(ListenerId::next()), now);
+        r.granted(id, now);
+        assert_eq!(r.poll(now), []);
+        assert_eq!(r.next_wake(now), None);
+        // Another one changes nothing.
+        r.connected(id, conn(3), Path::DirectQuic, now);
+        assert_eq!(r.poll(now), []);
+    }
+
+    #[test]
     fn a_denied_reservation_keeps_the_connection_and_asks_again_later() {
         let (mut r, id, mut now) = (Relays::new(2), relay(1), Instant::now());
         r.reserve(vec![(id, vec![addr()])], now);
         r.poll(now);
-        r.connected(id, conn(1), now);
+        r.connected(id, conn(1), Path::DirectQuic, now);
         r.identified(id, conn(1), true, now);
         r.poll(now);
         let listener = ListenerId::next();
@@ -438,19 +517,19 @@ mod tests {
         let (mut r, id, mut now) = (Relays::new(3), relay(1), Instant::now());
         r.reserve(vec![(id, vec![addr()])], now);
         r.poll(now);
-        r.connected(id, conn(1), now);
+        r.connected(id, conn(1), Path::DirectQuic, now);
         r.identified(id, conn(1), false, now);
         assert_eq!(r.poll(now), [Action::Report(id, false), Action::Close(conn(1))]);
         r.disconnected(id, conn(1), now);
         now = r.next_wake(now).unwrap();
         r.poll(now);
-        r.connected(id, conn(2), now);
+        r.connected(id, conn(2), Path::DirectQuic, now);
         now += IDENTIFY_TIMEOUT;
         assert_eq!(r.poll(now), [Action::Close(conn(2))]);
         assert_eq!(r.ready(&id, now), Ready::No);
         now = r.next_wake(now).unwrap();
         r.poll(now);
-        r.connected(id, conn(3), now);
+        r.connected(id, conn(3), Path::DirectQuic, now);
         r.identified(id, conn(3), true, now);
         assert_eq!(r.poll(now), [Action::Listen(id, conn(3))]);
         r.listening(id, Some(ListenerId::next()), now);

@@ -55,7 +55,7 @@ impl Contact {
                     attempt.dial_ended(connection_id, None);
                 }
                 if dialed && !self.probes.contains(&connection_id) {
-                    self.relays.connected(peer_id, connection_id, now);
+                    self.relays.connected(peer_id, connection_id, path, now);
                 }
                 self.upgrade(peer_id);
             }
