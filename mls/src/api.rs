@@ -239,6 +239,9 @@ pub struct Joined {
     pub replaced: bool,
     /// This device was in already, had fallen behind, and is back.
     pub healed: bool,
+    /// Another copy of this device's store has spoken in the group: see
+    /// `engine/put_back.rs`.
+    pub put_back: bool,
 }
 
 /// Who sent a Welcome, before anything is staged.

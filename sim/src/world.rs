@@ -124,6 +124,13 @@ pub struct World {
     pub reused: u64,
 }
 
+fn text_of(message: view::Message) -> Option<String> {
+    match message.content {
+        view::Content::Text { text } => Some(text),
+        _ => None,
+    }
+}
+
 fn seed(rng: &mut ChaCha20Rng) -> [u8; 32] {
     let mut out = [0; 32];
     rng.fill_bytes(&mut out);
@@ -529,18 +536,23 @@ impl World {
     /// The texts of a conversation of a node, in its order.
     #[must_use]
     pub fn texts(&self, node: NodeIndex, conversation: &GroupId) -> Vec<String> {
-        self.messages(node, conversation)
-            .into_iter()
-            .filter_map(|m| match m.content {
-                view::Content::Text { text } => Some(text),
-                _ => None,
-            })
-            .collect()
+        self.messages(node, conversation).into_iter().filter_map(text_of).collect()
     }
 
     /// All texts of a conversation of a node, however many.
     #[must_use]
     pub fn all_texts(&self, node: NodeIndex, conversation: &GroupId) -> Vec<String> {
+        self.all_messages(node, conversation).into_iter().filter_map(text_of).collect()
+    }
+
+    /// Texts that a node shows as failed, with a button to send them again.
+    #[must_use]
+    pub fn failed_texts(&self, node: NodeIndex, conversation: &GroupId) -> Vec<String> {
+        let failed = |m: &view::Message| m.delivery == Some(view::DeliveryState::Failed);
+        self.all_messages(node, conversation).into_iter().filter(failed).filter_map(text_of).collect()
+    }
+
+    fn all_messages(&self, node: NodeIndex, conversation: &GroupId) -> Vec<view::Message> {
         let (Some(me), Some(p)) = (self.account(node), self.parties.get(node.0)) else { return Vec::new() };
         let mut out = Vec::new();
         let mut before = None;
@@ -551,10 +563,7 @@ impl World {
                 break;
             }
             before = Some(first);
-            out.extend(page.messages.into_iter().filter_map(|m| match m.content {
-                view::Content::Text { text } => Some(text),
-                _ => None,
-            }));
+            out.extend(page.messages);
         }
         out
     }

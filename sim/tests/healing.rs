@@ -3,9 +3,9 @@
 
 use kith_core::api::{Command, Event};
 use kith_core::read;
-use kith_core::view::CatchingUp;
+use kith_core::view::{self, CatchingUp, DeliveryState};
 use kith_sim::{NodeIndex, World};
-use kith_wire::ids::GroupId;
+use kith_wire::ids::{EventId, GroupId};
 
 /// What the UI was told of catching up, without repetitions.
 fn told(world: &mut World, at: NodeIndex, group: &GroupId) -> Vec<Option<CatchingUp>> {
@@ -95,4 +95,50 @@ fn a_member_is_seen_once_they_are_here() {
             .count()
             > 0
     );
+}
+
+/// A text waited on the disk that was copied, was said by the device that went
+/// on, and waits again once the copy is put back.
+#[test]
+fn what_waited_on_an_older_copy_is_asked_about_and_not_said_twice() {
+    let mut world = World::new(5);
+    let all = ["Alice", "Bob", "Carol"].map(|n| world.node(n).unwrap());
+    let [a, b, c] = all;
+    let group = world.gather(&all);
+    let state = |world: &World, text: &str| {
+        let mut shown = world.messages(a, &group).into_iter();
+        let text = view::Content::Text { text: text.to_owned() };
+        shown.find(|m| m.content == text).map(|m| (m.id, m.delivery))
+    };
+    // Nobody is there to listen to after the start.
+    for node in all {
+        world.stop(node);
+    }
+    world.start(a).unwrap();
+    world.say(a, group, "before");
+    assert_eq!(state(&world, "before").unwrap().1, Some(DeliveryState::Queued));
+    let copy = world.store(a).unwrap().fork();
+    for other in [b, c] {
+        world.start(other).unwrap();
+    }
+    world.run(60_000);
+    assert_eq!(world.texts(b, &group), ["before"]);
+
+    world.rewind(a, copy, true).unwrap();
+    world.say(a, group, "after");
+    world.run(180_000);
+    for other in [b, c] {
+        assert_eq!(world.texts(other, &group), ["before", "after"]);
+    }
+    let (id, delivery) = state(&world, "before").unwrap();
+    assert_eq!(delivery, Some(DeliveryState::Failed));
+    let event = EventId::from_hex(&id).unwrap();
+    let why = read::delivery(&*world.store(a).unwrap(), &group, &event).unwrap().unwrap().problem.unwrap();
+    assert!(why.contains("may have sent this message"), "{why}");
+
+    // Its author finds that it is missing.
+    world.ask(a, Command::Retry { group, event }).unwrap();
+    world.run(10_000);
+    assert_eq!(state(&world, "before").unwrap().1, Some(DeliveryState::DeliveredAll));
+    assert_eq!(world.texts(c, &group), ["before", "after", "before"]);
 }

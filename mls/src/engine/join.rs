@@ -218,6 +218,7 @@ impl Invitation {
             outcomes: Vec::new(),
             replaced: false,
             healed: false,
+            put_back: false,
         }
     }
 }
@@ -260,6 +261,7 @@ impl Ctx<'_, '_> {
         let forget = packages::used(self.tx, &used)?;
         let now = self.now;
         let row = self.row_mut();
+        let put_back = row.put_back;
         row.readd = None;
         // Another leaf, and keys that no other copy of this store has.
         row.put_back = false;
@@ -273,6 +275,7 @@ impl Ctx<'_, '_> {
         self.choose()?;
         let mut joined = invitation.joined(&state.members, &self.keys.account, &state.ext);
         joined.healed = true;
+        joined.put_back = put_back;
         joined.mark = self.make_mark()?;
         joined.outcomes = core::mem::take(&mut self.out);
         Ok(Some(joined))
@@ -363,7 +366,8 @@ pub(super) fn join(
     ctx.row_mut().tip = state.id;
     ctx.row_mut().goal = None;
     ctx.finish();
-    Ok(Joined { replaced: before.is_some(), ..joined })
+    let put_back = before.as_ref().is_some_and(|row| row.put_back);
+    Ok(Joined { replaced: before.is_some(), put_back, ..joined })
 }
 
 /// Where the history that a bundle brings begins.

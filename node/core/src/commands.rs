@@ -17,7 +17,7 @@ use crate::live::{Live, Timer};
 use crate::outbox::ROWS_MAX;
 use crate::rows::{self, Conversation, Entry, Sent};
 use crate::saying::{self, Words};
-use crate::{calls, files, heard, membership, network, people, report, text, timeline, view};
+use crate::{calls, early, files, heard, membership, network, people, report, text, timeline, view};
 
 /// Relays that a person may name.
 const OWN_RELAYS_MAX: usize = 8;
@@ -416,11 +416,11 @@ fn post(ctx: &mut Ctx<'_>, live: &mut Live, id: &GroupId, words: Words, key: &st
         return Err(Refusal::new("blocked", "You have blocked this person. Unblock them to write."));
     }
     let (event, position) = match saying::send_text(ctx, live, &c, words.clone()) {
-        Err(EngineError::NotHeard) => saying::hold_text(ctx, live, &c, words, key)?,
+        Err(EngineError::NotHeard) => early::hold(ctx, live, &c, words, key)?,
         sent => sent.map_err(groups::refusal)?,
     };
     rows::set_answered(&mut ctx.tx, key, event, position);
-    saying::note_early(ctx, live, c.write_group(), event, key)?;
+    early::note(ctx, live, c.write_group(), event, key)?;
     Ok(Reply::Accepted { event, position })
 }
 
@@ -436,6 +436,10 @@ fn retry(ctx: &mut Ctx<'_>, live: &mut Live, id: &GroupId, event: &EventId) -> R
                 && e.author == ctx.me.account()
         })
         .ok_or_else(no_such)?;
+    if entry.seq == 0 {
+        let (event, position) = early::retry(ctx, live, &c, &entry)?;
+        return Ok(Reply::Accepted { event, position });
+    }
     let mut sent = Sent::load(&ctx.tx, &entry.group, entry.seq).map_err(store)?.ok_or_else(no_such)?;
     if sent.problem.is_none() {
         // Not failed: it is on its way already.

@@ -13,14 +13,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use kith_mls::mutant::{self, Mutant};
 use kith_mls::{EngineError, Intent};
 use kith_store::{Key, Read, StoreError, Table};
-use kith_wire::ids::{GroupId, RelayId, TopicId};
+use kith_wire::ids::{EventId, GroupId, RelayId, TopicId};
 use minicbor::{Decode, Encode};
 
 use crate::ctx::Ctx;
 use crate::groups::{self, Reject};
 use crate::live::{Live, Timer};
 use crate::rows::{self, GroupInfo};
-use crate::saying;
+use crate::{early, saying};
 
 /// A relay that names entries which it does not give is not waited for longer.
 const LISTEN_MS: u64 = 20_000;
@@ -34,6 +34,9 @@ pub(crate) struct Heard {
     /// Topics of other groups at relays, and the number of the last entry that
     /// was there when they were looked at.
     ends: BTreeMap<(RelayId, TopicId), u64>,
+    /// Texts that were written since the start and wait to be said: no other
+    /// copy of the store can have said them.
+    written: BTreeSet<EventId>,
 }
 
 /// What is to be done in a group once it was listened to.
@@ -62,6 +65,18 @@ impl Heard {
     /// A group of which no older copy can have spoken: made or joined just now.
     pub(crate) fn begun(&mut self, group: GroupId) {
         self.groups.insert(group);
+    }
+    /// A text was written, or its author decided about it, and waits.
+    pub(crate) fn wrote(&mut self, text: EventId) {
+        self.written.insert(text);
+    }
+    /// Whether a text that waits was written since the start.
+    pub(crate) fn is_new(&self, text: &EventId) -> bool {
+        self.written.contains(text)
+    }
+    /// A text waits no longer.
+    pub(crate) fn said(&mut self, text: &EventId) {
+        self.written.remove(text);
     }
     /// A group that was listened to.
     pub(crate) fn knows(&self, group: &GroupId) -> bool {
@@ -101,7 +116,8 @@ pub fn is_holding(r: &dyn Read, group: &GroupId) -> Result<bool, StoreError> {
     if !held(r, group)?.is_empty() {
         return Ok(true);
     }
-    for early in rows::Early::all(r)?.into_iter().filter(|early| early.group == *group) {
+    let waits = |early: &rows::Early| early.group == *group && early.problem.is_none();
+    for early in rows::Early::all(r)?.into_iter().filter(waits) {
         if let Some((home, position)) = rows::Entry::place(r, &early.event)?
             && rows::Entry::load(r, &home, position)?.is_some_and(|entry| entry.seq == 0)
         {
@@ -219,7 +235,7 @@ pub(crate) fn speak(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Resul
         }
     }
     if !rows::audience(&ctx.tx, &group, &view.tip)?.is_empty() {
-        saying::send_early(ctx, live, group)?;
+        early::send(ctx, live, group)?;
     }
     // Events of a branch that lost are named again.
     let outcomes = ctx.engine.look(&mut ctx.tx, ctx.now.wall_ms, group)?;

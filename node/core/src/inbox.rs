@@ -11,7 +11,7 @@ use crate::ctx::Ctx;
 use crate::groups::{self, Reject};
 use crate::live::{Live, Timer};
 use crate::rows::{self, Conversation};
-use crate::{delivery, heard, people, timeline};
+use crate::{delivery, early, heard, people, timeline};
 use kith_wire::group::ConversationKind;
 
 /// Members that are dialled at once by who has come back.
@@ -89,6 +89,9 @@ fn join(ctx: &mut Ctx<'_>, live: &mut Live, welcome: &[u8]) -> Result<(), Reject
     live.relearn_all(ctx)?;
     // It begins here with keys of its own.
     live.heard.begun(group);
+    if joined.put_back {
+        early::doubt(ctx, live, group)?;
+    }
     if joined.healed {
         return back(ctx, live, joined);
     }

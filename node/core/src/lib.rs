@@ -14,6 +14,7 @@ mod ctx;
 mod delivery;
 mod doctor;
 mod duty;
+mod early;
 pub mod files;
 mod groups;
 mod heard;

@@ -14,7 +14,7 @@ use crate::ctx::Ctx;
 use crate::groups::{self, Reject};
 use crate::live::{Live, Timer};
 use crate::rows::GroupInfo;
-use crate::{delivery, heard, people, rows, saying, welcomes};
+use crate::{delivery, early, heard, people, rows, welcomes};
 
 /// How long the first package of a group waits for others to join its commit.
 const GATHER_MS: u64 = 400;
@@ -259,7 +259,7 @@ pub(crate) fn commit(
     let me = ctx.me.account();
     let how = How { by: Some(me), left: &done.left, switched: false };
     if !changes::say(ctx, live, group, before.as_ref(), how)?.is_empty() {
-        saying::send_early(ctx, live, group)?;
+        early::send(ctx, live, group)?;
     }
     let welcomes: Vec<_> = done
         .joiners

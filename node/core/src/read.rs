@@ -223,8 +223,7 @@ pub(crate) fn message_view(r: &dyn Read, me: &AccountId, e: &Entry) -> Result<Me
         }
         // One that waits to be said, or could not be.
         None if mine && e.seq == 0 && matches!(e.kind, rows::ENTRY_TEXT | rows::ENTRY_FILE) => {
-            let waits = rows::Early::all(r)?.iter().any(|early| early.event == e.id);
-            let state = if waits { DeliveryState::Queued } else { DeliveryState::Failed };
+            let state = unsaid(Early::of(r, &e.id)?.as_ref());
             (Some(state), RelayStandings::new())
         }
         None => (None, RelayStandings::new()),
@@ -327,13 +326,20 @@ fn summarise(
 ) -> Result<Option<DeliveryState>> {
     let waiting = waiting(sent, standings);
     let devices = devices(r, group, seq, sent, waiting)?;
-    if devices.is_empty()
-        && sent.problem.is_none()
-        && !Early::all(r)?.iter().any(|early| early.event == sent.event)
-    {
+    if devices.is_empty() && sent.problem.is_none() && Early::of(r, &sent.event)?.is_none() {
         return Ok(None);
     }
     Ok(Some(overall(&devices, sent, waiting)))
+}
+
+/// The state of an own message that was never sent: it waits, or nothing more
+/// happens by itself.
+fn unsaid(early: Option<&Early>) -> DeliveryState {
+    if early.is_some_and(|early| early.problem.is_none()) {
+        DeliveryState::Queued
+    } else {
+        DeliveryState::Failed
+    }
 }
 
 /// The state of an own message that a device does not have yet.
@@ -399,7 +405,14 @@ pub fn delivery(r: &dyn Read, id: &GroupId, event: &EventId) -> Result<Option<vi
     let Some(e) = Entry::load(r, &conversation, position)?.filter(|_| conversation == *id) else {
         return Ok(None);
     };
-    let Some(sent) = Sent::load(r, &e.group, e.seq)?.filter(|s| s.event == *event) else { return Ok(None) };
+    let Some(sent) = Sent::load(r, &e.group, e.seq)?.filter(|s| s.event == *event) else {
+        return Ok(Early::of(r, event)?.map(|early| view::Delivery {
+            state: unsaid(Some(&early)),
+            relays: Vec::new(),
+            devices: Vec::new(),
+            problem: early.problem,
+        }));
+    };
     let standings = rows::relay_standings(r)?;
     let waiting = waiting(&sent, &standings);
     let devices = devices(r, &e.group, e.seq, &sent, waiting)?;

@@ -626,8 +626,9 @@ pub(crate) fn set_answered(tx: &mut Tx<'_>, key: &str, event: EventId, position:
     tx.put(Key::of(Table::Seen, &state_key("key", key.as_bytes())), encode(&(event, position)));
 }
 
-/// An own text written while its author was alone in a group to which others
-/// were being added: it is sent again once they are in.
+/// An own text that waits to be said: its group has to be listened to first, or
+/// its author was alone in a group to which others were being added. It is sent
+/// anew then.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
 pub(crate) struct Early {
@@ -638,6 +639,9 @@ pub(crate) struct Early {
     /// The request's idempotency key.
     #[n(2)]
     pub key: String,
+    /// Why it waits no longer, as a sentence, until its author decides.
+    #[n(3)]
+    pub problem: Option<String>,
 }
 
 impl Early {
@@ -648,6 +652,9 @@ impl Early {
     }
     pub(crate) fn save_all(tx: &mut Tx<'_>, all: &Vec<Self>) {
         tx.put(Self::ROW, encode(all));
+    }
+    pub(crate) fn of(r: &dyn Read, event: &EventId) -> Result<Option<Self>, StoreError> {
+        Ok(Self::all(r)?.into_iter().find(|early| early.event == *event))
     }
 }
 

@@ -1,25 +1,17 @@
 //! What this account says in groups: events on their way, texts in the
-//! timeline, what waits to be said, and what is said again.
-
-use std::collections::BTreeMap;
+//! timeline, and what is said again.
 
 use kith_mls::{EngineError, Resealed};
 use kith_store::StoreError;
 use kith_wire::content::{self, Attachment, Text};
 use kith_wire::ids::{DeviceId, EventId, GroupId, StateId};
-use rand_core::Rng as _;
 
-use crate::api::{Event, Refusal};
+use crate::api::Event;
 use crate::ctx::Ctx;
-use crate::groups::Reject;
 use crate::live::{Live, Timer};
-use crate::rows::{self, Conversation, Early, Entry, GroupInfo, Sent};
+use crate::rows::{self, Conversation, Entry, GroupInfo, Sent};
 use crate::timeline::{self, NewEntry};
 use crate::{delivery, heard};
-
-/// Texts that may wait for groups' first members, or until their groups were
-/// listened to.
-const EARLY_MAX: usize = 1_000;
 
 /// A text that a person wrote, or a file with what they wrote to it.
 #[derive(Debug, Clone)]
@@ -41,7 +33,7 @@ impl Words {
     }
 
     /// The timeline's row; without a number it is not sent yet.
-    fn entry(self, ctx: &Ctx<'_>, group: GroupId, id: EventId, seq: Option<u64>) -> NewEntry {
+    pub(crate) fn entry(self, ctx: &Ctx<'_>, group: GroupId, id: EventId, seq: Option<u64>) -> NewEntry {
         NewEntry {
             id,
             author: ctx.me.account(),
@@ -119,37 +111,6 @@ pub(crate) fn send_text(
     Ok((id, position))
 }
 
-/// Shows a message that is sent as soon as this device may speak.
-pub(crate) fn hold_text(
-    ctx: &mut Ctx<'_>,
-    live: &mut Live,
-    conversation: &Conversation,
-    words: Words,
-    key: &str,
-) -> Result<(EventId, u64), Refusal> {
-    let store = |e: StoreError| crate::node::disk(&e);
-    let group = conversation.write_group();
-    let mut id = EventId([0; 32]);
-    ctx.rng.fill_bytes(&mut id.0);
-    early(ctx, Early { group, event: id, key: key.to_owned() })?;
-    let new = words.entry(ctx, group, id, None);
-    let position = timeline::append(ctx, live, &conversation.id, new).map_err(store)?;
-    Ok((id, position))
-}
-
-fn early(ctx: &mut Ctx<'_>, one: Early) -> Result<(), Refusal> {
-    let mut all = Early::all(&ctx.tx).map_err(|e| crate::node::disk(&e))?;
-    if all.len() >= EARLY_MAX {
-        return Err(Refusal::new(
-            "outbox_full",
-            "Too many messages wait for a group's first members, or for a connection. Write on when somebody is reached.",
-        ));
-    }
-    all.push(one);
-    Early::save_all(&mut ctx.tx, &all);
-    Ok(())
-}
-
 /// Sends a text of the timeline anew, in its own place at the end; the old row
 /// goes. Answers the new id and position.
 pub(crate) fn send_anew(
@@ -165,69 +126,6 @@ pub(crate) fn send_anew(
     old.delete(&mut ctx.tx, &conversation.id);
     live.events.push(Event::MessageRemoved { conversation: conversation.id.hex(), position: old.position });
     Ok(sent)
-}
-
-/// Notes a text that nobody could be sent yet, because those for whom the
-/// group was made are still being added.
-pub(crate) fn note_early(
-    ctx: &mut Ctx<'_>,
-    live: &Live,
-    group: GroupId,
-    event: EventId,
-    key: &str,
-) -> Result<(), Refusal> {
-    if !live.adds.wanted_in(&group) {
-        return Ok(());
-    }
-    let store = |e: StoreError| crate::node::disk(&e);
-    let Some(info) = GroupInfo::load(&ctx.tx, &group).map_err(store)? else { return Ok(()) };
-    if !rows::audience(&ctx.tx, &group, &info.tip).map_err(store)?.is_empty() {
-        return Ok(());
-    }
-    early(ctx, Early { group, event, key: key.to_owned() })
-}
-
-/// Sends what waited for the group's first members, or to be said at all.
-pub(crate) fn send_early(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<(), Reject> {
-    let (due, rest): (Vec<Early>, Vec<Early>) =
-        Early::all(&ctx.tx)?.into_iter().partition(|early| early.group == group);
-    if due.is_empty() {
-        return Ok(());
-    }
-    Early::save_all(&mut ctx.tx, &rest);
-    let mut renamed = BTreeMap::new();
-    let mut waits = Vec::new();
-    for early in due {
-        // Deleted meanwhile, or the conversation with it.
-        let Some((home, position)) = Entry::place(&ctx.tx, &early.event)? else { continue };
-        let (Some(old), Some(conversation)) =
-            (Entry::load(&ctx.tx, &home, position)?, Conversation::load(&ctx.tx, &home)?)
-        else {
-            continue;
-        };
-        let reply_to = old.reply_to.map(|id| renamed.get(&id).copied().unwrap_or(id));
-        let (event, position) = match send_anew(ctx, live, &conversation, &old, reply_to) {
-            Ok(sent) => sent,
-            Err(EngineError::Store(e)) => return Err(e.into()),
-            Err(EngineError::NotHeard | EngineError::Tainted | EngineError::NotMember) => {
-                waits.push(early);
-                continue;
-            }
-            // Its row says that it failed: see `read`.
-            Err(_) => {
-                live.touched.insert((home, position));
-                continue;
-            }
-        };
-        renamed.insert(old.id, event);
-        rows::set_answered(&mut ctx.tx, &early.key, event, position);
-    }
-    if !waits.is_empty() {
-        let mut all = Early::all(&ctx.tx)?;
-        all.append(&mut waits);
-        Early::save_all(&mut ctx.tx, &all);
-    }
-    Ok(())
 }
 
 /// An own event of a branch that lost is encrypted again for the tip, or, if

@@ -8,7 +8,7 @@ use kith_store::{Range, Read as _, Table};
 use kith_wire::group::{CommitEnvelope, Role, Target};
 use kith_wire::signed::Raw;
 
-use super::{Run, oracle};
+use super::{Run, Said, oracle};
 
 /// Virtual time of one round of healing, ms.
 const ROUND_MS: u64 = 30_000;
@@ -16,8 +16,8 @@ const ROUND_MS: u64 = 30_000;
 const ROUNDS_MAX: u64 = 1_200;
 /// Rounds in which nothing may change.
 const STILL: u64 = 3;
-/// The same while somebody lacks a text: what waits for a time of its own, like
-/// a relay that is tried again, comes within that.
+/// The same while somebody lacks a text, or is not back: what waits for a time
+/// of its own, like a relay that is tried again, comes within that.
 const LACKING: u64 = 240;
 /// Time after a hold in which a node may not have looked again yet, ms.
 const HOLD_SLACK_MS: u64 = 120_000;
@@ -37,7 +37,8 @@ impl Run {
             let now = self.picture();
             still = if now == last { still + 1 } else { 0 };
             last = now;
-            if still >= STILL && self.at_rest() && (still >= LACKING || self.lost().is_empty()) {
+            let complete = || self.lost().is_empty() && self.astray().is_empty();
+            if still >= STILL && self.at_rest() && (still >= LACKING || complete()) {
                 self.report.heal_rounds = round - still;
                 return;
             }
@@ -65,6 +66,18 @@ impl Run {
                 (tip, self.world.texts(self.nodes[n], &self.group).len())
             })
             .collect()
+    }
+
+    /// Members who were put back to an earlier copy and do not stand where the
+    /// others stand: they are let in again.
+    fn astray(&self) -> Vec<usize> {
+        let stands =
+            |n: usize| self.world.store(self.nodes[n]).and_then(|s| view::group(&*s, self.group).ok());
+        let inside = |n: &usize| stands(*n).filter(|g| g.me_in).map(|g| (*n, g.tip));
+        let Some((first, tip)) = self.honest().iter().find_map(inside) else { return Vec::new() };
+        let members = self.members(first);
+        let back = |n: usize| stands(n).is_some_and(|g| !g.behind && g.tip == tip);
+        self.put_back.iter().copied().filter(|n| members.contains(n) && !back(*n)).collect()
     }
 
     /// Nothing waits to be done in the group at any member.
@@ -193,12 +206,8 @@ impl Run {
             }
         }
         let members = self.members(inside[0].0);
-        for n in self.put_back.clone() {
-            // It is let in again, and stands where all stand.
-            let tip = self.world.store(self.nodes[n]).and_then(|s| view::group(&*s, self.group).ok());
-            if members.contains(&n) && tip.is_none_or(|g| g.behind || g.tip != first.tip) {
-                self.fault("diverged", format!("node {n}, which was put back, does not come back"));
-            }
+        for n in self.astray() {
+            self.fault("diverged", format!("node {n}, which was put back, does not come back"));
         }
         for n in self.honest() {
             if !self.gone.contains_key(&n) && !members.contains(&n) && !self.outrun(inside[0].0, n) {
@@ -522,10 +531,18 @@ impl Run {
             let due =
                 self.said.iter().filter(|s| !self.gone.contains_key(&s.author) && s.audience.contains(&n));
             out.extend(
-                due.filter(|s| !texts.contains(&s.text)).map(|s| format!("node {n} lacks {:?}", s.text)),
+                due.filter(|s| !texts.contains(&s.text) && !self.asks_about(s))
+                    .map(|s| format!("node {n} lacks {:?}", s.text)),
             );
         }
         out
+    }
+
+    /// Whether a device that was put back does not know if it has said a text,
+    /// and leaves it to its owner.
+    fn asks_about(&self, said: &Said) -> bool {
+        self.put_back.contains(&said.author)
+            && self.world.failed_texts(self.nodes[said.author], &self.group).contains(&said.text)
     }
 
     /// INV-2, INV-9: who stayed a member all the time has every text of
