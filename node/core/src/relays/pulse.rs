@@ -17,8 +17,10 @@ use crate::live::{Live, Timer};
 /// twice as long after each link that ended for it, so that one that is merely
 /// slow is not left for ever.
 const PATIENCE_MS: (u64, u64) = (3_000, 48_000);
-/// After so long without such an end the patience is the first again, ms.
-const FORGET_MS: u64 = 600_000;
+/// A relay that has answered in time for so long is not slow: the patience is
+/// the first again, ms. Else each network that is left behind, on a way by
+/// train, would make the next one be noticed later.
+const STEADY_MS: u64 = 10_000;
 /// The slowest network that is waited for: bytes for each ms.
 const BYTES_PER_MS_MIN: u64 = 16;
 /// A relay that was silent for so long is asked for a word, ms.
@@ -38,7 +40,8 @@ pub(super) struct Pulse {
     owed_since: Option<u64>,
     /// The link is being ended.
     cut: bool,
-    cut_ms: u64,
+    /// When an answer came late, or not.
+    late_ms: u64,
     patience_ms: u64,
 }
 
@@ -49,7 +52,7 @@ impl Default for Pulse {
             heard_ms: 0,
             owed_since: None,
             cut: false,
-            cut_ms: 0,
+            late_ms: 0,
             patience_ms: PATIENCE_MS.0,
         }
     }
@@ -83,12 +86,14 @@ impl Pulse {
         if self.cut {
             return Due::Later(None);
         }
-        if self.patience_ms > PATIENCE_MS.0 && now >= self.cut_ms + FORGET_MS {
-            self.patience_ms = PATIENCE_MS.0;
-        }
         if core::mem::take(&mut self.heard) {
             self.heard_ms = now;
-            self.owed_since = None;
+            if self.owed_since.take().is_some_and(|since| now > since + PATIENCE_MS.0) {
+                self.late_ms = now;
+            }
+            if now >= self.late_ms + STEADY_MS {
+                self.patience_ms = PATIENCE_MS.0;
+            }
         }
         let Some(bytes) = owed else {
             self.owed_since = None;
@@ -106,7 +111,7 @@ impl Pulse {
             return Due::Later(Some(until));
         }
         self.cut = true;
-        self.cut_ms = now;
+        self.late_ms = now;
         self.patience_ms = (self.patience_ms * 2).min(PATIENCE_MS.1);
         Due::Cut
     }
@@ -183,7 +188,29 @@ mod tests {
             assert_eq!(p.look(Some(0), 0, now), Due::Cut);
             p.ended();
         }
-        now += FORGET_MS;
+    }
+
+    #[test]
+    fn a_relay_that_is_late_is_given_time_until_it_is_quick_again() {
+        let mut p = Pulse::default();
+        p.look(Some(0), 0, 0);
+        assert_eq!(p.look(Some(0), 0, PATIENCE_MS.0), Due::Cut);
+        p.ended();
+        let patient = 2 * PATIENCE_MS.0;
+        let mut now = 10_000;
+        // Late, but in time: it stays, for as long as that goes on.
+        for _ in 0..5 {
+            assert_eq!(p.look(Some(0), 0, now), Due::Later(Some(now + patient)));
+            p.heard();
+            now += patient - 1;
+            p.look(None, 0, now);
+            now += STEADY_MS - 1;
+        }
+        // Quick answers, first soon after a late one, then for a while.
+        assert_eq!(p.look(Some(0), 0, now), Due::Later(Some(now + patient)));
+        p.heard();
+        now += 1;
+        p.look(None, 0, now);
         assert_eq!(p.look(Some(0), 0, now), Due::Later(Some(now + PATIENCE_MS.0)));
     }
 
