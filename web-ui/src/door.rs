@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::app::App;
 use crate::backend::VaultState;
+use crate::limits::BODY_BYTES_MAX;
 use crate::problem::Problem;
 use crate::sessions::{Pass, Who};
 
@@ -23,6 +24,21 @@ pub(crate) async fn host_and_headers(State(app): State<Arc<App>>, request: Reque
     };
     secure(&app, response.headers_mut());
     response
+}
+
+/// Reads a small body to its end before anything answers. The server closes a
+/// connection on which it has answered before the body came, and tells nobody:
+/// the next request on it would fail.
+pub(crate) async fn whole_body(request: Request, next: Next) -> Response {
+    let length = only(request.headers(), header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
+    if !length.is_some_and(|length: usize| (1..=BODY_BYTES_MAX).contains(&length)) {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    match axum::body::to_bytes(body, BODY_BYTES_MAX).await {
+        Ok(bytes) => next.run(Request::from_parts(parts, bytes.into())).await,
+        Err(_) => Problem::malformed("The request's body was cut short.").into_response(),
+    }
 }
 
 /// The one value of a header; `None` if it is absent, repeated or no text.

@@ -130,7 +130,10 @@ pub fn openapi() -> String {
 /// The router with all its checks.
 pub(crate) fn router(app: Arc<App>) -> Router {
     let unlocked = unlocked().layer(middleware::from_fn_with_state(Arc::clone(&app), door::unlocked));
-    let known = known().merge(unlocked).layer(middleware::from_fn_with_state(Arc::clone(&app), door::known));
+    let known = known()
+        .merge(unlocked)
+        .layer(middleware::from_fn(door::whole_body))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), door::known));
     let (api, _) = with_base(open().merge(known)).split_for_parts();
     api.route("/link/{token}", get(use_link))
         .fallback(page)

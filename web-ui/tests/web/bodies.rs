@@ -1,7 +1,11 @@
 //! What may be said: every wrong body, query and id is a problem with a stable
 //! code, and nothing of it reaches the node.
 
-use crate::common::Lab;
+use std::io::{BufReader, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::common::{Answer, BEARER, Lab};
 use kith_web::VaultState;
 
 const GROUP: &str = "0808080808080808080808080808080808080808080808080808080808080808";
@@ -142,4 +146,27 @@ fn a_qr_code_is_drawn_as_an_image() {
     let lab = Lab::new(VaultState::Unlocked);
     let drawn = lab.program("GET", "/api/v1/qr?text=kith-invite%3Aabc", "");
     assert_eq!((drawn.status, drawn.header("content-type")), (200, Some("image/svg+xml")));
+}
+
+/// An answer before the body would end the connection, and nobody would know.
+#[test]
+fn a_body_that_nobody_needs_is_waited_for_and_the_connection_stays() {
+    let lab = Lab::new(VaultState::Unlocked);
+    let mut stream = BufReader::new(TcpStream::connect(lab.addr).unwrap());
+    let head = |method: &str, path: &str, length: usize| {
+        format!(
+            "{method} /api/v1{path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {BEARER}\r\ncontent-length: {length}\r\n\r\n",
+            lab.addr
+        )
+    };
+    for _ in 0..3 {
+        stream.get_mut().write_all(head("POST", &format!("/files/{GROUP}/pause"), 2).as_bytes()).unwrap();
+        stream.get_mut().set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        assert!(stream.get_mut().peek(&mut [0]).is_err(), "it is answered before its body came");
+        stream.get_mut().set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.get_mut().write_all(b"{}").unwrap();
+        assert_ne!(Answer::read(&mut stream, true).status, 0);
+        stream.get_mut().write_all(head("GET", "/me", 0).as_bytes()).unwrap();
+        assert_ne!(Answer::read(&mut stream, true).status, 0, "the connection was closed");
+    }
 }

@@ -265,7 +265,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    fn read(stream: &mut BufReader<TcpStream>, has_body: bool) -> Self {
+    pub(crate) fn read(stream: &mut BufReader<TcpStream>, has_body: bool) -> Self {
         let mut line = String::new();
         stream.read_line(&mut line).unwrap();
         let status = line.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0);
