@@ -124,10 +124,13 @@ impl<'a> Tx<'a> {
 
 impl Read for Tx<'_> {
     fn get(&self, key: Key<'_>) -> Result<Option<Vec<u8>>, StoreError> {
-        let place = (key.name.to_vec(), key.order.to_vec());
+        let mut place = None;
         for layer in self.layers().iter().rev() {
-            if let Some(value) = layer.rows.get(&key.table).and_then(|rows| rows.get(&place)) {
-                return Ok(value.clone());
+            if let Some(rows) = layer.rows.get(&key.table).filter(|rows| !rows.is_empty()) {
+                let place = place.get_or_insert_with(|| (key.name.to_vec(), key.order.to_vec()));
+                if let Some(value) = rows.get(&*place) {
+                    return Ok(value.clone());
+                }
             }
             if layer.is_shredded(key.table, key.name) {
                 return Ok(None);
@@ -154,6 +157,9 @@ impl Read for Tx<'_> {
                     changed.insert(order, value.as_ref());
                 }
             }
+        }
+        if changed.is_empty() && !shredded {
+            return self.store.scan(range);
         }
         let mut merged: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
         if !shredded {

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::app::App;
 use crate::backend::VaultState;
+use crate::extract::cut_short;
 use crate::limits::BODY_BYTES_MAX;
 use crate::problem::Problem;
 use crate::sessions::{Pass, Who};
@@ -37,7 +38,7 @@ pub(crate) async fn whole_body(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     match axum::body::to_bytes(body, BODY_BYTES_MAX).await {
         Ok(bytes) => next.run(Request::from_parts(parts, bytes.into())).await,
-        Err(_) => Problem::malformed("The request's body was cut short.").into_response(),
+        Err(_) => cut_short().into_response(),
     }
 }
 

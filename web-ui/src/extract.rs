@@ -28,10 +28,15 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
                     format!("The request's body is over {} KiB.", BODY_BYTES_MAX >> 10),
                 )
             }
-            _ => Problem::malformed("The request's body was cut short."),
+            _ => cut_short(),
         })?;
         serde_json::from_slice(&bytes).map(Self).map_err(|e| Problem::malformed(describe(&e)))
     }
+}
+
+/// The body ended before its announced length.
+pub(crate) fn cut_short() -> Problem {
+    Problem::malformed("The request's body was cut short.")
 }
 
 fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
