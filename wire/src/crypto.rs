@@ -95,9 +95,66 @@ pub fn sign(key: &SigningKey, label: &str, parts: &[&[u8]]) -> [u8; 64] {
 
 /// Verifies strictly (no small-order keys, no malleable signatures).
 pub fn verify(public: &[u8; 32], label: &str, parts: &[&[u8]], sig: &[u8; 64]) -> Result<(), WireError> {
-    VerifyingKey::from_bytes(public)
-        .and_then(|k| k.verify_strict(&signing_input(label, parts), &Signature::from_bytes(sig)))
-        .map_err(|_| WireError::Signature)
+    verify_bytes(public, &signing_input(label, parts), sig)
+}
+
+/// As [`verify`], over bytes as they are.
+pub fn verify_bytes(public: &[u8; 32], message: &[u8], sig: &[u8; 64]) -> Result<(), WireError> {
+    let check = || {
+        VerifyingKey::from_bytes(public)
+            .and_then(|k| k.verify_strict(message, &Signature::from_bytes(sig)))
+            .map_err(|_| WireError::Signature)
+    };
+    #[cfg(feature = "verify-once")]
+    return once::verified(public, message, sig, check);
+    #[cfg(not(feature = "verify-once"))]
+    check()
+}
+
+/// Remembers which signatures are good, for a thread that runs many nodes: each
+/// of them checks the same signature of the same bytes.
+#[cfg(feature = "verify-once")]
+pub mod once {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+
+    use sha2::{Digest, Sha256};
+
+    use crate::cbor::WireError;
+
+    /// Signatures remembered.
+    const GOOD_MAX: usize = 1 << 16;
+
+    thread_local! {
+        static GOOD: RefCell<Option<BTreeSet<[u8; 32]>>> = RefCell::default();
+    }
+
+    /// From now on this thread checks a good signature once only.
+    pub fn begin() {
+        GOOD.with_borrow_mut(|good| _ = good.get_or_insert_default());
+    }
+
+    pub(super) fn verified(
+        public: &[u8; 32],
+        message: &[u8],
+        sig: &[u8; 64],
+        check: impl FnOnce() -> Result<(), WireError>,
+    ) -> Result<(), WireError> {
+        GOOD.with_borrow_mut(|good| {
+            let Some(good) = good else { return check() };
+            let all: [u8; 32] =
+                Sha256::new().chain_update(public).chain_update(sig).chain_update(message).finalize().into();
+            if good.contains(&all) {
+                return Ok(());
+            }
+            check()?;
+            if good.len() >= GOOD_MAX {
+                good.clear();
+            }
+            good.insert(all);
+            Ok(())
+        })
+    }
 }
 
 /// XChaCha20-Poly1305; returns ciphertext and tag, without the nonce.
@@ -114,4 +171,25 @@ pub fn open(key: &Secret, nonce: &[u8; 24], ad: &[u8], ciphertext: &[u8]) -> Res
     XChaCha20Poly1305::new(key.expose().into())
         .decrypt(&XNonce::from(*nonce), Payload { msg: ciphertext, aad: ad })
         .map_err(|_| WireError::Seal)
+}
+
+#[cfg(all(test, feature = "verify-once"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_remembered_is_one_signature_of_one_message_by_one_key() {
+        once::begin();
+        let (key, other) = (SigningKey::from_bytes(&[1; 32]), SigningKey::from_bytes(&[2; 32]));
+        let (public, stranger) = (key.verifying_key().to_bytes(), other.verifying_key().to_bytes());
+        let sig = key.sign(b"tea").to_bytes();
+        let mut bent = sig;
+        bent[0] ^= 1;
+        for _ in 0..2 {
+            assert!(verify_bytes(&public, b"tea", &sig).is_ok());
+            assert!(verify_bytes(&public, b"tea ", &sig).is_err());
+            assert!(verify_bytes(&stranger, b"tea", &sig).is_err());
+            assert!(verify_bytes(&public, b"tea", &bent).is_err());
+        }
+    }
 }
