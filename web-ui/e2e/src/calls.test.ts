@@ -140,6 +140,34 @@ scenario.step("declined, and missed", async () => {
   await judge(bob(), "history");
 });
 
+scenario.step("an answer that events have overtaken takes nothing back", async () => {
+  const question = /\/api\/v1(\/calls\/\w+\?after=\d+)$/;
+  let asked = 0;
+  // The first one is answered as the call stood when it was asked, and late.
+  await alice().route(question, async (route) => {
+    asked += 1;
+    if (asked > 1) return route.continue();
+    const json = await two.node(0).api("GET", question.exec(route.request().url())?.[1] ?? "");
+    assert.equal(json.call.phase, "calling");
+    two.node(1).pause(false);
+    await two.talk(0).getByText("Ringing…").waitFor();
+    return route.fulfill({ json });
+  });
+  two.node(1).pause(true);
+  try {
+    const again = alice().waitForResponse((response) => question.test(response.url()) && asked > 1);
+    await alice().getByRole("button", { name: "Call Bob", exact: true }).click();
+    await again;
+  } finally {
+    two.node(1).pause(false);
+  }
+  await alice().unrouteAll();
+  await two.talk(0).getByText("Ringing…").waitFor();
+  await two.tool(0, "Hang up").click();
+  await two.rings().waitFor({ state: "detached" });
+  await two.over();
+});
+
 scenario.step("a key that was altered on the way ends the call", async () => {
   await bendKey(alice());
   await alice().getByRole("button", { name: "Call Bob", exact: true }).click();

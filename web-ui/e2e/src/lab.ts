@@ -208,6 +208,12 @@ export class Node {
     return (Number(fields[11]) + Number(fields[12])) / 100;
   }
 
+  /** Holds it still, or lets it go on. */
+  pause(still: boolean) {
+    const pid = this.process?.pid;
+    if (pid !== undefined) process.kill(pid, still ? "SIGSTOP" : "SIGCONT");
+  }
+
   get origin(): string {
     return `http://127.0.0.1:${this.httpPort}`;
   }

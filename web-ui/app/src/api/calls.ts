@@ -20,16 +20,20 @@ export function applyCall(call: Call) {
   calls.set(call.phase === "over" ? others : [...others, call]);
 }
 
-/** Looks anew: something may have been missed. */
-export async function refreshCalls() {
+/** Asks the node how it stands, again while events overtake the answer. Null if they always did: then they told. */
+export async function notOvertaken<T>(ask: () => Promise<T>): Promise<T | null> {
   for (let attempt = 0; attempt < 5; attempt += 1) {
     const before = told;
-    const list = await callApi.list();
-    if (told === before) {
-      calls.set(list);
-      return;
-    }
+    const answer = await ask();
+    if (told === before) return answer;
   }
+  return null;
+}
+
+/** Looks anew: something may have been missed. */
+export async function refreshCalls() {
+  const list = await notOvertaken(callApi.list);
+  if (list !== null) calls.set(list);
 }
 
 export type CallMedia = { microphone: boolean; video: boolean; screen: boolean };

@@ -1,7 +1,7 @@
 // The call that this page carries: its connection, its media, and what is done
 // when the path breaks. One at a time.
 
-import { callApi, calls, isCallEvent, refreshCalls, tab, applyCall } from "../../api/calls";
+import { applyCall, callApi, calls, isCallEvent, notOvertaken, refreshCalls, tab } from "../../api/calls";
 import { ApiError, sentence } from "../../api/client";
 import { Value } from "../../api/store";
 import type { Call, CallServers, CallSignal, NodeEvent } from "../../api/types";
@@ -243,11 +243,15 @@ class Session {
 
   /** Fetches what may have been missed. */
   async catchUp() {
-    if (this.id === null) return;
+    const { id } = this;
+    if (id === null) return;
     try {
-      const now = await callApi.now(this.id, this.lastSignal);
-      for (const signal of now.signals) this.hear(signal);
-      this.called(now.call);
+      const call = await notOvertaken(async () => {
+        const now = await callApi.now(id, this.lastSignal);
+        for (const signal of now.signals) this.hear(signal);
+        return now.call;
+      });
+      if (call !== null) this.called(call);
     } catch (cause) {
       if (cause instanceof ApiError && cause.status === 404) this.end();
     }
