@@ -195,7 +195,13 @@ impl OpenMlsCrypto for Crypto {
         if self.takes_unsigned_info && data.get(1..).is_some_and(|d| d.starts_with(GROUP_INFO)) {
             return Ok(());
         }
-        self.inner.verify_signature(alg, data, pk, signature)
+        if alg != SignatureScheme::ED25519 {
+            return Err(CryptoError::UnsupportedSignatureScheme);
+        }
+        let (Ok(pk), Ok(signature)) = (pk.try_into(), signature.try_into()) else {
+            return Err(CryptoError::InvalidSignature);
+        };
+        kith_wire::crypto::verify_bytes(pk, data, signature).map_err(|_| CryptoError::InvalidSignature)
     }
     fn sign(&self, alg: SignatureScheme, data: &[u8], key: &[u8]) -> Result<Vec<u8>, CryptoError> {
         self.inner.sign(alg, data, key)

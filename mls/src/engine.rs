@@ -1,8 +1,9 @@
 //! The engine: one device's view of all its groups, over a store.
 //!
 //! Owns nothing that the store does not hold: loaded groups are a cache, which
-//! is checked against the store's counter at each call and dropped on any
-//! error. Time, randomness and bytes are arguments.
+//! is checked against the store's counter at each call, and not used after a
+//! call that failed half-way or a transaction that was not committed. Time,
+//! randomness and bytes are arguments.
 
 mod bundle;
 mod commit;
@@ -147,11 +148,7 @@ impl Engine {
         bundle: &[u8],
     ) -> Result<Joined, EngineError> {
         let invitation = join::Invitation::read(&self.keys, welcome, bundle)?;
-        let joined = tx.all_or_nothing(|tx| self.join_by(tx, now_ms, &invitation));
-        if joined.is_err() {
-            self.sessions.remove(&invitation.gid());
-        }
-        joined
+        tx.all_or_nothing(|tx| self.join_by(tx, now_ms, &invitation))
     }
 
     fn join_by(
@@ -167,6 +164,20 @@ impl Engine {
             return Ok(Joined { outcomes: news(joined.outcomes), ..joined });
         }
         self.sessions.remove(&gid);
+        let joined = self.join_anew(tx, now_ms, invitation);
+        if joined.is_err() {
+            self.sessions.remove(&gid);
+        }
+        joined
+    }
+
+    fn join_anew(
+        &mut self,
+        tx: &mut Tx<'_>,
+        now_ms: u64,
+        invitation: &join::Invitation,
+    ) -> Result<Joined, EngineError> {
+        let gid = invitation.gid();
         let mut joined = join::join(&self.keys, &self.crypto, &self.rand, tx, now_ms, invitation)?;
         self.with(tx, now_ms, gid, |ctx| {
             joined.mark = ctx.make_mark()?;
@@ -308,17 +319,31 @@ impl Engine {
     /// What this device knows of a group, for a member on a proven stream.
     pub fn sync_hello(&mut self, tx: &Tx<'_>, gid: GroupId) -> Result<Vec<u8>, EngineError> {
         let writes = rows::writes(tx, &gid)?.ok_or(EngineError::UnknownGroup)?;
-        let session = self.sessions.get_mut(&gid).filter(|s| s.row.writes == writes);
+        let session = self.sessions.get_mut(&gid).filter(|s| s.is_stored(writes));
         if let Some((_, hello)) =
             session.as_ref().and_then(|s| s.hello.as_ref()).filter(|(w, _)| *w == writes)
         {
             return Ok(hello.clone());
         }
-        let hello = sync::hello(tx, gid)?;
+        let hello = sync::hello(tx, gid, session.as_deref())?;
         if let Some(session) = session {
             session.hello = Some((writes, hello.clone()));
         }
         Ok(hello)
+    }
+
+    /// A hello to a device that is out here, if its own hello names a state that
+    /// is not known here: it may be the only one to know a branch that wins.
+    pub fn sync_hello_back(
+        &self,
+        tx: &Tx<'_>,
+        gid: GroupId,
+        peer: DeviceId,
+        theirs: &[u8],
+    ) -> Result<Option<Vec<u8>>, EngineError> {
+        let writes = rows::writes(tx, &gid)?.ok_or(EngineError::UnknownGroup)?;
+        let session = self.sessions.get(&gid).filter(|s| s.is_stored(writes));
+        sync::hello_back(tx, gid, peer, theirs, session)
     }
 
     /// Objects that a proven device lacks, by its hello: at most about
@@ -331,8 +356,8 @@ impl Engine {
         hello: &[u8],
         max_bytes: usize,
     ) -> Result<Vec<Vec<u8>>, EngineError> {
-        let writes = rows::writes(tx, &gid)?;
-        let session = self.sessions.get(&gid).filter(|s| Some(s.row.writes) == writes);
+        let writes = rows::writes(tx, &gid)?.ok_or(EngineError::UnknownGroup)?;
+        let session = self.sessions.get(&gid).filter(|s| s.is_stored(writes));
         sync::answer(tx, gid, peer, hello, max_bytes, session)
     }
 
@@ -362,21 +387,24 @@ impl Engine {
         // A cached session whose counter differs was loaded in a transaction
         // that never became durable.
         let writes = rows::writes(tx, &gid)?.ok_or(EngineError::UnknownGroup)?;
-        let cached = self.sessions.remove(&gid).filter(|s| s.row.writes == writes);
+        let cached = self.sessions.remove(&gid);
         let session = match cached {
-            Some(session) => session,
-            None => {
+            Some(session) if session.is_stored(writes) => session,
+            cached => {
                 let mut row = rows::group(tx, &gid)?.ok_or(EngineError::UnknownGroup)?;
                 if row.me != self.keys.device() {
                     return Err(EngineError::NotMember);
                 }
                 news::load(tx, &gid, &mut row)?;
-                Session::new(row)
+                match cached {
+                    Some(stale) => stale.anew(row),
+                    None => Session::new(row),
+                }
             }
         };
         let mut ctx = Ctx::new(&self.keys, &self.crypto, &self.rand, tx, gid, now_ms, session);
-        let result = f(&mut ctx)?;
-        let mut session = ctx.finish();
+        let result = f(&mut ctx);
+        let mut session = if result.is_ok() { ctx.finish() } else { ctx.fail() };
         self.uses += 1;
         session.used = self.uses;
         if self.sessions.len() >= SESSIONS_MAX
@@ -385,7 +413,7 @@ impl Engine {
             self.sessions.remove(&oldest);
         }
         self.sessions.insert(gid, session);
-        Ok(result)
+        result
     }
 }
 

@@ -119,6 +119,17 @@ pub(crate) struct GroupRow {
     /// is said until the device has been let in again.
     #[n(33)]
     pub(crate) put_back: bool,
+    /// Until then no order is signed anew, Unix ms: marks are missing that may
+    /// say that it never counted. 0: they have been waited for long enough.
+    #[n(34)]
+    pub(crate) wait_for_marks: Option<u64>,
+}
+
+impl GroupRow {
+    /// Whether orders that no commit may carry can be signed anew now.
+    pub(crate) fn may_resign(&self) -> bool {
+        self.wait_for_marks.is_none_or(|until| until == 0)
+    }
 }
 
 /// A known state.

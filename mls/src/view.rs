@@ -80,7 +80,7 @@ pub fn duties(read: &dyn Read, gid: GroupId) -> Result<Duties, EngineError> {
             Target::Device(d) => tip.device(&d).map(|m| m.account),
         };
         let may = target.zip(me).is_some_and(|(t, me)| tip.may_remove(&me, &t));
-        duties.enact |= !row.resign.contains(id) || may;
+        duties.enact |= !row.resign.contains(id) || (may && row.may_resign());
         // Who is to lose a role stays.
         if order.order != OrderKind::Demote {
             duties.targets.push(order.target);

@@ -122,6 +122,45 @@ fn an_add_that_lost_is_reported_and_can_be_made_again() {
 }
 
 #[test]
+fn who_is_out_is_listened_to_about_a_branch_that_won() {
+    let (mut a, mut b, mut c) = (Device::new(1, 1), Device::new(2, 1), Device::new(3, 1));
+    let gid = a.create("tea");
+    a.add(gid, &mut [&mut b, &mut c]);
+    settle(gid, &mut [&mut a, &mut b, &mut c]);
+    // Cut off from Alice, Bob changes the group, and Carol follows him.
+    let theirs = b.update(gid);
+    give(&mut c, gid, &publish(&theirs));
+    let vote = c.mark(gid).unwrap();
+    give(&mut b, gid, &[vote]);
+    // Alice goes on alone, removes Bob, and Carol is away from now on.
+    let alone = a.update(gid);
+    let out = Change { remove_accounts: vec![b.account()], ..Change::default() };
+    let removed = a.commit(gid, &out).unwrap();
+    give(&mut b, gid, &[publish(&alone), publish(&removed)].concat());
+    assert_eq!((a.tip(gid), b.tip(gid)), (removed.state, theirs.state), "two of three stand with Bob");
+    // What she says to him tells no more than he knows.
+    let hello = b.hello(gid);
+    let back = a.hello_back(gid, b.id(), &hello).unwrap();
+    let back = <kith_wire::group::Hello as kith_wire::object::Versioned>::from_bytes(&back).unwrap();
+    let said = <kith_wire::group::Hello as kith_wire::object::Versioned>::from_bytes(&hello).unwrap();
+    assert_eq!(back.tip, alone.state);
+    assert!(back.marks.iter().all(|(d, end)| *d == b.id() || end.n <= said.marks[d].n));
+    assert!(back.vv.keys().all(|d| said.vv.contains_key(d)));
+    // She hears of the branch and carries the removal out there.
+    let back = a.hello_back(gid, b.id(), &hello).unwrap();
+    let objects = b.answer(gid, a.id(), &back);
+    give(&mut a, gid, &objects);
+    assert_eq!(a.tip(gid), theirs.state);
+    let hello = b.hello(gid);
+    assert!(a.hello_back(gid, b.id(), &hello).is_none(), "he stands where it is known to");
+    let again = a.commit(gid, &Change::default()).unwrap();
+    for d in [&mut b, &mut c] {
+        give(d, gid, &publish(&again));
+    }
+    assert_eq!((b.me_in(gid), c.tip(gid)), (false, a.tip(gid)));
+}
+
+#[test]
 fn old_images_go_and_the_conversation_goes_on() {
     let (mut a, mut b) = (Device::new(1, 1), Device::new(2, 1));
     let gid = a.create("tea");

@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use kith_mls::{Change, Outcome};
-use kith_wire::group::{BundleRef, CommitEnvelope, JoinBundle, Object};
+use kith_wire::group::{BundleRef, CommitEnvelope, JoinBundle, Object, Role, RoleEntry};
 use kith_wire::object::Versioned as _;
 use kith_wire::signed;
 
@@ -258,4 +258,93 @@ fn a_welcome_that_is_refused_leaves_nothing_behind() {
     // By itself it is taken in.
     b.ingest(gid, &mark);
     assert_eq!(known(&b).len(), before.len() + 1);
+}
+
+#[test]
+fn a_copy_learns_that_another_copy_has_signed_under_its_numbers() {
+    let (mut a, mut b, mut c) = (Device::new(1, 1), Device::new(2, 1), Device::new(3, 1));
+    let gid = a.create("tea");
+    a.add(gid, &mut [&mut b, &mut c]);
+    settle(gid, &mut [&mut a, &mut b, &mut c]);
+    // The device marks the owner's state; its older copy one of its own.
+    let disk = b.store.fork();
+    let one = publish(&a.update(gid));
+    give(&mut b, gid, &one);
+    let mark = b.mark(gid).unwrap();
+    b.store = disk;
+    b.restart();
+    let two = publish(&b.update(gid));
+    let out = [give(&mut c, gid, &one), c.ingest(gid, &mark), give(&mut c, gid, &two)].concat();
+    assert!(out.iter().any(|o| matches!(o, Outcome::Equivocation { .. })));
+    give(&mut b, gid, &one);
+    assert!(!kith_mls::view::duties(&b.store, gid).unwrap().behind);
+    // Whoever has the proof shows it: the copy's own votes do not hold it where
+    // nobody else stands, and it says nothing until it is let in again.
+    let hello = b.hello(gid);
+    let objects = c.answer(gid, b.id(), &hello);
+    give(&mut b, gid, &objects);
+    assert_eq!(b.tip(gid), c.tip(gid));
+    assert!(kith_mls::view::duties(&b.store, gid).unwrap().behind);
+    assert!(b.run(|e, tx, now| e.send(tx, now, gid, 2, b"again")).is_err());
+}
+
+/// Rank in a test: owner, two admins, a member.
+fn with_admins(gid: kith_wire::ids::GroupId, devices: &mut [&mut Device; 4]) {
+    let (_, rest) = devices.split_first_mut().unwrap();
+    let others: Vec<_> = rest.iter().map(|d| d.account()).collect();
+    let mut ext = kith_mls::view::group(&devices[0].store, gid).unwrap().ext;
+    let epoch = kith_mls::view::group(&devices[0].store, gid).unwrap().epoch + 1;
+    for admin in &others[..2] {
+        ext.roles.insert(*admin, RoleEntry { role: Role::Admin, epoch });
+    }
+    let made = publish(&devices[0].commit(gid, &Change { ext: Some(ext), ..Change::default() }).unwrap());
+    for d in &mut devices[1..] {
+        give(d, gid, &made);
+    }
+    let [a, b, c, d] = devices;
+    settle(gid, &mut [a, b, c, d]);
+}
+
+#[test]
+fn an_order_is_signed_anew_only_when_it_is_known_to_count() {
+    let (mut a, mut b, mut c, mut d) =
+        (Device::new(1, 1), Device::new(2, 1), Device::new(3, 1), Device::new(4, 1));
+    let gid = a.create("tea");
+    a.add(gid, &mut [&mut b, &mut c, &mut d]);
+    settle(gid, &mut [&mut a, &mut b, &mut c, &mut d]);
+    with_admins(gid, &mut [&mut a, &mut b, &mut c, &mut d]);
+    // The owner's mark of the state that all are in is late.
+    let moved = a.update(gid);
+    for other in [&mut b, &mut c, &mut d] {
+        give(other, gid, core::slice::from_ref(&moved.envelope));
+    }
+    // The owner removes an admin, who removes a member without knowing it.
+    let out = Change { remove_accounts: vec![b.account()], ..Change::default() };
+    let by_owner = a.commit(gid, &out).unwrap();
+    let out = Change { remove_accounts: vec![d.account()], ..Change::default() };
+    let by_admin = b.commit(gid, &out).unwrap();
+    // The other admin has all but the mark by which the owner's order counts.
+    for object in by_admin.marks.iter().chain(&by_admin.orders) {
+        c.ingest(gid, object);
+    }
+    give(&mut c, gid, core::slice::from_ref(&by_owner.envelope));
+    c.now += 11_000;
+    c.run(|e, tx, now| e.look(tx, now, gid)).unwrap();
+    assert_eq!(c.tip(gid), by_owner.state);
+    let duties = kith_mls::view::duties(&c.store, gid).unwrap();
+    assert!(duties.tainted && !duties.enact, "{duties:?}");
+    let before = c.store.fork();
+    c.update(gid);
+    assert!(c.accounts(gid).contains(&d.account()));
+    // The mark comes: the order never counted.
+    give(&mut c, gid, &moved.marks);
+    assert!(!kith_mls::view::duties(&c.store, gid).unwrap().tainted);
+    // It never comes: then the order is one like others.
+    c.store = before;
+    c.restart();
+    c.now += 61_000;
+    c.run(|e, tx, now| e.look(tx, now, gid)).unwrap();
+    assert!(kith_mls::view::duties(&c.store, gid).unwrap().enact);
+    c.update(gid);
+    assert!(!c.accounts(gid).contains(&d.account()));
 }

@@ -219,7 +219,7 @@ impl Ctx<'_, '_> {
                 return Err(EngineError::Refused("this device is being removed from the conversation"));
             }
             if resign.contains(id) {
-                if !parent.may_remove(&myself.account, &account) {
+                if !parent.may_remove(&myself.account, &account) || !self.row().may_resign() {
                     continue;
                 }
                 let kind = if demotes { OrderKind::Demote } else { OrderKind::Remove };

@@ -21,6 +21,8 @@ use crate::image::{Image, Provider};
 use crate::news;
 use crate::rows::{self, DeviceRow, GroupRow, State};
 
+use super::orphans::Waiting;
+
 /// OpenMLS groups that a session keeps loaded.
 const LOADED_MAX: usize = 4;
 /// Resolved states that a session keeps: few of a large group, all of a small one.
@@ -49,6 +51,12 @@ pub(super) struct Session {
     pub(super) hello: Option<(u64, Vec<u8>)>,
     /// What the fork rule made of them; gone when a fact comes in.
     pub(super) decision: Option<Arc<kith_rule::Decision>>,
+    /// The objects that wait for a state, once they were needed.
+    pub(super) waiting: Option<Vec<Waiting>>,
+    /// None of them waits for a state that is known.
+    pub(super) none_due: bool,
+    /// A call failed half-way: the store's rows count, not what is here.
+    stale: bool,
 }
 
 /// An OpenMLS group with its image.
@@ -86,7 +94,20 @@ impl Session {
             history: None,
             hello: None,
             decision: None,
+            waiting: None,
+            none_due: false,
+            stale: false,
         }
+    }
+    /// Whether this is what the store holds, whose row was written so often. It
+    /// is not after a transaction that never became durable.
+    pub(super) fn is_stored(&self, writes: u64) -> bool {
+        !self.stale && self.row.writes == writes
+    }
+    /// A session of the same group, from its row. What a state's public side is
+    /// never changes, so it need not be computed again.
+    pub(super) fn anew(self, row: GroupRow) -> Self {
+        Self { publics: self.publics, ..Self::new(row) }
     }
 }
 
@@ -124,6 +145,13 @@ impl<'e, 'tx> Ctx<'e, 'tx> {
             rows::put(self.tx, Key::of(Table::Groups, &self.gid.0), &self.session.row);
             news::save(self.tx, &self.gid, &mut self.session.row);
         }
+        self.session
+    }
+    /// What is left of the session after a call that failed.
+    pub(super) fn fail(mut self) -> Session {
+        // OpenMLS may have gone on in memory.
+        self.session.loaded.clear();
+        self.session.stale = self.dirty;
         self.session
     }
     pub(super) fn row(&self) -> &GroupRow {
@@ -185,6 +213,9 @@ impl<'e, 'tx> Ctx<'e, 'tx> {
     pub(super) fn put_state(&mut self, state: State) -> Arc<State> {
         self.dirty = true;
         rows::put(self.tx, Key::of(Table::Public, &state.id.0), &state.row);
+        if !self.session.states.contains_key(&state.id) {
+            self.session.none_due = false;
+        }
         let state = Arc::new(state);
         self.keep_state(state.clone());
         state

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use kith_rule::{ANCHOR_DISTANCE, Decision, History, decide, open_at};
+use kith_rule::{ANCHOR_DISTANCE, Decision, History, Void, decide, open_at};
 use kith_store::{Key, Read as _, Table};
 use kith_wire::group::{Mark, Order, OrderKind, Target, kinds, mark_id, order_id};
 use kith_wire::ids::{AccountId, CommitId, DeviceId, OrderId, StateId};
@@ -22,6 +22,8 @@ use crate::rows::{self, CommitRow, State};
 /// How long the tip is kept after a new order, so that it can be carried out
 /// there before another branch is looked at, ms.
 const HOLD_MS: u64 = 10_000;
+/// How long marks are waited for that may void an order to be signed anew, ms.
+const MARKS_MS: u64 = 60_000;
 
 fn commit_fact(id: CommitId, row: &CommitRow) -> kith_rule::Commit {
     kith_rule::Commit {
@@ -75,6 +77,7 @@ impl Ctx<'_, '_> {
 
     /// A fact has come in: the rule is asked again.
     fn note(&mut self, insert: impl FnOnce(&mut History)) {
+        self.changed();
         if let Some(history) = &mut self.session.history {
             insert(history);
         }
@@ -189,7 +192,8 @@ impl Ctx<'_, '_> {
 
     /// A new order first gets the chance to be carried out where the device
     /// stands; only then other branches are looked at. Else a branch that
-    /// somebody prepared with the order in it would win at once.
+    /// somebody prepared with the order in it would win at once. A device that
+    /// has to be let in can carry out nothing, and waits for nothing.
     pub(super) fn on_hold(&mut self) -> Result<bool, EngineError> {
         // A clock that was set back does not make it longer.
         let until = self.row().hold_until;
@@ -198,7 +202,7 @@ impl Ctx<'_, '_> {
         }
         let tip = self.tip()?;
         let (open, _) = self.open_orders_at(&tip)?;
-        let mut waits = !open.is_empty() && tip.row.me_in;
+        let mut waits = !open.is_empty() && tip.row.me_in && self.row().goal.is_none();
         for child in self.children(&tip.id)? {
             let child = self.known(&child)?;
             waits = waits && self.open_orders_at(&child)?.0.len() >= open.len();
@@ -227,6 +231,7 @@ impl Ctx<'_, '_> {
         let tip = self.tip()?;
         let (open, resign) = self.open_orders_at(&tip)?;
         let decision = self.decision()?;
+        self.wait_for_marks(!resign.is_empty(), &decision)?;
         let cuts = decision.cuts.iter().map(|(device, cut)| (*device, cut.seq)).collect();
         if (&self.row().open, &self.row().resign) != (&open, &resign) {
             if !open.is_empty() {
@@ -237,6 +242,31 @@ impl Ctx<'_, '_> {
         }
         if self.row().cuts != cuts {
             self.row_mut().cuts = cuts;
+        }
+        Ok(())
+    }
+
+    /// Somebody else's order is signed anew for good, so it must be known that it
+    /// counts. A commit may come before the marks by which the orders count that
+    /// it carried out, and one of those may void it. Who never shows the marks
+    /// keeps nobody waiting for long.
+    fn wait_for_marks(&mut self, resign: bool, decision: &Decision) -> Result<(), EngineError> {
+        let unproven = |id: &OrderId| decision.void.get(id) == Some(&Void::Unlinked);
+        let mut waits = false;
+        if resign && decision.void.values().any(|why| *why == Void::Unlinked) {
+            for commit in &decision.path {
+                waits |= rows::commit(self.tx, commit)?.is_some_and(|c| c.orders.iter().any(unproven));
+            }
+        }
+        let until = match self.row().wait_for_marks {
+            _ if !waits => None,
+            None => Some(self.now.saturating_add(MARKS_MS)),
+            // A clock that was set back does not make it longer.
+            Some(until) if until <= self.now || until > self.now.saturating_add(MARKS_MS) => Some(0),
+            wait => wait,
+        };
+        if self.row().wait_for_marks != until {
+            self.row_mut().wait_for_marks = until;
         }
         Ok(())
     }

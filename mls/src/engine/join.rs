@@ -73,6 +73,7 @@ fn new_row(ext: &GroupExt, me: DeviceId, at: StateId) -> GroupRow {
         switches: 0,
         stray: Default::default(),
         put_back: false,
+        wait_for_marks: None,
     }
 }
 

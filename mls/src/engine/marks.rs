@@ -277,7 +277,7 @@ impl Ctx<'_, '_> {
 
     /// A device signed another mark under a number: from there on its chain
     /// counts for nothing. The proof is kept for others.
-    fn two_under_one_number(&mut self, mark: &Mark, bytes: &[u8]) -> Result<(), EngineError> {
+    pub(super) fn two_under_one_number(&mut self, mark: &Mark, bytes: &[u8]) -> Result<(), EngineError> {
         let mut row = self.device(&mark.device)?;
         if row.mute.is_some_and(|n| n <= mark.n) {
             self.out.push(Outcome::Known);

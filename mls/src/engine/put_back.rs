@@ -61,14 +61,19 @@ impl Ctx<'_, '_> {
     pub(super) fn meet_own_mark(&mut self, raw: &Raw, mark: &Mark, bytes: &[u8]) -> Result<(), EngineError> {
         let name = rows::pair(&self.gid, &mark.device.0);
         let newer = mark.n > self.row().mark_n;
-        let stored = self.tx.get(Key::at(Table::Marks, &name, &mark.n.to_be_bytes()))?.is_some();
+        let stored = self.tx.get(Key::at(Table::Marks, &name, &mark.n.to_be_bytes()))?;
+        let same = |s: &Vec<u8>| Raw::from_bytes(s).is_ok_and(|s| s.body == raw.body);
         let forgotten = mark.n.saturating_add(MARKS_MAX) <= self.row().mark_n;
-        if stored || forgotten || (newer && mutant::on(Mutant::OlderCopySpeaks)) {
+        let known = stored.as_ref().is_some_and(same);
+        if known || forgotten || ((newer || stored.is_some()) && mutant::on(Mutant::OlderCopySpeaks)) {
             self.out.push(Outcome::Known);
             return Ok(());
         }
         if raw.verify::<Mark>(&mark.device.0, &[]).is_err() {
             return self.reject("the mark's signature is wrong");
+        }
+        if stored.is_some() {
+            return self.meet_own_rival(mark, bytes);
         }
         if newer {
             let row = self.row_mut();
@@ -82,6 +87,19 @@ impl Ctx<'_, '_> {
         self.put_mark(&name, mark.n, bytes.to_vec());
         self.note_mark(raw, mark, true);
         self.choose()
+    }
+
+    /// A copy of this store has signed another mark under a number of this one:
+    /// for the others this device's chain ends there, and so it must here, or
+    /// its own votes would keep it where nobody else stands.
+    fn meet_own_rival(&mut self, mark: &Mark, bytes: &[u8]) -> Result<(), EngineError> {
+        if self.state(&mark.at)?.is_none() {
+            return self.orphan(mark.at, bytes);
+        }
+        if self.device(&mark.device)?.mute.is_none() {
+            self.put_back(mark.changed.get(&mark.device).map_or(0, |(seq, _)| *seq))?;
+        }
+        self.two_under_one_number(mark, bytes)
     }
 
     /// The same of an order; it is stored like others'.

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::ctx::Session;
 use crate::EngineError;
-use crate::rows::{self, EventRow, State};
+use crate::rows::{self, EventRow, GroupRow, State, StateRow};
 
 /// Heads in a hello.
 const HEADS_MAX: usize = 64;
@@ -42,36 +42,29 @@ fn orders_digest(read: &dyn Read, gid: &GroupId) -> Result<[u8; 32], EngineError
     Ok(hash.finalize().into())
 }
 
-pub(super) fn hello(read: &dyn Read, gid: GroupId) -> Result<Vec<u8>, EngineError> {
+pub(super) fn hello(
+    read: &dyn Read,
+    gid: GroupId,
+    session: Option<&Session>,
+) -> Result<Vec<u8>, EngineError> {
+    let states = States { read, gid, session, known: BTreeMap::new() };
     let row = rows::group(read, &gid)?.ok_or(EngineError::UnknownGroup)?;
     let mut heads: Vec<StateId> = if row.contested {
         // The ends of all branches: their commits carry votes.
-        let mut ends = lines(read, &gid, row.anchor)?;
-        ends.retain(|_, line| line.last);
+        let mut ends = lines(&states, row.anchor)?;
+        ends.retain(|_, line| line.children.is_empty());
         let mut ends: Vec<(u64, StateId)> = ends.into_iter().map(|(id, line)| (line.epoch, id)).collect();
         ends.sort_unstable();
         ends.into_iter().rev().map(|(_, id)| id).filter(|s| *s != row.tip).take(HEADS_MAX * 3 / 4).collect()
     } else {
         Vec::new()
     };
-    // Ever sparser ancestors, so that a member far ahead finds common ground.
-    let mut at = row.tip;
-    let mut next = 1usize;
-    for step in 0..BACK_MAX {
-        if step == next {
-            next *= 2;
-            if !heads.contains(&at) {
-                heads.push(at);
-            }
-        }
-        match rows::state_row(read, &gid, &at)?.and_then(|row| row.parent) {
-            Some(parent) if heads.len() < HEADS_MAX - 1 => at = parent,
-            _ => break,
-        }
-    }
-    if at != row.tip && !heads.contains(&at) {
-        heads.push(at);
-    }
+    ancestors(&states, row.tip, &mut heads)?;
+    Ok(whole(read, gid, &row, heads)?.to_bytes())
+}
+
+/// All that is known here, with the heads given.
+fn whole(read: &dyn Read, gid: GroupId, row: &GroupRow, heads: Vec<StateId>) -> Result<Hello, EngineError> {
     let (mut vv, mut marks) = (BTreeMap::new(), BTreeMap::new());
     vv.insert(row.me, row.seq);
     marks.insert(row.me, chain_end(read, &gid, &row.me, row.mark_n)?);
@@ -84,7 +77,7 @@ pub(super) fn hello(read: &dyn Read, gid: GroupId) -> Result<Vec<u8>, EngineErro
             marks.insert(device, chain_end(read, &gid, &device, n)?);
         }
     }
-    let hello = Hello {
+    Ok(Hello {
         kind: kinds::SYNC_HELLO,
         version: 1,
         gid,
@@ -94,8 +87,76 @@ pub(super) fn hello(read: &dyn Read, gid: GroupId) -> Result<Vec<u8>, EngineErro
         vv,
         orders: orders_digest(read, &gid)?,
         marks,
-    };
-    Ok(hello.to_bytes())
+    })
+}
+
+/// Adds ever sparser ancestors of a state, so that a member far ahead finds
+/// common ground.
+fn ancestors(states: &States<'_>, from: StateId, heads: &mut Vec<StateId>) -> Result<(), EngineError> {
+    let mut at = from;
+    let mut next = 1usize;
+    for step in 0..BACK_MAX {
+        if step == next {
+            next *= 2;
+            if !heads.contains(&at) {
+                heads.push(at);
+            }
+        }
+        match states.line(&at)?.and_then(|line| line.parent) {
+            Some(parent) if heads.len() < HEADS_MAX - 1 => at = parent,
+            _ => break,
+        }
+    }
+    if at != from && !heads.contains(&at) {
+        heads.push(at);
+    }
+    Ok(())
+}
+
+/// A hello to a device that is out here and, by its own hello, stands where
+/// nobody here has been: it may know a branch that wins, and be the only one to
+/// tell. It learns nothing by it that it does not know: the last state that
+/// still held it, and of each chain no more than it has itself. `None`: it is
+/// in, or never was, or stands where it is known to.
+pub(super) fn hello_back(
+    read: &dyn Read,
+    gid: GroupId,
+    peer: DeviceId,
+    theirs: &[u8],
+    session: Option<&Session>,
+) -> Result<Option<Vec<u8>>, EngineError> {
+    let theirs = Hello::from_bytes(theirs)?;
+    let row = rows::group(read, &gid)?.ok_or(EngineError::UnknownGroup)?;
+    let mut states = States { read, gid, session, known: BTreeMap::new() };
+    if theirs.gid != gid || states.line(&theirs.tip)?.is_some() {
+        return Ok(None);
+    }
+    let mut last = row.tip;
+    for step in 0.. {
+        let Some(state) = states.get(&last)?.filter(|_| step < BACK_MAX) else { return Ok(None) };
+        if state.device(&peer).is_some() {
+            break;
+        }
+        let Some(parent) = state.row.parent else { return Ok(None) };
+        last = parent;
+    }
+    if last == row.tip {
+        return Ok(None);
+    }
+    let mut heads = Vec::new();
+    ancestors(&states, last, &mut heads)?;
+    let mut hello = Hello { tip: last, ..whole(read, gid, &row, heads)? };
+    hello.vv.retain(|device, _| theirs.vv.contains_key(device));
+    hello.marks.retain(|device, _| theirs.marks.contains_key(device));
+    for (device, seq) in hello.vv.iter_mut().filter(|(d, _)| **d != peer) {
+        *seq = theirs.vv.get(device).map_or(*seq, |said| *said.min(seq));
+    }
+    for (device, end) in hello.marks.iter_mut().filter(|(d, _)| **d != peer) {
+        if let Some(said) = theirs.marks.get(device).filter(|said| said.n < end.n) {
+            *end = chain_end(read, &gid, device, said.n)?;
+        }
+    }
+    Ok(Some(hello.to_bytes()))
 }
 
 /// A device's chain up to a number, as it is known here.
@@ -159,7 +220,9 @@ pub(super) fn answer(
         }
     }
     let mut devices = rows::devices(read, &gid)?;
-    devices.push(row.me);
+    if !devices.contains(&row.me) {
+        devices.push(row.me);
+    }
     for device in devices.iter().filter(|d| **d != peer) {
         // Who signed two objects under one number may have shown each to
         // others: the proof goes to everybody.
@@ -203,6 +266,12 @@ fn own_words(
     hello: &Hello,
     out: &mut Answer,
 ) -> Result<bool, EngineError> {
+    // Or two copies of its store have spoken: it stops counting on its own word.
+    for mark in proof(read, gid, &peer)? {
+        if !out.add(mark) {
+            return Ok(false);
+        }
+    }
     let name = rows::pair(gid, &peer.0);
     let known = rows::device(read, gid, &peer)?.map_or(0, |d| d.mark_n);
     let said = hello.marks.get(&peer).map_or(known, |end| end.n);
@@ -275,6 +344,13 @@ impl States<'_> {
         }
         Ok(self.known.get(id).and_then(Option::as_ref))
     }
+    /// Where a state lies in the known history.
+    fn line(&self, id: &StateId) -> Result<Option<Line>, EngineError> {
+        if let Some(state) = self.session.and_then(|s| s.states.get(id)) {
+            return Ok(Some(Line::of(&state.row)));
+        }
+        Ok(rows::state_row(self.read, &self.gid, id)?.as_ref().map(Line::of))
+    }
 }
 
 /// Adds the commits that the peer lacks, oldest first; a device that was
@@ -329,19 +405,24 @@ struct Line {
     parent: Option<StateId>,
     commit: Option<CommitId>,
     epoch: u64,
-    /// Nothing is known below.
-    last: bool,
+    children: Vec<StateId>,
+}
+
+impl Line {
+    fn of(row: &StateRow) -> Self {
+        let children = row.children.iter().map(|child| child.state).collect();
+        Self { parent: row.parent, commit: row.commit, epoch: row.epoch, children }
+    }
 }
 
 /// All states that are known from the anchor on.
-fn lines(read: &dyn Read, gid: &GroupId, anchor: StateId) -> Result<BTreeMap<StateId, Line>, EngineError> {
+fn lines(states: &States<'_>, anchor: StateId) -> Result<BTreeMap<StateId, Line>, EngineError> {
     let mut out = BTreeMap::new();
     let mut open = vec![anchor];
     while let Some(id) = open.pop() {
-        let Some(row) = rows::state_row(read, gid, &id)? else { continue };
-        open.extend(row.children.iter().map(|child| child.state));
-        let last = row.children.is_empty();
-        out.insert(id, Line { parent: row.parent, commit: row.commit, epoch: row.epoch, last });
+        let Some(line) = states.line(&id)? else { continue };
+        open.extend(&line.children);
+        out.insert(id, line);
     }
     Ok(out)
 }
@@ -357,7 +438,7 @@ fn branches(
     stranded: bool,
     out: &mut Answer,
 ) -> Result<(), EngineError> {
-    let lines = lines(states.read, &states.gid, anchor)?;
+    let lines = lines(states, anchor)?;
     let mut had: BTreeSet<StateId> = BTreeSet::new();
     for head in has {
         let mut at = Some(*head);

@@ -244,7 +244,8 @@ pub(crate) fn commit(
     let alone = rows::audience(&ctx.tx, &group, &done.parent)?.is_empty();
     let at_parent = (group, done.parent, parent_topic);
     let (own_mark, marks_before) = done.marks.split_last().map_or((None, &[][..]), |(l, r)| (Some(l), r));
-    for object in done.orders.iter().chain(marks_before) {
+    // An order counts by the marks before it.
+    for object in marks_before.iter().chain(&done.orders) {
         delivery::enqueue_group(ctx, live, at_parent, None, object.clone())?;
     }
     delivery::enqueue_group(ctx, live, at_parent, None, done.envelope.clone())?;

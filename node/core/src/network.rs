@@ -250,15 +250,22 @@ fn peer_frame(node: &mut Node, now: Now, link: LinkId, bytes: &[u8]) {
                 if !knows(&ctx.tx, group, device)? {
                     return Ok(());
                 }
-                if is_member(&ctx.tx, &group, &device)? {
-                    if reply {
-                        hello(ctx, live, link, group, false)?;
-                    }
-                    if !kith_mls::view::knows_more_of_me(&ctx.tx, group, &theirs)? {
-                        heard::heard(ctx, live, group)?;
-                    }
+                let inside = is_member(&ctx.tx, &group, &device)?;
+                if inside && !kith_mls::view::knows_more_of_me(&ctx.tx, group, &theirs)? {
+                    heard::heard(ctx, live, group)?;
                 }
-                sync_answer(ctx, live, link, (group, device), &theirs)
+                let new = sync_answer(ctx, live, link, (group, device), &theirs)?;
+                // Behind the answer, so that the far end knows by then what that brought.
+                if inside && reply {
+                    hello(ctx, live, link, group, false)?;
+                } else if !inside
+                    && new
+                    && let Some(hello) = ctx.engine.sync_hello_back(&ctx.tx, group, device, &theirs)?
+                {
+                    let frame = Frame::Sync { group, hello, reply: true };
+                    live.net.push(NetCommand::Send { link, frame: frame.to_bytes() });
+                }
+                Ok::<_, Reject>(())
             });
         }
         Frame::PackageRequest => {
@@ -355,19 +362,21 @@ fn hello(
     Ok(())
 }
 
+/// Sends what the far end lacks by its hello. `false`: that was answered on this
+/// link, and nothing has changed since.
 fn sync_answer(
     ctx: &mut Ctx<'_>,
     live: &mut Live,
     link: LinkId,
     (group, device): (GroupId, DeviceId),
     hello: &[u8],
-) -> Result<(), Reject> {
+) -> Result<bool, Reject> {
     let version = kith_mls::view::version(&ctx.tx, group)?;
     let same: [u8; 32] = Sha256::new_with_prefix(version.to_be_bytes()).chain_update(hello).finalize().into();
     if let Some(l) = live.links.get_mut(link)
         && l.answered.insert(group, same) == Some(same)
     {
-        return Ok(());
+        return Ok(false);
     }
     let objects = ctx.engine.sync_answer(&ctx.tx, group, device, hello, SYNC_BYTES_MAX)?;
     let more = objects.iter().map(Vec::len).sum::<usize>() >= SYNC_BYTES_MAX / 2;
@@ -376,13 +385,14 @@ fn sync_answer(
         l.synced.insert(group);
     }
     let Some((last, rest)) = objects.split_last() else {
-        return Ok(delivery::answered(ctx, live, device, token)?);
+        delivery::answered(ctx, live, device, token)?;
+        return Ok(true);
     };
     for object in rest {
         live.links.send_object(link, group, object.clone(), Token::Part, &mut live.net);
     }
     live.links.send_object(link, group, last.clone(), token, &mut live.net);
-    Ok(())
+    Ok(true)
 }
 
 /// Compares notes in the groups that have been split, though nothing came of

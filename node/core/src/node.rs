@@ -245,8 +245,6 @@ impl Node {
             }
             Err(e) => {
                 drop(ctx);
-                // Groups in memory may be ahead of what is kept.
-                self.engine.forget_cached();
                 self.live.events.truncate(events);
                 self.live.files.out.truncate(file_orders);
                 #[cfg(feature = "test-trace")]
