@@ -143,6 +143,7 @@ impl World {
     pub fn new(world_seed: u64) -> Self {
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&world_seed.to_le_bytes());
+        kith_wire::crypto::once::begin();
         Self {
             rng: ChaCha20Rng::from_seed(bytes),
             now_ms: 0,
@@ -545,11 +546,17 @@ impl World {
         self.all_messages(node, conversation).into_iter().filter_map(text_of).collect()
     }
 
-    /// Texts that a node shows as failed, with a button to send them again.
+    /// Own texts that a node shows as failed, with a button to send them again,
+    /// or as waiting, or otherwise on their way.
     #[must_use]
-    pub fn failed_texts(&self, node: NodeIndex, conversation: &GroupId) -> Vec<String> {
-        let failed = |m: &view::Message| m.delivery == Some(view::DeliveryState::Failed);
-        self.all_messages(node, conversation).into_iter().filter(failed).filter_map(text_of).collect()
+    pub fn texts_in(
+        &self,
+        node: NodeIndex,
+        conversation: &GroupId,
+        delivery: view::DeliveryState,
+    ) -> Vec<String> {
+        let such = |m: &view::Message| m.delivery == Some(delivery);
+        self.all_messages(node, conversation).into_iter().filter(such).filter_map(text_of).collect()
     }
 
     fn all_messages(&self, node: NodeIndex, conversation: &GroupId) -> Vec<view::Message> {

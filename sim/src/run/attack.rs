@@ -132,6 +132,13 @@ impl Run {
         Puppet::new(keys, store, self.group, seed)
     }
 
+    /// Somebody may be put out for good reason, with all devices.
+    fn may_go(&mut self, who: usize) {
+        for device in self.siblings(who) {
+            self.gone.entry(device).or_default();
+        }
+    }
+
     /// From now on nothing is expected of it, and nothing of what it said.
     fn turned(&mut self, who: usize) {
         self.evil.insert(who);
@@ -468,6 +475,14 @@ impl Run {
         });
         let junior = *juniors.first()?;
         if by_hand {
+            // Who does not know what the attacker has marked cannot see that
+            // the order refers to before it: then it is one of an admin.
+            let tip = view::group(&puppet.store, self.group).ok()?.tip;
+            let members = self.members(0);
+            let elsewhere = |n: &usize| members.contains(n) && self.tip_of(*n) != Some(tip);
+            if self.honest().iter().any(elsewhere) {
+                self.may_go(junior);
+            }
             let objects = puppet.backdated(self.accounts[junior])?;
             self.show_all(who, &objects);
             self.world.run(5_000);
@@ -479,7 +494,7 @@ impl Run {
             self.ordered_out.insert(who);
         } else {
             // Then it is an admin who may.
-            self.gone.entry(junior).or_default();
+            self.may_go(junior);
         }
         self.world.run(10_000);
         let now = self.wall();

@@ -3,9 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use kith_core::view::DeliveryState::{Failed, Queued};
 use kith_mls::view;
-use kith_store::{Range, Read as _, Table};
+use kith_store::{MemoryStore, Range, Read as _, Table};
 use kith_wire::group::{CommitEnvelope, Role, Target};
+use kith_wire::ids::StateId;
 use kith_wire::signed::Raw;
 
 use super::{Run, Said, oracle};
@@ -52,17 +54,17 @@ impl Run {
         self.report.faulty.push((counter, why));
     }
 
+    /// The tip of the group as a node's store has it.
+    pub(super) fn tip_of(&self, node: usize) -> Option<StateId> {
+        view::group(&*self.world.store(self.nodes[node])?, self.group).ok().map(|g| g.tip)
+    }
+
     /// What every node shows.
     pub(super) fn picture(&self) -> Vec<(String, usize)> {
         self.honest()
             .into_iter()
             .map(|n| {
-                let tip = self
-                    .world
-                    .store(self.nodes[n])
-                    .and_then(|s| view::group(&*s, self.group).ok())
-                    .map(|v| v.tip.hex())
-                    .unwrap_or_default();
+                let tip = self.tip_of(n).map(|tip| tip.hex()).unwrap_or_default();
                 (tip, self.world.texts(self.nodes[n], &self.group).len())
             })
             .collect()
@@ -207,7 +209,11 @@ impl Run {
         }
         let members = self.members(inside[0].0);
         for n in self.astray() {
-            self.fault("diverged", format!("node {n}, which was put back, does not come back"));
+            let store = self.world.store(self.nodes[n]);
+            let duties = store.and_then(|s| view::duties(&*s, self.group).ok());
+            let me_in = self.members(n).contains(&n);
+            let why = format!("node {n}, which was put back, does not come back: in {me_in}, {duties:?}");
+            self.fault("diverged", why);
         }
         for n in self.honest() {
             if !self.gone.contains_key(&n) && !members.contains(&n) && !self.outrun(inside[0].0, n) {
@@ -298,7 +304,7 @@ impl Run {
 
     fn show_facts(&self) {
         if self.facts {
-            for of in self.honest() {
+            for of in self.honest().into_iter().chain(self.put_back.iter().copied()) {
                 println!("{}", self.facts_of(of));
             }
         }
@@ -531,7 +537,7 @@ impl Run {
             let due =
                 self.said.iter().filter(|s| !self.gone.contains_key(&s.author) && s.audience.contains(&n));
             out.extend(
-                due.filter(|s| !texts.contains(&s.text) && !self.asks_about(s))
+                due.filter(|s| !texts.contains(&s.text) && !self.asks_about(s) && !self.waits_forsaken(s))
                     .map(|s| format!("node {n} lacks {:?}", s.text)),
             );
         }
@@ -542,7 +548,17 @@ impl Run {
     /// and leaves it to its owner.
     fn asks_about(&self, said: &Said) -> bool {
         self.put_back.contains(&said.author)
-            && self.world.failed_texts(self.nodes[said.author], &self.group).contains(&said.text)
+            && self.world.texts_in(self.nodes[said.author], &self.group, Failed).contains(&said.text)
+    }
+
+    /// Whether a text waits at its author until the device is let in, by people
+    /// who let nobody in: it is shown as waiting.
+    fn waits_forsaken(&self, said: &Said) -> bool {
+        let author = self.nodes[said.author];
+        let holds = |s: &MemoryStore| kith_core::is_holding(s, &self.group).unwrap_or(false);
+        self.forsaken()
+            && self.world.store(author).is_some_and(|s| holds(&s))
+            && self.world.texts_in(author, &self.group, Queued).contains(&said.text)
     }
 
     /// INV-2, INV-9: who stayed a member all the time has every text of

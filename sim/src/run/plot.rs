@@ -3,7 +3,7 @@
 use kith_core::api::Command;
 use kith_core::view::Role;
 
-use super::attack::{SCRIPTS, Script};
+use super::attack::{Attack, SCRIPTS, Script};
 use super::{Run, Said};
 use crate::{Faults, Mood};
 
@@ -73,17 +73,21 @@ impl Run {
                 self.report.faults.insert(kind);
             }
         }
-        let deeds = 40 + self.below(60);
+        // What a deed costs grows with the square of those that are there.
+        let deeds = if self.nodes.len() > 8 { 24 + self.below(30) } else { 40 + self.below(60) };
         let all: u32 = DEEDS.iter().map(|(weight, _)| weight).sum();
-        let attack_at = if self.chance(97) { deeds / 2 } else { u32::MAX };
-        let mut first = None;
+        let attack_at = if self.chance(97) { deeds / 3 } else { u32::MAX };
+        // By turns, so that each has its share. Two that can work together, or an
+        // admin above others who are not, are rarely at hand: two turns each.
+        let rare = [Attack::Colluders, Attack::BackdatedOrder];
+        let turn = usize::try_from(self.report.seed).unwrap_or(0) % (SCRIPTS.len() + rare.len());
+        let again = |attack: &Attack| SCRIPTS.iter().position(|s| s.attack == *attack);
+        let first = rare.get(turn.wrapping_sub(SCRIPTS.len())).and_then(again).unwrap_or(turn);
         for n in 0..deeds {
             if n == deeds / 4 {
                 self.keep_a_disk();
             }
             if n >= attack_at && self.report.attacks.is_empty() {
-                let n_scripts = u32::try_from(SCRIPTS.len()).unwrap_or(1);
-                let first = *first.get_or_insert_with(|| self.below(n_scripts) as usize);
                 self.some_attack(first, n >= deeds - deeds / 8);
             }
             let mut at = self.below(all);
