@@ -43,6 +43,8 @@ pub(crate) enum Token {
 /// One link.
 #[derive(Debug)]
 pub(crate) struct PeerLink {
+    /// Which link it was that came up, counted from the start.
+    nth: u64,
     pub peer: PeerKey,
     pub local: PeerKey,
     pub path: Path,
@@ -87,6 +89,8 @@ enum GroupOrInbox {
 pub(crate) struct Links {
     links: BTreeMap<LinkId, PeerLink>,
     by_device: BTreeMap<DeviceId, LinkId>,
+    /// Links that ever came up.
+    came_up: u64,
 }
 
 /// What a greeting or proof led to.
@@ -113,9 +117,11 @@ impl Links {
             net.push(NetCommand::Close { link });
             return;
         }
+        self.came_up += 1;
         self.links.insert(
             link,
             PeerLink {
+                nth: self.came_up,
                 peer,
                 local,
                 path,
@@ -150,13 +156,22 @@ impl Links {
         {
             self.by_device.remove(&device);
             // Another link to the same device takes over, if there is one.
-            if let Some((other, _)) =
-                self.links.iter().find(|(_, l)| l.device.is_some_and(|(d, _)| d == device))
-            {
-                self.by_device.insert(device, *other);
+            let to_it = self.links.iter().filter(|(_, l)| l.device.is_some_and(|(d, _)| d == device));
+            if let Some((newest, _)) = to_it.max_by_key(|(_, l)| l.nth) {
+                self.by_device.insert(device, *newest);
             }
         }
         Some(gone)
+    }
+
+    /// A link has proven to lead to a device, which is reached over it from now
+    /// on, unless a link is in use that came up later: that one was to take this
+    /// one's place, however long either's proof took.
+    fn take(&mut self, device: DeviceId, link: LinkId) {
+        let nth = |link: &LinkId| self.links.get(link).map(|l| l.nth);
+        if self.by_device.get(&device).and_then(nth) < nth(&link) {
+            self.by_device.insert(device, link);
+        }
     }
 
     pub(crate) fn get(&self, link: LinkId) -> Option<&PeerLink> {
@@ -239,7 +254,7 @@ impl Links {
         };
         l.device = Some((device, account));
         l.prove(link, me, net);
-        self.by_device.insert(device, link);
+        self.take(device, link);
         Step::Proven(device)
     }
 
@@ -259,9 +274,11 @@ impl Links {
             l.prove(*link, me, net);
             if l.claimed == Some(device) {
                 l.device = Some((device, account));
-                self.by_device.insert(device, *link);
                 proven.push(*link);
             }
+        }
+        for link in &proven {
+            self.take(device, *link);
         }
         proven
     }
@@ -354,5 +371,43 @@ impl PeerLink {
             };
             net.push(NetCommand::Send { link, frame: frame.to_bytes() });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEVICE: DeviceId = DeviceId([7; 32]);
+
+    fn proves(links: &mut Links, link: LinkId) {
+        links.get_mut(link).unwrap().device = Some((DEVICE, AccountId([8; 32])));
+        links.take(DEVICE, link);
+    }
+
+    #[test]
+    fn a_device_is_reached_over_the_link_that_came_up_last_whichever_was_proven_first() {
+        // The numbers are given when a link is begun, not when it is up.
+        let (relayed, direct, again) = (LinkId(9), LinkId(2), LinkId(4));
+        let (mut links, mut net) = (Links::default(), Vec::new());
+        let ends = (PeerKey([1; 32]), PeerKey([2; 32]));
+        links.up(relayed, (ends.0, ends.1, Path::Circuit), [0; 32], &mut net);
+        links.up(direct, (ends.0, ends.1, Path::DirectQuic), [0; 32], &mut net);
+        proves(&mut links, direct);
+        proves(&mut links, relayed);
+        assert_eq!(links.of_device(&DEVICE), Some(direct));
+
+        // A circuit comes again where a direct path has died unnoticed.
+        links.up(again, (ends.0, ends.1, Path::Circuit), [0; 32], &mut net);
+        assert_eq!(links.of_device(&DEVICE), Some(direct), "not proven yet");
+        proves(&mut links, again);
+        assert_eq!(links.of_device(&DEVICE), Some(again));
+
+        links.down(again);
+        assert_eq!(links.of_device(&DEVICE), Some(direct));
+        links.down(direct);
+        assert_eq!(links.of_device(&DEVICE), Some(relayed));
+        links.down(relayed);
+        assert_eq!(links.of_device(&DEVICE), None);
     }
 }
