@@ -226,12 +226,12 @@ impl Attempt {
         match why {
             Failed::Unknown => Some(OTHER_VERSION.into()),
             Failed::Full => Some("the other side has no room for another connection; try again later".into()),
-            Failed::Duplicate => {
+            Failed::Duplicate | Failed::Needless => {
                 // Theirs is on its way; if it does not come, ours is tried again.
                 self.hold_until = Some(now + THEIRS_TIMEOUT);
                 None
             }
-            Failed::Timeout | Failed::Broken | Failed::Needless => {
+            Failed::Timeout | Failed::Broken => {
                 self.bad.push(conn);
                 self.error = "the other side does not answer".into();
                 None

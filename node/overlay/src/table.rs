@@ -176,9 +176,16 @@ impl Links {
     /// The far end accepted our stream: whether to confirm it. It is up then.
     pub(crate) fn confirm_out(&self, meta: &Meta, now: Instant) -> bool {
         let mut t = self.lock();
-        let better = t
-            .of(meta.kind, meta.peer)
-            .any(|e| matches!(e.state, State::Up(_)) && rank(e.meta.path) >= rank(meta.path));
+        let they_win = meta.local > meta.peer;
+        // Theirs that we said yes to is up over there before their yes to ours
+        // can come, whichever of the two words is read first.
+        let better = t.of(meta.kind, meta.peer).filter(|e| rank(e.meta.path) >= rank(meta.path)).any(|e| {
+            match e.state {
+                State::Up(_) => true,
+                State::Offered => they_win,
+                State::Opening => false,
+            }
+        });
         !better && Self::up(&mut t, meta, now)
     }
 
@@ -292,6 +299,7 @@ impl Links {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::outbox::Push;
 
     const A: PeerKey = PeerKey([1; 32]);
     const B: PeerKey = PeerKey([2; 32]);
@@ -316,6 +324,27 @@ mod tests {
         // A late yes to B's own stream is not confirmed any more.
         assert!(!at_b.confirm_out(&b_out, now));
         assert_eq!(at_a.begin_open(&meta(A, B, Path::DirectQuic)).err(), Some(Blocked::Stands));
+    }
+
+    #[test]
+    fn a_stream_that_crosses_the_smaller_keys_first_link_does_not_replace_it() {
+        let (at_a, at_b) = (Links::new(8), Links::new(8));
+        let now = Instant::now();
+        let path = Path::Circuit;
+        let (a_out, b_in, b_out, a_in) =
+            (meta(A, B, path), meta(B, A, path), meta(B, A, path), meta(A, B, path));
+        at_a.begin_open(&a_out).unwrap();
+        at_b.begin_open(&b_out).unwrap();
+        at_b.offer(&b_in).unwrap();
+        // A's link is up there before B's stream comes, which A takes for a new one.
+        assert!(at_a.confirm_out(&a_out, now));
+        at_a.offer(&a_in).unwrap();
+        // A's yes to it overtakes A's word that its own is up.
+        assert!(!at_b.confirm_out(&b_out, now));
+        assert!(at_b.confirm_in(&b_in, now));
+        for carries in [at_a.outbox(a_out.id), at_b.outbox(b_in.id)] {
+            assert_eq!(carries.unwrap().push(vec![1]), Push::Queued);
+        }
     }
 
     #[test]
