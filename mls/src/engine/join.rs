@@ -24,7 +24,7 @@ use super::bundle::open_checkpoint;
 use super::ctx::{self, Ctx, DeviceSigner, RATCHET, Session, broken, mls_gid};
 use super::enter::{give_up, id_of, members_of};
 use super::packages;
-use super::public::stored_message;
+use super::public::message_of;
 use crate::EngineError;
 use crate::api::{DeviceKeys, Joined, Joiner, WelcomeInfo};
 use crate::crypto::{Crypto, Rand, SUITE};
@@ -380,9 +380,9 @@ fn checkpoint(
     let (Some(checkpoint), Some(commit)) = (&bundle.checkpoint, bundle.commits.first()) else {
         return Ok(None);
     };
-    let malformed = EngineError::Welcome("its account of the conversation's past is malformed");
-    let openmls::prelude::Sender::Member(leaf) = *stored_message(commit)?.sender() else {
-        return Err(malformed);
+    let message = message_of(commit);
+    let Some(openmls::prelude::Sender::Member(leaf)) = message.as_deref().map(|m| m.sender()) else {
+        return Err(EngineError::Welcome("its account of the conversation's past is malformed"));
     };
     let (group, image) = open_checkpoint(&gid, checkpoint, leaf.u32())?;
     let members = members_of(group.members(), None).map_err(EngineError::Welcome)?;

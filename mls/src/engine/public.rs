@@ -62,10 +62,15 @@ pub(super) fn public_message(bytes: &[u8]) -> Option<Box<PublicMessageIn>> {
     }
 }
 
+/// The same of an envelope as it travels and is stored; `None` if it is malformed.
+pub(super) fn message_of(envelope: &[u8]) -> Option<Box<PublicMessageIn>> {
+    let envelope: CommitEnvelope = Raw::from_bytes(envelope).ok()?.body().ok()?;
+    public_message(&envelope.message)
+}
+
 /// The same of a stored envelope.
 pub(super) fn stored_message(envelope: &[u8]) -> Result<Box<PublicMessageIn>, EngineError> {
-    let envelope: CommitEnvelope = Raw::from_bytes(envelope)?.body()?;
-    public_message(&envelope.message).ok_or_else(|| broken("a stored commit is malformed"))
+    message_of(envelope).ok_or_else(|| broken("a stored commit is malformed"))
 }
 
 pub(super) fn staged_of(
