@@ -22,8 +22,9 @@ use crate::relay::{Mood, Relay};
 
 /// Start of the virtual clock, Unix ms: 2026-01-01.
 const EPOCH_MS: u64 = 1_767_225_600_000;
-/// Steps after which a run counts as never coming to rest.
-const STEPS_MAX: u64 = 5_000_000;
+/// Steps after which a run counts as never coming to rest: fifty devices that
+/// meet after a day apart take six million.
+const STEPS_MAX: u64 = 20_000_000;
 
 /// Names a node of the world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -155,6 +155,8 @@ fn apply(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId, outcome: Outcome) -
             // It may have fallen behind, or found its way back.
             look_again(ctx, live, group)?;
             crate::duty::schedule(ctx, live, group)?;
+            // What it cannot process it says with a mark, also where all is quiet.
+            live.at(ctx.now.mono_ms + MARK_MS, Timer::Mark(group));
         }
         Outcome::Readd { account, device, request } => {
             crate::duty::asked(ctx, live, group, (account, device), request)?;
