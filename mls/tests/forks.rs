@@ -4,6 +4,8 @@ mod common;
 
 use common::*;
 use kith_mls::{Change, Outcome};
+use kith_wire::group::Hello;
+use kith_wire::object::Versioned as _;
 
 fn title(d: &Device, gid: kith_wire::ids::GroupId, to: &str) -> Change {
     let mut ext = kith_mls::view::group(&d.store, gid).unwrap().ext;
@@ -141,8 +143,8 @@ fn who_is_out_is_listened_to_about_a_branch_that_won() {
     // What she says to him tells no more than he knows.
     let hello = b.hello(gid);
     let back = a.hello_back(gid, b.id(), &hello).unwrap();
-    let back = <kith_wire::group::Hello as kith_wire::object::Versioned>::from_bytes(&back).unwrap();
-    let said = <kith_wire::group::Hello as kith_wire::object::Versioned>::from_bytes(&hello).unwrap();
+    let back = Hello::from_bytes(&back).unwrap();
+    let said = Hello::from_bytes(&hello).unwrap();
     assert_eq!(back.tip, alone.state);
     assert!(back.marks.iter().all(|(d, end)| *d == b.id() || end.n <= said.marks[d].n));
     assert!(back.vv.keys().all(|d| said.vv.contains_key(d)));

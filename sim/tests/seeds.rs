@@ -1,7 +1,7 @@
 //! Seeds: the first sixty, and each that ever failed (`seeds.txt`).
 //! `cargo xtask sim --seeds N` runs as many as wanted.
 
-use kith_sim::run::attack::SCRIPTS;
+use kith_sim::run::attack::{SCRIPTS, Script};
 use kith_sim::run::{Report, scenario, seed};
 use kith_sim::{Mutant, mutant};
 
@@ -75,6 +75,15 @@ fn attacks_do_not_succeed() {
     }
 }
 
+/// Nobody writes after the garbage commit: the marks that reject it go out all
+/// the same.
+#[test]
+fn a_garbage_commit_is_rejected_in_a_quiet_group() {
+    let script = Script::named("colluders").expect("it is a script");
+    let report = scenario(script, 21);
+    assert!(!report.skipped && report.faulty.is_empty(), "{:?}", report.faulty);
+}
+
 /// Controls: with a defence missing, the checks find something.
 #[test]
 fn missing_defences_are_noticed() {
@@ -91,7 +100,7 @@ fn missing_defences_are_noticed() {
         ("seat-swap", Mutant::SeatChanges),
         ("race-removal", Mutant::OrdersLapse),
     ] {
-        let script = SCRIPTS.iter().find(|s| s.name == name).expect("it is a script");
+        let script = Script::named(name).expect("it is a script");
         notices(missing, &|| scenario(script, 1));
     }
 }

@@ -151,12 +151,12 @@ impl Device {
     pub(crate) fn answer(&mut self, gid: GroupId, peer: DeviceId, hello: &[u8]) -> Vec<Vec<u8>> {
         self.run(|e, tx, _| e.sync_answer(tx, gid, peer, hello, 1 << 20)).unwrap()
     }
-    /// Adds devices by one commit; the joiners have joined when this returns.
-    /// Answers what the other members have to be given.
     /// The hello to somebody who is out here and said another.
     pub(crate) fn hello_back(&mut self, gid: GroupId, peer: DeviceId, theirs: &[u8]) -> Option<Vec<u8>> {
         self.run(|e, tx, _| e.sync_hello_back(tx, gid, peer, theirs)).unwrap()
     }
+    /// Adds devices by one commit; the joiners have joined when this returns.
+    /// Answers what the other members have to be given.
     pub(crate) fn add(&mut self, gid: GroupId, others: &mut [&mut Device]) -> Vec<Vec<u8>> {
         let adds =
             others.iter_mut().map(|d| Add { package: d.package(), inbox: TopicId(d.id().0) }).collect();
