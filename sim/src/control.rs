@@ -66,7 +66,7 @@ fn invariant(counter: &str) -> &'static str {
         "oracle" => "INV-3",
         "removed_still_in" | "order_open" => "INV-5",
         "nonce_reuse" => "INV-6",
-        "duplicated" => "INV-9",
+        "duplicated" | "said_aside" => "INV-9",
         "unbounded" => "INV-10",
         "undone" | "finality" | "two_faced" => "INV-14",
         "authority" | "forged" => "INV-16",

@@ -49,6 +49,7 @@ const ZEROS: &[&str] = &[
     "diverged",
     "lost",
     "duplicated",
+    "said_aside",
     "nonce_reuse",
     "removed_still_in",
     "read_after_removal",

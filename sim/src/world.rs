@@ -123,6 +123,8 @@ pub struct World {
     used: BTreeMap<String, String>,
     /// Keys that were used twice.
     pub reused: u64,
+    /// The state for which a node last encrypted an event.
+    sealed: BTreeMap<(usize, String), String>,
 }
 
 fn text_of(message: view::Message) -> Option<String> {
@@ -163,6 +165,7 @@ impl World {
             trace: Sha256::new(),
             used: BTreeMap::new(),
             reused: 0,
+            sealed: BTreeMap::new(),
         }
     }
 
@@ -561,6 +564,18 @@ impl World {
         self.all_messages(node, conversation).into_iter().filter(such).filter_map(text_of).collect()
     }
 
+    /// Own texts that are not shown as failed, with the state for which the
+    /// node encrypted each last.
+    #[must_use]
+    pub fn sealed(&self, node: NodeIndex, conversation: &GroupId) -> Vec<(String, String)> {
+        let stands = |m: &view::Message| m.delivery.is_some_and(|d| d != view::DeliveryState::Failed);
+        let with_state = |m: view::Message| {
+            let state = self.sealed.get(&(node.0, m.id.clone()))?.clone();
+            Some((text_of(m)?, state))
+        };
+        self.all_messages(node, conversation).into_iter().filter(stands).filter_map(with_state).collect()
+    }
+
     fn all_messages(&self, node: NodeIndex, conversation: &GroupId) -> Vec<view::Message> {
         let (Some(me), Some(p)) = (self.account(node), self.parties.get(node.0)) else { return Vec::new() };
         let mut out = Vec::new();
@@ -807,16 +822,19 @@ impl World {
         }
     }
 
-    /// Notes which key each ciphertext used: none is used twice.
+    /// Notes which key each ciphertext used: none is used twice; and for which
+    /// state each event was encrypted last.
     fn look_at(&mut self, index: usize, traces: Vec<String>) {
         if self.parties.get(index).is_some_and(|p| p.unwatched) {
             return;
         }
         for line in traces {
-            if let Some((key, digest)) = line.rsplit_once(' ') {
-                let known = self.used.entry(key.into()).or_insert_with(|| digest.into());
-                self.reused += u64::from(known != digest);
-            }
+            let fields: Vec<&str> = line.split(' ').collect();
+            let [state, leaf, generation, digest, event] = fields[..] else { continue };
+            let key = format!("{state} {leaf} {generation}");
+            let known = self.used.entry(key).or_insert_with(|| digest.into());
+            self.reused += u64::from(known != digest);
+            self.sealed.insert((index, event.into()), state.into());
         }
     }
 

@@ -239,14 +239,16 @@ impl Live {
         Ok(live)
     }
 
-    /// Notes under which key a ciphertext was made: `STATE LEAF GENERATION DIGEST`.
+    /// Notes under which key a ciphertext was made, and of which event:
+    /// `STATE LEAF GENERATION DIGEST EVENT`.
     #[cfg(feature = "test-trace")]
     pub(crate) fn trace(&mut self, sent: &kith_mls::SentEvent) {
         use sha2::Digest as _;
         let digest: String =
             sha2::Sha256::digest(&sent.envelope).iter().take(16).map(|b| format!("{b:02x}")).collect();
         let trace = &sent.trace;
-        self.traces.push(format!("{} {} {} {digest}", trace.state.hex(), trace.leaf, trace.generation));
+        let (state, event) = (trace.state.hex(), sent.id.hex());
+        self.traces.push(format!("{state} {} {} {digest} {event}", trace.leaf, trace.generation));
     }
 
     /// Keeps circuits at own relays, if direct links are wanted.

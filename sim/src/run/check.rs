@@ -162,6 +162,7 @@ impl Run {
         self.check_bounds();
         self.check_rule();
         self.check_texts();
+        self.check_said_again();
         if self.world.reused > 0 {
             let n = self.world.reused;
             self.fault("nonce_reuse", format!("{n} keys were used for two ciphertexts"));
@@ -598,6 +599,36 @@ impl Run {
         }
         for (counter, why) in faults {
             self.fault(counter, why);
+        }
+    }
+
+    /// INV-9: what a member said on a branch that lost it says again on the one
+    /// that won, or shows that it did not; others need not ask for it.
+    fn check_said_again(&mut self) {
+        let mut faults = Vec::new();
+        for n in self.honest() {
+            let Some(facts) = self.world.store(self.nodes[n]).and_then(|s| view::facts(&*s, self.group).ok())
+            else {
+                continue;
+            };
+            if !self.members(n).contains(&n) || facts.goal.is_some() {
+                continue;
+            }
+            let mut aside: BTreeSet<String> = facts.commits.iter().map(|c| c.child.hex()).collect();
+            let mut at = facts.tip;
+            aside.remove(&at.hex());
+            while let Some(commit) = facts.commits.iter().find(|c| c.child == at) {
+                at = commit.parent;
+                aside.remove(&at.hex());
+            }
+            let sealed = self.world.sealed(self.nodes[n], &self.group);
+            let lost = sealed.into_iter().filter(|(_, state)| aside.contains(state));
+            faults.extend(
+                lost.map(|(text, _)| format!("node {n} said {text:?} on a branch that lost, and not again")),
+            );
+        }
+        for why in faults {
+            self.fault("said_aside", why);
         }
     }
 }

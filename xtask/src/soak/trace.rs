@@ -1,5 +1,5 @@
 //! The ciphertexts that nodes of a `test-trace` build let out: one line each,
-//! `STATE LEAF GENERATION DIGEST`, in a file of each node that outlives it.
+//! `STATE LEAF GENERATION DIGEST EVENT`, in a file of each node that outlives it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -54,8 +54,8 @@ fn pairs(text: &str) -> Result<(u64, u64)> {
     for line in text.lines().filter(|line| !line.is_empty()) {
         let fields: Vec<&str> = line.split(' ').collect();
         // A line cut by the kill is the last thing before the next start's.
-        let [state, leaf, generation, digest] = fields[..] else {
-            bail!("a trace line that is not `STATE LEAF GENERATION DIGEST`: {line:?}");
+        let [state, leaf, generation, digest, _] = fields[..] else {
+            bail!("a trace line that is not `STATE LEAF GENERATION DIGEST EVENT`: {line:?}");
         };
         let digests = seen.entry([state, leaf, generation]).or_default();
         if !digests.contains(&digest) {
