@@ -71,6 +71,8 @@ struct Said {
     /// Of these, those that it knew to be ordered out for good, with how often
     /// they had been let in again.
     barred: Vec<(usize, u32)>,
+    /// Nothing was in the way: it has to arrive whatever its author was before.
+    in_calm: bool,
 }
 
 /// One run under way.
@@ -117,7 +119,13 @@ struct Run {
 pub fn seed(seed: u64) -> Report {
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
     let people = PEOPLE[(rng.next_u32() % 14) as usize];
-    run(seed, rng, people, Run::trouble)
+    run(seed, rng, people, |run| {
+        run.trouble();
+        if seed.is_multiple_of(COPIES_EVERY) {
+            run.heal();
+            run.copy_a_disk_back();
+        }
+    })
 }
 
 /// Runs one attack in a calm world.
@@ -135,6 +143,9 @@ pub fn day_apart(seed: u64) -> Report {
     run(seed, ChaCha20Rng::seed_from_u64(seed), 50, Run::a_day_apart)
 }
 
+/// Of so many seeds one ends with somebody who copies an old disk back when all
+/// is calm: then no key may be used twice.
+const COPIES_EVERY: u64 = 7;
 /// Times that a further device is added.
 const TRIES: usize = 4;
 /// People of a seed.

@@ -13,7 +13,7 @@ use kith_wire::peer::Frame;
 use kith_wire::signed::{self, Raw};
 use rand_core::Rng as _;
 
-use super::Run;
+use super::{Run, Said};
 use crate::puppet::{Puppet, objects};
 
 /// An attack.
@@ -200,7 +200,7 @@ impl Run {
     pub(super) fn attack(&mut self, attack: Attack, strict: bool) -> bool {
         self.strict = strict;
         if attack == Attack::RewoundVault {
-            return self.rewind();
+            return self.rewind(strict);
         }
         let Some(who) = self.traitor() else { return false };
         let as_admin = matches!(
@@ -608,24 +608,31 @@ impl Run {
 
     /// Its owner copies an old disk back and writes at once. The device is no
     /// attacker's; but what it said since is not expected at itself any more.
-    fn rewind(&mut self) -> bool {
+    /// `calm`: what it says from then on reaches the others, under new keys.
+    pub(super) fn rewind(&mut self, calm: bool) -> bool {
         let Some((who, old)) = self.old_disk.take() else { return false };
         let going = self.evil.contains(&who) || self.ordered_out.contains(&who);
         if going || !self.members(0).contains(&who) {
             return false;
         }
         self.turned(who);
-        let strict = self.strict;
-        if self.world.rewind(self.nodes[who], old, strict).is_err() {
+        if self.world.rewind(self.nodes[who], old, calm).is_err() {
             return false;
         }
         self.report.attacks.insert("rewound-vault");
         self.put_back.insert(who);
         for n in 0..3 {
             let text = format!("again {n}");
-            let command =
-                Command::SendText { group: self.group, text: text.clone(), reply_to: None, key: text };
-            let _answer = self.world.ask(self.nodes[who], command);
+            let command = Command::SendText {
+                group: self.group,
+                text: text.clone(),
+                reply_to: None,
+                key: text.clone(),
+            };
+            let (audience, barred) = (self.members(who), Vec::new());
+            if self.world.ask(self.nodes[who], command).is_ok() && calm {
+                self.said.push(Said { text, author: who, audience, barred, in_calm: true });
+            }
             self.world.run(2_000);
         }
         true

@@ -41,7 +41,7 @@ impl Run {
             last = now;
             let complete = || self.lost().is_empty() && self.astray().is_empty();
             if still >= STILL && self.at_rest() && (still >= LACKING || complete()) {
-                self.report.heal_rounds = round - still;
+                self.report.heal_rounds = self.report.heal_rounds.max(round - still);
                 return;
             }
         }
@@ -535,8 +535,8 @@ impl Run {
         for n in (0..self.nodes.len()).filter(|n| !self.gone.contains_key(n)) {
             let texts: BTreeSet<String> =
                 self.world.all_texts(self.nodes[n], &self.group).into_iter().collect();
-            let due =
-                self.said.iter().filter(|s| !self.gone.contains_key(&s.author) && s.audience.contains(&n));
+            let stayed = |s: &Said| s.in_calm || !self.gone.contains_key(&s.author);
+            let due = self.said.iter().filter(|s| stayed(s) && s.audience.contains(&n));
             out.extend(
                 due.filter(|s| !texts.contains(&s.text) && !self.asks_about(s) && !self.waits_forsaken(s))
                     .map(|s| format!("node {n} lacks {:?}", s.text)),

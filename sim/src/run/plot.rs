@@ -28,6 +28,9 @@ const DEEDS: &[(u32, Deed)] = &[
     (3, Deed::LongWait),
 ];
 
+/// Number of a text behind all others.
+const LAST_TEXT: u32 = 1_000_000;
+
 #[derive(Debug, Clone, Copy)]
 enum Deed {
     Say,
@@ -119,6 +122,26 @@ impl Run {
         if let Some(who) = (from..n).chain(0..from).find(fit) {
             self.old_disk = self.world.store(self.nodes[who]).map(|s| (who, s.fork()));
         }
+    }
+
+    /// When all is calm, somebody says what a copy of its disk does not know of,
+    /// and copies that back.
+    pub(super) fn copy_a_disk_back(&mut self) {
+        let members = self.members(0);
+        let fit = |who: &usize| {
+            members.contains(who)
+                && self.members(*who) == members
+                && self.siblings(*who).len() == 1
+                && !self.gone.contains_key(who)
+        };
+        let Some(who) = (1..self.nodes.len()).find(fit).filter(|_| self.report.faulty.is_empty()) else {
+            return;
+        };
+        self.old_disk = self.world.store(self.nodes[who]).map(|s| (who, s.fork()));
+        self.say_as(who, LAST_TEXT);
+        self.world.run(5_000);
+        let done = self.rewind(true);
+        self.tell(&format!("{who} copies an old disk back: {done}"));
     }
 
     /// An attack, if somebody can do it now; or the `first` of them, in their
@@ -359,7 +382,7 @@ impl Run {
         self.tell(&format!("{author} says {text:?} to {audience:?}: {said}"));
         if said {
             self.report.texts += 1;
-            self.said.push(Said { text, author, audience, barred });
+            self.said.push(Said { text, author, audience, barred, in_calm: false });
         }
     }
 
