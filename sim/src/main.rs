@@ -7,7 +7,7 @@ mod tally;
 use std::process::ExitCode;
 
 use kith_sim::run::attack::Script;
-use kith_sim::run::seed;
+use kith_sim::run::{Report, scenario, seed};
 
 /// Much of a run is small rows that come and go.
 #[global_allocator]
@@ -17,6 +17,7 @@ const HELP: &str = "\
 kith-sim --seeds N [--from SEED] [--threads N] [--floors]   many seeds
 kith-sim --seed SEED                                       one seed, twice, with all that it found
 kith-sim --scenario NAME [--seeds N]                       one attack in a calm world, with and without its defence
+kith-sim --scenario NAME --seed SEED                       one seed of it, twice, with all that it found
 kith-sim --scenario all | day-apart
 kith-sim --mutants [NAME] [--seeds N]                      each defence missing, until the checks notice";
 
@@ -29,7 +30,11 @@ fn main() -> ExitCode {
     let value = |name: &str| text(name).and_then(|v| v.parse::<u64>().ok());
     let threads = value("--threads").unwrap_or(2).clamp(1, 64);
     let held = if let Some(one) = value("--seed") {
-        single(one)
+        match text("--scenario").map(|name| Script::named(name)) {
+            None => single(one, seed),
+            Some(Some(script)) => single(one, |one| scenario(script, one)),
+            Some(None) => return help(),
+        }
     } else if has("--scenario") {
         let seeds = value("--seeds").unwrap_or(50);
         match text("--scenario").map(String::as_str) {
@@ -59,10 +64,10 @@ fn help() -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn single(one: u64) -> bool {
-    let report = seed(one);
+fn single(one: u64, run: impl Fn(u64) -> Report) -> bool {
+    let report = run(one);
     println!("{report:#?}");
-    let again = seed(one);
+    let again = run(one);
     let same = again.trace == report.trace;
     println!("sim.same_trace: {same}");
     same && report.faulty.is_empty()

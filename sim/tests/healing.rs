@@ -1,6 +1,7 @@
 //! A device that the others left behind: what its person is told while it
 //! finds its way back, and afterwards.
 
+use kith_bootstrap::Limits;
 use kith_core::api::{Command, Event};
 use kith_core::read;
 use kith_core::view::{self, CatchingUp, DeliveryState};
@@ -141,4 +142,48 @@ fn what_waited_on_an_older_copy_is_asked_about_and_not_said_twice() {
     world.run(10_000);
     assert_eq!(state(&world, "before").unwrap().1, Some(DeliveryState::DeliveredAll));
     assert_eq!(world.texts(c, &group), ["before", "after", "before"]);
+}
+
+/// Who answers a device that was put back may have been away when the other copy
+/// spoke, and a relay never had what members got directly: the one who knows
+/// comes a moment later.
+#[test]
+fn an_older_copy_waits_for_the_member_who_knows_more() {
+    for with_relay in [false, true] {
+        let mut world = World::new(6);
+        let all = ["Alice", "Bob", "Carol"].map(|n| world.node(n).unwrap());
+        let [a, b, c] = all;
+        if with_relay {
+            let relay = world.relay("Relay", Limits::default()).unwrap();
+            let link = world.community_link(relay);
+            for node in all {
+                world.ask(node, Command::AddRelay { link: link.clone() }).unwrap();
+            }
+            world.run(3_000);
+        }
+        let group = world.gather(&all);
+        if !with_relay {
+            world.stop(c);
+        }
+        let copy = world.store(a).unwrap().fork();
+        world.say(a, group, "unknown");
+        world.run(10_000);
+        assert_eq!(world.texts(b, &group), ["unknown"]);
+
+        world.stop(b);
+        if with_relay {
+            world.stop(c);
+        } else {
+            world.start(c).unwrap();
+        }
+        world.rewind(a, copy, true).unwrap();
+        world.say(a, group, "after");
+        world.run(1_000);
+        world.start(b).unwrap();
+        world.start(c).unwrap();
+        world.run(180_000);
+        assert_eq!(world.texts(b, &group), ["unknown", "after"], "with a relay: {with_relay}");
+        assert!(world.texts(c, &group).contains(&"after".to_owned()), "with a relay: {with_relay}");
+        assert_eq!(world.reused, 0);
+    }
 }

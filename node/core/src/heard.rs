@@ -1,10 +1,11 @@
 //! Whether this device may speak in a group. A data folder may be an older copy
 //! of one that has spoken since (a machine's snapshot, a disk image), and
 //! whatever is said from it would be said twice under one number and one key.
-//! So after each start a group is first listened to: a member has compared
-//! notes and knows nothing more of this device than it knows itself, or the
-//! group's topic at a relay was read to its end. Until then what is to be said
-//! is held here, durably.
+//! So after each start a group is first listened to, until all other members
+//! have compared notes; those that are within reach, if not all are; or the
+//! group's topic at a relay was read to its end, if nobody is. Who knows more of
+//! this device than it knows itself is given time to show it. Until then what is
+//! to be said is held here, durably.
 //!
 //! Groups that were made or joined since the start have no older copy.
 
@@ -13,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kith_mls::mutant::{self, Mutant};
 use kith_mls::{EngineError, Intent};
 use kith_store::{Key, Read, StoreError, Table};
-use kith_wire::ids::{EventId, GroupId, RelayId, TopicId};
+use kith_wire::ids::{DeviceId, EventId, GroupId, RelayId, TopicId};
 use minicbor::{Decode, Encode};
 
 use crate::ctx::Ctx;
@@ -22,8 +23,17 @@ use crate::live::{Live, Timer};
 use crate::rows::{self, GroupInfo};
 use crate::{early, saying};
 
-/// A relay that names entries which it does not give is not waited for longer.
+/// A relay that names entries which it does not give is not waited for longer,
+/// nor is somebody who claims to know more.
 const LISTEN_MS: u64 = 20_000;
+/// Once one member has compared notes, or a relay has given all that it has,
+/// others get so long to come: they may know what these do not.
+const OTHERS_MS: u64 = 3_000;
+/// Claims to know more do not hold it up for longer than this.
+const CLAIMS_MS: u64 = 300_000;
+/// Hellos of a member by which it has compared notes: the first tells what it
+/// knew, the second, which it was asked for, comes behind its answer to ours.
+const HELLOS: u8 = 2;
 /// Things held for one group, beside texts; of older ones the newest stay.
 const HELD_MAX: usize = 256;
 
@@ -31,12 +41,36 @@ const HELD_MAX: usize = 256;
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
     groups: BTreeSet<GroupId>,
+    /// Groups that are listened to.
+    listening: BTreeMap<GroupId, Listening>,
     /// Topics of other groups at relays, and the number of the last entry that
     /// was there when they were looked at.
     ends: BTreeMap<(RelayId, TopicId), u64>,
     /// Texts that were written since the start and wait to be said: no other
     /// copy of the store can have said them.
     written: BTreeSet<EventId>,
+}
+
+/// What was heard so far of one group. Times are monotonic ms.
+#[derive(Debug, Default)]
+struct Listening {
+    /// Members that know nothing more, and how often they said so.
+    told: BTreeMap<DeviceId, u8>,
+    /// Others are waited for until then; `None`: nobody has told anything yet.
+    until: Option<u64>,
+    /// Who claims to know more is waited for until then, and at most until then.
+    claimed: Option<(u64, u64)>,
+}
+
+impl Listening {
+    /// Waits for others until then, unless that was to end earlier.
+    fn wait(&mut self, until: u64) {
+        self.until = Some(self.until.map_or(until, |before| before.min(until)));
+    }
+    /// When it ends if nobody tells anything more.
+    fn ends(&self) -> Option<u64> {
+        self.until.map(|until| self.claimed.map_or(until, |(claimed, _)| claimed.max(until)))
+    }
 }
 
 /// What is to be done in a group once it was listened to.
@@ -65,6 +99,7 @@ impl Heard {
     /// A group of which no older copy can have spoken: made or joined just now.
     pub(crate) fn begun(&mut self, group: GroupId) {
         self.groups.insert(group);
+        self.listening.remove(&group);
     }
     /// A text was written, or its author decided about it, and waits.
     pub(crate) fn wrote(&mut self, text: EventId) {
@@ -153,6 +188,33 @@ pub(crate) fn leave_later(ctx: &mut Ctx<'_>, group: &GroupId) -> Result<(), Stor
     hold(ctx, group, Held::Leave {})
 }
 
+/// A member has told what it knows, and whether that is more of this device than
+/// the store here knows.
+pub(crate) fn told(
+    ctx: &mut Ctx<'_>,
+    live: &mut Live,
+    group: GroupId,
+    device: DeviceId,
+    more: bool,
+) -> Result<(), Reject> {
+    if live.heard.knows(&group) {
+        return Ok(());
+    }
+    let now = ctx.now.mono_ms;
+    let listening = live.heard.listening.entry(group).or_default();
+    if more {
+        // Its answer brings the proof.
+        let (_, most) = listening.claimed.unwrap_or((now, now.saturating_add(CLAIMS_MS)));
+        listening.claimed = Some((now.saturating_add(LISTEN_MS).min(most), most));
+        listening.told.remove(&device);
+    } else {
+        let hellos = listening.told.entry(device).or_default();
+        *hellos = hellos.saturating_add(1);
+    }
+    listening.wait(now.saturating_add(OTHERS_MS));
+    look(ctx, live, group)
+}
+
 /// A relay has told how far a topic goes.
 pub(crate) fn listened(
     ctx: &mut Ctx<'_>,
@@ -165,7 +227,8 @@ pub(crate) fn listened(
         return Ok(());
     };
     live.heard.ends.insert((relay, topic), last);
-    live.at(ctx.now.mono_ms + LISTEN_MS, Timer::Listened(group));
+    live.heard.listening.entry(group).or_default().wait(ctx.now.mono_ms.saturating_add(LISTEN_MS));
+    look(ctx, live, group)?;
     let read = rows::cursor(&ctx.tx, &relay, &topic)?;
     read_up_to(ctx, live, relay, topic, read)
 }
@@ -184,14 +247,32 @@ pub(crate) fn read_up_to(
     live.heard.ends.remove(&(relay, topic));
     let Some(group) = live.relays.group_of(&topic) else { return Ok(()) };
     // What was read may have led on to another topic.
-    if live.relays.current_topic(&group) == topic { heard(ctx, live, group) } else { Ok(()) }
+    if live.relays.current_topic(&group) != topic || live.heard.knows(&group) {
+        return Ok(());
+    }
+    // What members got directly was never there: they may still come.
+    live.heard.listening.entry(group).or_default().wait(ctx.now.mono_ms.saturating_add(OTHERS_MS));
+    look(ctx, live, group)
+}
+
+/// Ends the listening to a group if it may end by now.
+pub(crate) fn look(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<(), Reject> {
+    let Some(listening) = live.heard.listening.get(&group) else { return Ok(()) };
+    let Some(ends) = listening.ends() else { return Ok(()) };
+    let me = ctx.me.device();
+    let asked = |device: &DeviceId| listening.told.get(device).is_some_and(|hellos| *hellos >= HELLOS);
+    let all = GroupInfo::load(&ctx.tx, &group)?
+        .is_some_and(|info| info.members.iter().all(|m| m.device == me || asked(&m.device)));
+    if all || ends <= ctx.now.mono_ms {
+        return heard(ctx, live, group);
+    }
+    live.at(ends, Timer::Listened(group));
+    Ok(())
 }
 
 /// A group was listened to: what was held is said.
-pub(crate) fn heard(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<(), Reject> {
-    if !live.heard.groups.insert(group) {
-        return Ok(());
-    }
+fn heard(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<(), Reject> {
+    live.heard.begun(group);
     let relays = &live.relays;
     live.heard.ends.retain(|(_, topic), _| relays.group_of(topic).is_some_and(|of| of != group));
     speak(ctx, live, group)

@@ -251,8 +251,9 @@ fn peer_frame(node: &mut Node, now: Now, link: LinkId, bytes: &[u8]) {
                     return Ok(());
                 }
                 let inside = is_member(&ctx.tx, &group, &device)?;
-                if inside && !kith_mls::view::knows_more_of_me(&ctx.tx, group, &theirs)? {
-                    heard::heard(ctx, live, group)?;
+                if inside {
+                    let more = kith_mls::view::knows_more_of_me(&ctx.tx, group, &theirs)?;
+                    heard::told(ctx, live, group, device, more)?;
                 }
                 let new = sync_answer(ctx, live, link, (group, device), &theirs)?;
                 // Behind the answer, so that the far end knows by then what that brought.
@@ -340,7 +341,9 @@ pub(crate) fn proven(
     for c in Conversation::all(&ctx.tx)? {
         for group in &c.groups {
             if is_member(&ctx.tx, group, &device)? {
-                hello(ctx, live, link, *group, false)?;
+                // As long as nothing may be said, the far end's answer is waited for.
+                let reply = !live.heard.knows(group);
+                hello(ctx, live, link, *group, reply)?;
             }
         }
     }

@@ -404,7 +404,7 @@ fn on_timer(ctx: &mut Ctx<'_>, live: &mut Live, timer: Timer) -> Result<(), Reje
         Timer::Sync(group) => network::sync_all(ctx, live, group),
         Timer::Welcome(group) => welcomes::send(ctx, live, &group),
         Timer::Duty(group) => duty::act(ctx, live, group),
-        Timer::Listened(group) => heard::heard(ctx, live, group),
+        Timer::Listened(group) => heard::look(ctx, live, group),
         Timer::Lacking(group) => lacking::look(ctx, live, group),
         Timer::Adds => membership::advance(ctx, live),
         Timer::Card => network::publish_card(ctx, live),

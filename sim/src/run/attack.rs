@@ -621,8 +621,9 @@ impl Run {
         }
         self.report.attacks.insert("rewound-vault");
         self.put_back.insert(who);
+        let at = self.world.now().mono_ms;
         for n in 0..3 {
-            let text = format!("again {n}");
+            let text = format!("again {n} of {who}, {at} ms");
             let command = Command::SendText {
                 group: self.group,
                 text: text.clone(),

@@ -81,9 +81,9 @@ mod tests {
 
     #[test]
     fn counts_pairs_not_repeats() {
-        let text = "s 0 1 aa\ns 0 1 aa\ns 0 2 bb\ns 1 2 cc\n";
+        let text = "s 0 1 aa e\ns 0 1 aa e\ns 0 2 bb f\ns 1 2 cc g\n";
         assert_eq!(pairs(text).ok(), Some((3, 0)));
-        assert_eq!(pairs("s 0 1 aa\ns 0 1 bb\ns 0 1 cc\n").ok(), Some((3, 3)));
+        assert_eq!(pairs("s 0 1 aa e\ns 0 1 bb f\ns 0 1 cc g\n").ok(), Some((3, 3)));
         assert!(pairs("cut").is_err());
     }
 }
