@@ -292,7 +292,13 @@ pub(crate) fn look_again(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> 
 /// Says what was held, if this device may speak.
 pub(crate) fn speak(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result<(), Reject> {
     let Ok(view) = ctx.engine.view(&ctx.tx, group) else { return Ok(()) };
-    if view.behind || !view.me_in || !may_speak(ctx, live, &group)? {
+    if !view.me_in || !may_speak(ctx, live, &group)? {
+        return Ok(());
+    }
+    // Where it stands counts for all, and most where it is behind: its last mark
+    // may keep a branch alive on which nobody stands any more.
+    live.at(ctx.now.mono_ms, Timer::Mark(group));
+    if view.behind {
         return Ok(());
     }
     let all = held(&ctx.tx, &group)?;
@@ -321,7 +327,6 @@ pub(crate) fn speak(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Resul
     // Events of a branch that lost are named again.
     let outcomes = ctx.engine.look(&mut ctx.tx, ctx.now.wall_ms, group)?;
     groups::apply_all(ctx, live, group, outcomes)?;
-    live.at(ctx.now.mono_ms, Timer::Mark(group));
     live.at(ctx.now.mono_ms, Timer::Adds);
     crate::duty::schedule(ctx, live, group)
 }
