@@ -187,3 +187,53 @@ fn an_older_copy_waits_for_the_member_who_knows_more() {
         assert_eq!(world.reused, 0);
     }
 }
+
+/// What waits to be said is said to nobody who was not there when it was written,
+/// and not at all by somebody who is out by then; its author is told why.
+#[test]
+fn what_waited_is_for_those_who_were_there() {
+    let mut world = World::new(7);
+    let [a, b, c] = ["Alice", "Bob", "Carol"].map(|n| world.node(n).unwrap());
+    let (alice, carol) = (world.account(a).unwrap(), world.account(c).unwrap());
+    world.befriend(b, c);
+    let group = world.gather(&[b, a]);
+    let told = |world: &World, event: &EventId| {
+        let told = read::delivery(&*world.store(a).unwrap(), &group, event).unwrap().unwrap();
+        (told.state, told.problem.unwrap_or_default())
+    };
+    let apart = |world: &mut World, apart: bool| {
+        for other in [b, c] {
+            world.reachable(a, other, !apart);
+        }
+    };
+    apart(&mut world, true);
+    world.stop(a);
+    world.start(a).unwrap();
+    let before = world.say(a, group, "before");
+    world.run(10_000);
+    assert_eq!(told(&world, &before).0, DeliveryState::Queued);
+    world.ask(b, Command::AddMembers { group, members: vec![carol] }).unwrap();
+    world.run(30_000);
+    apart(&mut world, false);
+    world.run(180_000);
+    let (state, why) = told(&world, &before);
+    assert_eq!(state, DeliveryState::Failed);
+    assert!(why.contains("was not written for the new ones"), "{why}");
+    assert!(world.texts(b, &group).is_empty() && world.texts(c, &group).is_empty());
+    world.ask(a, Command::Retry { group, event: before }).unwrap();
+    world.run(10_000);
+    assert_eq!(world.texts(c, &group), ["before"]);
+
+    apart(&mut world, true);
+    world.stop(a);
+    world.start(a).unwrap();
+    let late = world.say(a, group, "late");
+    world.ask(b, Command::RemoveMember { group, account: alice }).unwrap();
+    world.run(30_000);
+    apart(&mut world, false);
+    world.run(180_000);
+    let (state, why) = told(&world, &late);
+    assert_eq!(state, DeliveryState::Failed);
+    assert!(why.contains("no longer in this conversation"), "{why}");
+    assert_eq!(world.texts(b, &group), ["before"]);
+}

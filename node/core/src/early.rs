@@ -1,11 +1,11 @@
 //! Texts and files that wait to be said: their groups have to be listened to
 //! first, or their author is alone in a group to which others are being added.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kith_mls::EngineError;
 use kith_store::StoreError;
-use kith_wire::ids::{EventId, GroupId};
+use kith_wire::ids::{AccountId, EventId, GroupId, StateId};
 use rand_core::Rng as _;
 
 use crate::api::Refusal;
@@ -13,7 +13,7 @@ use crate::ctx::Ctx;
 use crate::groups::Reject;
 use crate::live::Live;
 use crate::rows::{self, Conversation, Early, Entry, GroupInfo, Sent};
-use crate::saying::{Words, send_anew};
+use crate::saying::{NOT_FOR_NEW, Words, send_anew};
 use crate::timeline;
 
 /// Texts that may wait for groups' first members, or until their groups were
@@ -34,10 +34,26 @@ pub(crate) fn hold(
     let group = conversation.write_group();
     let mut id = EventId([0; 32]);
     ctx.rng.fill_bytes(&mut id.0);
-    wait(ctx, live, Early { group, event: id, key: key.to_owned(), problem: None })?;
+    let at = tip(ctx, &group)?;
+    wait(ctx, live, Early { group, event: id, key: key.to_owned(), problem: None, at })?;
     let new = words.entry(ctx, group, id, None);
     let position = timeline::append(ctx, live, &conversation.id, new).map_err(store)?;
     Ok((id, position))
+}
+
+/// The state for whose members something is written now.
+fn tip(ctx: &Ctx<'_>, group: &GroupId) -> Result<Option<StateId>, Refusal> {
+    let info = GroupInfo::load(&ctx.tx, group).map_err(|e| crate::node::disk(&e))?;
+    Ok(info.map(|info| info.tip))
+}
+
+/// Whether everybody who would read a text now was there when it was written.
+fn is_for_them(ctx: &Ctx<'_>, early: &Early, now: &GroupId) -> Result<bool, StoreError> {
+    let (Some(at), Some(info)) = (early.at, GroupInfo::load(&ctx.tx, now)?) else { return Ok(true) };
+    let then: BTreeSet<AccountId> =
+        rows::audience(&ctx.tx, &early.group, &at)?.into_iter().map(|(_, account)| account).collect();
+    let me = ctx.me.account();
+    Ok(info.members.iter().all(|m| m.account == me || then.contains(&m.account)))
 }
 
 fn wait(ctx: &mut Ctx<'_>, live: &mut Live, one: Early) -> Result<(), Refusal> {
@@ -75,7 +91,7 @@ pub(crate) fn note(
     if !rows::audience(&ctx.tx, &group, &info.tip).map_err(store)?.is_empty() {
         return Ok(());
     }
-    wait(ctx, live, Early { group, event, key: key.to_owned(), problem: None })
+    wait(ctx, live, Early { group, event, key: key.to_owned(), problem: None, at: None })
 }
 
 /// Sends what waited for the group's first members, or to be said at all.
@@ -96,6 +112,10 @@ pub(crate) fn send(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Result
         else {
             continue;
         };
+        if !is_for_them(ctx, &early, &conversation.write_group())? {
+            give_up(ctx, live, early, NOT_FOR_NEW)?;
+            continue;
+        }
         let reply_to = old.reply_to.map(|id| renamed.get(&id).copied().unwrap_or(id));
         let (event, position) = match send_anew(ctx, live, &conversation, &old, reply_to) {
             Ok(sent) => sent,
@@ -144,6 +164,15 @@ fn give_up(ctx: &mut Ctx<'_>, live: &mut Live, early: Early, why: &str) -> Resul
     Ok(())
 }
 
+/// Whether this device is in a group or out has changed: what waits there looks
+/// different.
+pub(crate) fn redraw(ctx: &Ctx<'_>, live: &mut Live, group: &GroupId) -> Result<(), StoreError> {
+    for early in Early::all(&ctx.tx)?.into_iter().filter(|early| early.group == *group) {
+        live.touched.extend(Entry::place(&ctx.tx, &early.event)?);
+    }
+    Ok(())
+}
+
 /// Another copy of this store has spoken in a group. It may have said what
 /// waited there when the store was copied; whether it did, its author can see
 /// at the others.
@@ -179,7 +208,8 @@ pub(crate) fn retry(
     let key = known.map(|early| early.key).unwrap_or_default();
     if event == old.id {
         let group = conversation.write_group();
-        wait(ctx, live, Early { group, event, key, problem: None })?;
+        let at = tip(ctx, &group)?;
+        wait(ctx, live, Early { group, event, key, problem: None, at })?;
         live.touched.insert((conversation.id, position));
     } else if !key.is_empty() {
         rows::set_answered(&mut ctx.tx, &key, event, position);

@@ -14,7 +14,7 @@ use crate::live::{Live, Timer};
 use crate::rights::Rights;
 use crate::rows::{self, Asking, Conversation, Entry, GroupInfo, MemberInfo, Ordered, Sent};
 use crate::timeline::{self, NewEntry};
-use crate::{delivery, heard, people};
+use crate::{delivery, early, heard, people};
 
 /// How soon own acknowledgements follow what they acknowledge, ms.
 const MARK_MS: u64 = 1_000;
@@ -303,6 +303,7 @@ pub(crate) fn refresh(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Res
             c.title.clone_from(&view.ext.policy.title);
         }
         let leaving = crate::duty::is_leaving(&ctx.tx, group, &ctx.me.account())?;
+        let before = c.standing;
         c.standing = match (view.me_in, c.standing) {
             (true, rows::STANDING_LEFT) if leaving => rows::STANDING_LEFT,
             (true, _) => rows::STANDING_ACTIVE,
@@ -311,6 +312,9 @@ pub(crate) fn refresh(ctx: &mut Ctx<'_>, live: &mut Live, group: GroupId) -> Res
         };
         c.save(&mut ctx.tx);
         live.changed.insert(c.id);
+        if c.standing != before {
+            early::redraw(ctx, live, &group)?;
+        }
     }
     for member in info.members.iter().filter(|m| m.device != mine) {
         live.want_dial(&member.device, ctx.now.mono_ms);

@@ -13,6 +13,8 @@ use crate::view::{self, Content, ConversationKind, DeliveryState, Message, Quote
 
 /// Rows of a page at most.
 pub const PAGE_MAX: usize = 200;
+/// Why a message that waited to be said is not said.
+const OUT: &str = "You are no longer in this conversation, so this message was not sent.";
 /// Characters of a preview or quote.
 const PREVIEW_CHARS: usize = 200;
 
@@ -223,7 +225,7 @@ pub(crate) fn message_view(r: &dyn Read, me: &AccountId, e: &Entry) -> Result<Me
         }
         // One that waits to be said, or could not be.
         None if mine && e.seq == 0 && matches!(e.kind, rows::ENTRY_TEXT | rows::ENTRY_FILE) => {
-            let state = unsaid(Early::of(r, &e.id)?.as_ref());
+            let (state, _) = unsaid(r, Early::of(r, &e.id)?)?;
             (Some(state), RelayStandings::new())
         }
         None => (None, RelayStandings::new()),
@@ -332,14 +334,17 @@ fn summarise(
     Ok(Some(overall(&devices, sent, waiting)))
 }
 
-/// The state of an own message that was never sent: it waits, or nothing more
-/// happens by itself.
-fn unsaid(early: Option<&Early>) -> DeliveryState {
-    if early.is_some_and(|early| early.problem.is_none()) {
-        DeliveryState::Queued
-    } else {
-        DeliveryState::Failed
+/// The state of an own message that was never sent, and why: it waits, or nothing
+/// more happens by itself.
+fn unsaid(r: &dyn Read, early: Option<Early>) -> Result<(DeliveryState, Option<String>)> {
+    let Some(early) = early else { return Ok((DeliveryState::Failed, None)) };
+    if early.problem.is_some() {
+        return Ok((DeliveryState::Failed, early.problem));
     }
+    let home = rows::home(r, &early.group)?.unwrap_or(early.group);
+    let out = Conversation::load(r, &home)?
+        .is_some_and(|c| matches!(c.standing, rows::STANDING_LEFT | rows::STANDING_REMOVED));
+    Ok(if out { (DeliveryState::Failed, Some(OUT.into())) } else { (DeliveryState::Queued, None) })
 }
 
 /// The state of an own message that a device does not have yet.
@@ -406,12 +411,9 @@ pub fn delivery(r: &dyn Read, id: &GroupId, event: &EventId) -> Result<Option<vi
         return Ok(None);
     };
     let Some(sent) = Sent::load(r, &e.group, e.seq)?.filter(|s| s.event == *event) else {
-        return Ok(Early::of(r, event)?.map(|early| view::Delivery {
-            state: unsaid(Some(&early)),
-            relays: Vec::new(),
-            devices: Vec::new(),
-            problem: early.problem,
-        }));
+        let Some(early) = Early::of(r, event)? else { return Ok(None) };
+        let (state, problem) = unsaid(r, Some(early))?;
+        return Ok(Some(view::Delivery { state, relays: Vec::new(), devices: Vec::new(), problem }));
     };
     let standings = rows::relay_standings(r)?;
     let waiting = waiting(&sent, &standings);

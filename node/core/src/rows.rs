@@ -642,6 +642,9 @@ pub(crate) struct Early {
     /// Why it waits no longer, as a sentence, until its author decides.
     #[n(3)]
     pub problem: Option<String>,
+    /// The state for whose members it was written; `None`: for those who come.
+    #[n(4)]
+    pub at: Option<StateId>,
 }
 
 impl Early {

@@ -13,6 +13,9 @@ use crate::rows::{self, Conversation, Entry, GroupInfo, Sent};
 use crate::timeline::{self, NewEntry};
 use crate::{delivery, heard};
 
+/// Why a message is not said again, or not at last, by itself.
+pub(crate) const NOT_FOR_NEW: &str = "The group's members changed meanwhile, and this message was not written for the new ones. Send it again if they may read it.";
+
 /// A text that a person wrote, or a file with what they wrote to it.
 #[derive(Debug, Clone)]
 pub(crate) struct Words {
@@ -143,9 +146,7 @@ pub(crate) fn resend(
             let Some((home, position)) = Entry::place(&ctx.tx, &event)? else { return Ok(()) };
             let Some(entry) = Entry::load(&ctx.tx, &home, position)? else { return Ok(()) };
             if let Some(mut sent) = Sent::load(&ctx.tx, &group, entry.seq)? {
-                sent.problem = Some(
-                    "The group's members changed at the same moment, and this message was not written for the new ones. Send it again if they may read it.".into(),
-                );
+                sent.problem = Some(NOT_FOR_NEW.into());
                 sent.save(&mut ctx.tx, &group, entry.seq);
                 live.touched.insert((home, position));
                 live.changed.insert(home);

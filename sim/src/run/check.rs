@@ -538,18 +538,22 @@ impl Run {
             let stayed = |s: &Said| s.in_calm || !self.gone.contains_key(&s.author);
             let due = self.said.iter().filter(|s| stayed(s) && s.audience.contains(&n));
             out.extend(
-                due.filter(|s| !texts.contains(&s.text) && !self.asks_about(s) && !self.waits_forsaken(s))
+                due.filter(|s| !texts.contains(&s.text) && !self.explained(s) && !self.waits_forsaken(s))
                     .map(|s| format!("node {n} lacks {:?}", s.text)),
             );
         }
         out
     }
 
-    /// Whether a device that was put back does not know if it has said a text,
-    /// and leaves it to its owner.
-    fn asks_about(&self, said: &Said) -> bool {
-        self.put_back.contains(&said.author)
-            && self.world.texts_in(self.nodes[said.author], &self.group, Failed).contains(&said.text)
+    /// Whether a text never left, for a reason that its author is shown: the device
+    /// was put back and does not know if it has said it; it is out by now; or there
+    /// are people for whom the text was not written.
+    fn explained(&self, said: &Said) -> bool {
+        let author = said.author;
+        let meant = |n: usize| said.audience.iter().any(|a| self.accounts[*a] == self.accounts[n]);
+        let others = (0..self.nodes.len()).any(|n| !meant(n));
+        let reason = self.put_back.contains(&author) || others || self.members(author).is_empty();
+        reason && self.world.texts_in(self.nodes[author], &self.group, Failed).contains(&said.text)
     }
 
     /// Whether a text waits at its author until the device is let in, by people
