@@ -65,13 +65,15 @@ impl Ctx<'_, '_> {
             topic_state: after.row.topic,
         };
         let plain = bundle.to_bytes();
+        if plain.len() + bundle.tree.len() > PAST_BYTES_MAX {
+            return Ok(plain);
+        }
         let mut shortest = usize::MAX;
         for commits in PASTS {
             let Some(past) = self.past_of(after, commits)?.filter(|p| p.commits.len() < shortest) else {
                 continue;
             };
             shortest = past.commits.len();
-            let Some(checkpoint) = self.checkpoint_of(past.from)? else { continue };
             let mut states: BTreeSet<StateId> =
                 past.commits.iter().map(|(_, state)| *state).chain([past.from]).collect();
             let mut envelopes = Vec::new();
@@ -80,11 +82,17 @@ impl Ctx<'_, '_> {
             for (commit, _) in past.commits.iter().chain(&aside) {
                 envelopes.push(ByteVec::from(rows::envelope(self.tx, commit)?));
             }
-            bundle.checkpoint = Some(checkpoint);
             bundle.commits = envelopes;
             bundle.marks = self.marks_at(&states)?;
+            bundle.checkpoint = None;
+            // The tree then was about as large as it is now; to compute it may
+            // mean to follow dozens of commits.
+            if bundle.to_bytes().len() + bundle.tree.len() > PAST_BYTES_MAX {
+                continue;
+            }
+            bundle.checkpoint = self.checkpoint_of(past.from)?;
             let bytes = bundle.to_bytes();
-            if bytes.len() <= PAST_BYTES_MAX {
+            if bundle.checkpoint.is_some() && bytes.len() <= PAST_BYTES_MAX {
                 return Ok(bytes);
             }
         }
@@ -96,7 +104,7 @@ impl Ctx<'_, '_> {
         let anchor = self.row().anchor;
         let mut past = Past { from: after.id, commits: Vec::new() };
         while past.commits.len() < commits && past.from != anchor {
-            let row = &self.known(&past.from)?.row;
+            let row = self.known_row(&past.from)?;
             let (Some(parent), Some(commit)) = (row.parent, row.commit) else { break };
             past.commits.push((commit, past.from));
             past.from = parent;
@@ -118,8 +126,8 @@ impl Ctx<'_, '_> {
             let mut branch = Vec::new();
             let mut at = order.at;
             while !known.contains(&at) && branch.len() + out.len() < ASIDE_MAX {
-                let Some(state) = self.state(&at)? else { break };
-                let (Some(parent), Some(commit)) = (state.row.parent, state.row.commit) else { break };
+                let Some(row) = self.state_row(&at)? else { break };
+                let (Some(parent), Some(commit)) = (row.parent, row.commit) else { break };
                 branch.push((commit, at));
                 at = parent;
             }
@@ -171,13 +179,13 @@ impl Ctx<'_, '_> {
         let mut used = Vec::new();
         let mut at = Some(state);
         while let Some(id) = at.filter(|_| used.len() < limits::DEVICES_PER_GROUP_MAX) {
-            let Some(state) = self.state(&id)? else { break };
-            if let Some(commit) = state.row.commit
+            let Some(row) = self.state_row(&id)? else { break };
+            if let Some(commit) = row.commit
                 && let Some(commit) = rows::commit(self.tx, &commit)?
             {
                 used.extend(commit.used.iter().map(|u| ByteVec::from(u.to_vec())));
             }
-            at = if id == self.row().anchor { None } else { state.row.parent };
+            at = if id == self.row().anchor { None } else { row.parent };
         }
         Ok(Some(Checkpoint {
             state,

@@ -19,7 +19,7 @@ use crate::api::{DeviceKeys, Outcome};
 use crate::crypto::{Crypto, Rand, SUITE};
 use crate::image::{Image, Provider};
 use crate::news;
-use crate::rows::{self, DeviceRow, GroupRow, State};
+use crate::rows::{self, DeviceRow, GroupRow, State, StateRow};
 
 use super::orphans::Waiting;
 
@@ -193,9 +193,21 @@ impl<'e, 'tx> Ctx<'e, 'tx> {
         }
         session.states.insert(state.id, state);
     }
+    /// A known state's row alone: walks through many states of a large group
+    /// do not read each one's members.
+    pub(super) fn state_row(&self, id: &StateId) -> Result<Option<StateRow>, EngineError> {
+        match self.session.states.get(id) {
+            Some(state) => Ok(Some(state.row.clone())),
+            None => rows::state_row(self.tx, &self.gid, id),
+        }
+    }
+    /// The row of a state that must be known.
+    pub(super) fn known_row(&self, id: &StateId) -> Result<StateRow, EngineError> {
+        self.state_row(id)?.ok_or_else(missing)
+    }
     /// A state that must be known.
     pub(super) fn known(&mut self, id: &StateId) -> Result<Arc<State>, EngineError> {
-        self.state(id)?.ok_or_else(|| EngineError::Broken("a state is missing".into()))
+        self.state(id)?.ok_or_else(missing)
     }
     pub(super) fn tip(&mut self) -> Result<Arc<State>, EngineError> {
         let tip = self.session.row.tip;
@@ -300,6 +312,10 @@ impl<'e, 'tx> Ctx<'e, 'tx> {
             loaded.image.save(self.tx, Table::Images, &id.0);
         }
     }
+}
+
+fn missing() -> EngineError {
+    broken("a state is missing")
 }
 
 fn open_group(image: &Image, gid: &GroupId) -> Result<MlsGroup, EngineError> {

@@ -225,7 +225,7 @@ impl Ctx<'_, '_> {
         let held: BTreeSet<StateId> = self.row().held.iter().map(|(s, _)| *s).collect();
         let mut at = self.row().tip;
         let mut chain = vec![at];
-        while let Some(parent) = self.known(&at)?.row.parent {
+        while let Some(parent) = self.known_row(&at)?.parent {
             if !held.contains(&parent) || chain.len() > IMAGES_MAX {
                 break;
             }
@@ -275,7 +275,7 @@ impl Ctx<'_, '_> {
         for _ in 0..BACK_MAX {
             match at {
                 Some(id) if id == *above => return Ok(true),
-                Some(id) => at = self.known(&id)?.row.parent,
+                Some(id) => at = self.known_row(&id)?.parent,
                 None => break,
             }
         }
@@ -288,7 +288,7 @@ impl Ctx<'_, '_> {
     fn follow(&mut self, way: &[StateId]) -> Result<(Option<StateId>, Option<CommitId>), EngineError> {
         let mut start = None;
         for (i, id) in way.iter().enumerate().rev() {
-            if self.holds(id) || !self.known(id)?.row.me_in {
+            if self.holds(id) || !self.known_row(id)?.me_in {
                 start = Some(i);
                 break;
             }
@@ -330,10 +330,10 @@ impl Ctx<'_, '_> {
     }
 
     /// A state and its ancestors, at most so many.
-    fn line(&mut self, from: StateId, most: usize) -> Result<Vec<StateId>, EngineError> {
+    fn line(&self, from: StateId, most: usize) -> Result<Vec<StateId>, EngineError> {
         let mut line = vec![from];
         let mut at = from;
-        while let Some(parent) = self.known(&at)?.row.parent.filter(|_| line.len() < most) {
+        while let Some(parent) = self.known_row(&at)?.parent.filter(|_| line.len() < most) {
             line.push(parent);
             at = parent;
         }
@@ -341,15 +341,29 @@ impl Ctx<'_, '_> {
     }
 
     /// The states from a common ancestor (exclusive) to each of two states.
-    fn apart(&mut self, old: StateId, new: StateId) -> Result<(Vec<StateId>, Vec<StateId>), EngineError> {
-        let (mut a, mut b) = (self.line(old, BACK_MAX)?, self.line(new, BACK_MAX)?);
-        a.reverse();
-        b.reverse();
-        let on_b: BTreeSet<StateId> = b.iter().copied().collect();
-        let on_a: BTreeSet<StateId> = a.iter().copied().collect();
-        let lost = a.into_iter().filter(|s| !on_b.contains(s)).collect();
-        let won = b.into_iter().filter(|s| !on_a.contains(s)).collect();
+    fn apart(&self, old: StateId, new: StateId) -> Result<(Vec<StateId>, Vec<StateId>), EngineError> {
+        let (mut lost, mut won) = (Vec::new(), Vec::new());
+        let (mut a, mut b) = (Some(old), Some(new));
+        while a != b && lost.len().max(won.len()) < BACK_MAX {
+            let (left, right) = (self.step(a)?, self.step(b)?);
+            let (on_a, on_b) = (left.as_ref().map(|r| r.epoch), right.as_ref().map(|r| r.epoch));
+            // The one further on goes back first: they meet where they parted.
+            if on_a >= on_b {
+                lost.extend(a);
+                a = left.and_then(|row| row.parent);
+            }
+            if on_b >= on_a {
+                won.extend(b);
+                b = right.and_then(|row| row.parent);
+            }
+        }
+        lost.reverse();
+        won.reverse();
         Ok((lost, won))
+    }
+
+    fn step(&self, at: Option<StateId>) -> Result<Option<StateRow>, EngineError> {
+        at.map(|id| self.known_row(&id)).transpose()
     }
 
     pub(super) fn move_tip(&mut self, old: StateId, new: StateId) -> Result<(), EngineError> {
@@ -362,7 +376,7 @@ impl Ctx<'_, '_> {
         let mut left = BTreeSet::new();
         let mut by = self.keys.account;
         for state in &won {
-            let Some(id) = self.known(state)?.row.commit else { continue };
+            let Some(id) = self.known_row(state)?.commit else { continue };
             if let Some(commit) = rows::commit(self.tx, &id)? {
                 left.extend(commit.left);
                 by = commit.account;
@@ -408,7 +422,7 @@ impl Ctx<'_, '_> {
             self.drop_topics()?;
         }
         for state in &lost {
-            let Some(id) = self.known(state)?.row.commit else { continue };
+            let Some(id) = self.known_row(state)?.commit else { continue };
             if let Some(CommitRow { intent: Some(intent), .. }) = rows::commit(self.tx, &id)? {
                 self.out.push(Outcome::OwnCommitLost { commit: id, intent });
             }
@@ -465,7 +479,7 @@ impl Ctx<'_, '_> {
     /// Whether an own commit leads to a state, from one of the last states before
     /// the tip: should it win after all, nothing but its image leads there.
     fn is_own_rival(&mut self, state: &StateId, window: &[StateId]) -> Result<bool, EngineError> {
-        let Some(commit) = self.known(state)?.row.commit else { return Ok(false) };
+        let Some(commit) = self.known_row(state)?.commit else { return Ok(false) };
         if rows::commit(self.tx, &commit)?.is_none_or(|c| c.device != self.me()) {
             return Ok(false);
         }
@@ -475,7 +489,7 @@ impl Ctx<'_, '_> {
 
     /// States that known commits lead to from one.
     pub(super) fn children(&mut self, of: &StateId) -> Result<Vec<StateId>, EngineError> {
-        Ok(self.known(of)?.row.children.iter().map(|child| child.state).collect())
+        Ok(self.known_row(of)?.children.iter().map(|child| child.state).collect())
     }
 
     /// Two positions in the chain. Nobody can still be before the first: every

@@ -136,7 +136,7 @@ impl Ctx<'_, '_> {
             if let Some(image) = self.stored_public(at)? {
                 break image;
             }
-            let row = &self.known(&at)?.row;
+            let row = self.known_row(&at)?;
             let (Some(parent), Some(commit)) = (row.parent, row.commit) else { return Ok(None) };
             if way.len() >= FOLLOW_MAX {
                 return Ok(None);
@@ -144,10 +144,14 @@ impl Ctx<'_, '_> {
             way.push((at, commit));
             at = parent;
         };
+        let mut group = None;
         for (child, commit) in way.into_iter().rev() {
             let message = stored_message(&rows::envelope(self.tx, &commit)?)?;
             let next = image.branch();
-            let mut group = self.open_public(&next)?;
+            let group = match &mut group {
+                Some(group) => group,
+                none => none.insert(self.open_public(&next)?),
+            };
             let processed = group.process_message(self.crypto, *message).map_err(broken)?;
             let (_, staged) = staged_of(processed).map_err(broken)?;
             group.merge_commit(&next, *staged).map_err(broken)?;
@@ -235,21 +239,21 @@ impl Ctx<'_, '_> {
     }
 
     /// Whether a re-add on the way to a state used any of these packages.
-    pub(super) fn any_used(&mut self, state: StateId, packages: &[[u8; 32]]) -> Result<bool, EngineError> {
+    pub(super) fn any_used(&self, state: StateId, packages: &[[u8; 32]]) -> Result<bool, EngineError> {
         if packages.is_empty() || mutant::on(Mutant::ReplayedRequest) {
             return Ok(false);
         }
         let mut at = Some(state);
         for _ in 0..FOLLOW_MAX {
             let Some(state) = at else { break };
-            let Some(state) = self.state(&state)? else { break };
-            if let Some(commit) = state.row.commit
+            let Some(row) = self.state_row(&state)? else { break };
+            if let Some(commit) = row.commit
                 && let Some(commit) = rows::commit(self.tx, &commit)?
                 && commit.used.iter().any(|u| packages.contains(u))
             {
                 return Ok(true);
             }
-            at = state.row.parent;
+            at = row.parent;
         }
         Ok(false)
     }
