@@ -65,7 +65,7 @@ fn invariant(counter: &str) -> &'static str {
         "lost" => "INV-2",
         "oracle" => "INV-3",
         "removed_still_in" | "order_open" => "INV-5",
-        "nonce_reuse" => "INV-6",
+        "nonce_reuse" | "left_unstored" => "INV-6",
         "duplicated" | "said_aside" => "INV-9",
         "unbounded" => "INV-10",
         "undone" | "finality" | "two_faced" => "INV-14",

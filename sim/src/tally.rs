@@ -51,6 +51,7 @@ const ZEROS: &[&str] = &[
     "duplicated",
     "said_aside",
     "nonce_reuse",
+    "left_unstored",
     "removed_still_in",
     "read_after_removal",
     "oracle",

@@ -123,6 +123,9 @@ pub struct World {
     used: BTreeMap<String, String>,
     /// Keys that were used twice.
     pub reused: u64,
+    /// Times that something left a node which died before it had stored what
+    /// that told: a message, or that one has arrived.
+    pub left_unstored: u64,
     /// The state for which a node last encrypted an event.
     sealed: BTreeMap<(usize, String), String>,
 }
@@ -165,6 +168,7 @@ impl World {
             trace: Sha256::new(),
             used: BTreeMap::new(),
             reused: 0,
+            left_unstored: 0,
             sealed: BTreeMap::new(),
         }
     }
@@ -775,6 +779,8 @@ impl World {
             // looked at like everything else.
             let early: Vec<Output> = std::iter::from_fn(|| node.poll_output()).collect();
             let traces = node.take_traces();
+            let left = early.iter().any(|o| matches!(o, Output::Net(NetCommand::Send { .. })));
+            self.left_unstored += u64::from(left && !p.unwatched);
             self.look_at(index, traces);
             for output in early {
                 if let Output::Net(command) = output {

@@ -167,6 +167,10 @@ impl Run {
             let n = self.world.reused;
             self.fault("nonce_reuse", format!("{n} keys were used for two ciphertexts"));
         }
+        if self.world.left_unstored > 0 {
+            let n = self.world.left_unstored;
+            self.fault("left_unstored", format!("{n} times a node told what it then had not stored"));
+        }
         self.report.ciphertexts = self.world.ciphertexts() as u64;
     }
 
