@@ -1,5 +1,6 @@
 //! The image of one group state: all rows that OpenMLS keeps for it, as one
-//! map with a record of what changed, so that a message writes one row.
+//! map with a record of what changed, so that a message writes one small row:
+//! of the message secrets only the part that it changed.
 //!
 //! Each image belongs to one state id, never to an epoch number. It is cloned
 //! to make the next state's image; an older copy is never put back.
@@ -14,7 +15,7 @@ use openmls_traits::storage::{CURRENT_VERSION, StorageProvider, traits};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::crypto::{Crypto, Rand};
-use crate::runs;
+use crate::{ratchet_rows, runs};
 
 /// What a row is. The number is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,6 +61,28 @@ struct Rows {
     /// Written since the last save; places that are gone carry their number.
     dirty: BTreeSet<Place>,
     gone: BTreeSet<(u8, u16)>,
+    /// The image was loaded, or saved before.
+    stored: bool,
+    /// The message secrets as they were saved or loaded last.
+    saved: Option<Secrets>,
+}
+
+/// The message secrets, and the rows that they lie in: number of each, and
+/// where in the value it begins.
+#[derive(Clone)]
+struct Secrets {
+    value: Arc<[u8]>,
+    rows: Vec<(u16, usize)>,
+}
+
+impl Secrets {
+    fn cut(value: Arc<[u8]>) -> Self {
+        Self { rows: ratchet_rows::cut(&value), value }
+    }
+    fn rows(&self) -> impl Iterator<Item = (u16, &[u8])> {
+        let ends = self.rows.iter().skip(1).map(|(_, begin)| *begin).chain([self.value.len()]);
+        self.rows.iter().zip(ends).map(|((number, begin), end)| (*number, &self.value[*begin..end]))
+    }
 }
 
 /// Rows of one state.
@@ -70,6 +93,7 @@ pub(crate) struct Image(RefCell<Rows>);
 const ROWS_MAX: usize = 4096;
 /// Set in the length of a row's key if its value is packed.
 const PACKED: u16 = 1 << 15;
+const SECRETS: u8 = Kind::MessageSecrets as u8;
 
 impl Image {
     /// A copy with shared values and nothing marked as changed but everything
@@ -77,7 +101,7 @@ impl Image {
     pub(crate) fn branch(&self) -> Self {
         let rows = self.0.borrow();
         let dirty = rows.map.keys().cloned().collect();
-        Self(RefCell::new(Rows { map: rows.map.clone(), dirty, gone: BTreeSet::new() }))
+        Self(RefCell::new(Rows { map: rows.map.clone(), dirty, ..Rows::default() }))
     }
     /// The rows that a public group is made of, as an image of their own.
     pub(crate) fn public(&self) -> Self {
@@ -87,46 +111,64 @@ impl Image {
         let map = rows.map.iter().filter(|(place, _)| is_public(place));
         let map: BTreeMap<Place, Slot> = map.map(|(place, slot)| (place.clone(), slot.clone())).collect();
         let dirty = map.keys().cloned().collect();
-        Self(RefCell::new(Rows { map, dirty, gone: BTreeSet::new() }))
+        Self(RefCell::new(Rows { map, dirty, ..Rows::default() }))
     }
     /// Reads an image; `None` if there is no row under the name.
     pub(crate) fn load(read: &dyn Read, table: Table, name: &[u8]) -> Result<Option<Self>, StoreError> {
-        let range = Range { table, name, from: &[], to: None, reverse: false, limit: ROWS_MAX };
-        let mut rows = Rows::default();
-        for (order, value) in read.scan(range)? {
+        let mut rows = Rows { stored: true, ..Rows::default() };
+        let (mut secrets, mut cuts) = (Vec::new(), Vec::new());
+        for (order, value) in read.scan(all(table, name))? {
             let corrupt = || StoreError::Corrupt("a group state has a malformed row".into());
             let (&kind, number) = order.split_first().ok_or_else(corrupt)?;
             let number = u16::from_be_bytes(number.try_into().map_err(|_| corrupt())?);
             let (len, rest) = value.split_at_checked(2).ok_or_else(corrupt)?;
             let len = u16::from_be_bytes(len.try_into().map_err(|_| corrupt())?);
             let (key, value) = rest.split_at_checked(usize::from(len & !PACKED)).ok_or_else(corrupt)?;
-            let value = match len & PACKED {
-                0 => value.into(),
-                _ => runs::unpack(value).ok_or_else(corrupt)?.into(),
+            let unpacked = match len & PACKED {
+                0 => None,
+                _ => Some(runs::unpack(value).ok_or_else(corrupt)?),
             };
-            rows.map.insert((kind, key.to_vec()), Slot { number, value });
+            let value = unpacked.as_deref().unwrap_or(value);
+            if kind == SECRETS {
+                cuts.push((number, secrets.len()));
+                secrets.extend_from_slice(value);
+            } else {
+                rows.map.insert((kind, key.to_vec()), Slot { number, value: value.into() });
+            }
+        }
+        if !cuts.is_empty() {
+            let value: Arc<[u8]> = secrets.into();
+            rows.map.insert((SECRETS, Vec::new()), Slot { number: 0, value: value.clone() });
+            rows.saved = Some(Secrets { value, rows: cuts });
         }
         Ok((!rows.map.is_empty()).then_some(Self(RefCell::new(rows))))
     }
-    /// Writes what changed since the last save.
-    pub(crate) fn save(&self, tx: &mut Tx<'_>, table: Table, name: &[u8]) {
+    /// Writes what changed since the last save. The first time, what another
+    /// image left under the name goes.
+    pub(crate) fn save(&self, tx: &mut Tx<'_>, table: Table, name: &[u8]) -> Result<(), StoreError> {
         let mut rows = self.0.borrow_mut();
         let rows = &mut *rows;
+        if !core::mem::replace(&mut rows.stored, true) {
+            for (order, _) in tx.scan(all(table, name))? {
+                tx.delete(Key::at(table, name, &order));
+            }
+        }
         for (kind, number) in core::mem::take(&mut rows.gone) {
             tx.delete(Key::at(table, name, &order(kind, number)));
         }
         for place in core::mem::take(&mut rows.dirty) {
             let Some(slot) = rows.map.get(&place) else { continue };
+            if place.0 == SECRETS {
+                let secrets = Secrets::cut(slot.value.clone());
+                save_secrets(tx, table, name, rows.saved.as_ref(), &secrets);
+                rows.saved = Some(secrets);
+                continue;
+            }
             let len = u16::try_from(place.1.len()).unwrap_or(u16::MAX);
-            let packed = (place.0 == Kind::MessageSecrets as u8).then(|| runs::pack(&slot.value));
-            let len = if packed.is_some() { len | PACKED } else { len };
-            let bytes = packed.as_deref().unwrap_or(&slot.value);
-            let mut value = Vec::with_capacity(2 + place.1.len() + bytes.len());
-            value.extend_from_slice(&len.to_be_bytes());
-            value.extend_from_slice(&place.1);
-            value.extend_from_slice(bytes);
+            let value = [&len.to_be_bytes(), &*place.1, &slot.value].concat();
             tx.put(Key::at(table, name, &order(place.0, slot.number)), value);
         }
+        Ok(())
     }
     /// Drops all rows of a kind.
     pub(crate) fn drop_kind(&self, kind: Kind) {
@@ -179,9 +221,35 @@ impl Image {
         let place = (kind, key.to_vec());
         if let Some(slot) = rows.map.remove(&place) {
             rows.gone.insert((kind, slot.number));
+            if kind == SECRETS {
+                let saved = rows.saved.take();
+                rows.gone.extend(saved.iter().flat_map(|s| &s.rows).map(|(number, _)| (kind, *number)));
+            }
             rows.dirty.remove(&place);
         }
     }
+}
+
+/// Writes the rows of the message secrets that are not as they were saved.
+fn save_secrets(tx: &mut Tx<'_>, table: Table, name: &[u8], saved: Option<&Secrets>, secrets: &Secrets) {
+    let mut before = saved.into_iter().flat_map(Secrets::rows).peekable();
+    for (number, bytes) in secrets.rows() {
+        while let Some((gone, _)) = before.next_if(|(n, _)| *n < number) {
+            tx.delete(Key::at(table, name, &order(SECRETS, gone)));
+        }
+        if before.next_if(|(n, _)| *n == number) != Some((number, bytes)) {
+            let value = [&PACKED.to_be_bytes()[..], &runs::pack(bytes)].concat();
+            tx.put(Key::at(table, name, &order(SECRETS, number)), value);
+        }
+    }
+    for (gone, _) in before {
+        tx.delete(Key::at(table, name, &order(SECRETS, gone)));
+    }
+}
+
+/// All rows of an image.
+fn all(table: Table, name: &[u8]) -> Range<'_> {
+    Range { table, name, from: &[], to: None, reverse: false, limit: ROWS_MAX }
 }
 
 fn order(kind: u8, number: u16) -> [u8; 3] {
@@ -462,5 +530,108 @@ impl StorageProvider<CURRENT_VERSION> for Image {
     ) -> Result<(), ImageError> {
         self.remove(Kind::EpochKeys as u8, &key_of(&(epoch, leaf_index))?);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ciborium::{Value, cbor};
+    use kith_store::{MemoryStore, Overlay, Store as _};
+    use proptest::prelude::*;
+
+    const NAME: [u8; 32] = [7; 32];
+
+    /// Message secrets in OpenMLS's shape, with these ratchets.
+    fn secrets(ratchets: &[Option<u64>]) -> Value {
+        let places: Vec<Value> = ratchets
+            .iter()
+            .map(|r| r.map_or(Value::Null, |n| cbor!({ "head" => [n, n] }).unwrap()))
+            .collect();
+        cbor!({
+            "message_secrets" => { "secret_tree" => { "application_sender_ratchets" => places, "size" => 3 } },
+        })
+        .unwrap()
+    }
+
+    /// Saves in a transaction that becomes durable.
+    fn save(image: &Image, store: &MemoryStore) {
+        let under = Overlay::default();
+        let mut tx = Tx::new(store, &under);
+        image.save(&mut tx, Table::Images, &NAME).unwrap();
+        store.write(&tx.finish()).unwrap();
+    }
+
+    fn values(image: &Image) -> Vec<(Place, Arc<[u8]>)> {
+        image.0.borrow().map.iter().map(|(place, slot)| (place.clone(), slot.value.clone())).collect()
+    }
+
+    /// What happens to an image.
+    #[derive(Debug, Clone)]
+    enum Step {
+        Secrets(Vec<Option<u64>>),
+        Other(u8, Vec<u8>),
+        Drop(bool),
+        Save,
+        /// As after a start.
+        Load,
+        /// Another image is made of it and put under the same name.
+        Branch,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let ratchet = proptest::option::of(prop_oneof![0..3u64, Just(70_000)]);
+        prop_oneof![
+            4 => proptest::collection::vec(ratchet, 0..6).prop_map(Step::Secrets),
+            1 => (0..3u8, proptest::collection::vec(any::<u8>(), 0..9)).prop_map(|(n, v)| Step::Other(n, v)),
+            1 => any::<bool>().prop_map(Step::Drop),
+            3 => Just(Step::Save),
+            1 => Just(Step::Load),
+            1 => Just(Step::Branch),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_saved_is_loaded(steps in proptest::collection::vec(step(), 0..30)) {
+            let (store, mut image) = (MemoryStore::new(), Image::default());
+            for step in steps {
+                match step {
+                    Step::Secrets(ratchets) => {
+                        image.put(Kind::MessageSecrets, Vec::new(), &secrets(&ratchets)).unwrap();
+                    }
+                    Step::Other(n, value) => image.put(Kind::EpochKeys, vec![n], &value).unwrap(),
+                    Step::Drop(true) => image.remove(SECRETS, &[]),
+                    Step::Drop(false) => image.drop_kind(Kind::EpochKeys),
+                    Step::Save => {
+                        save(&image, &store);
+                        let loaded = Image::load(&store, Table::Images, &NAME).unwrap().unwrap_or_default();
+                        prop_assert_eq!(values(&loaded), values(&image));
+                    }
+                    Step::Load => image = Image::load(&store, Table::Images, &NAME).unwrap().unwrap_or_default(),
+                    Step::Branch => image = image.branch(),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn message_secrets_that_were_one_row_are_read_and_cut() {
+        let (store, image) = (MemoryStore::new(), Image::default());
+        image.put(Kind::MessageSecrets, Vec::new(), &secrets(&[Some(1), None, Some(2)])).unwrap();
+        let whole = image.raw(Kind::MessageSecrets).unwrap();
+        let under = Overlay::default();
+        let mut tx = Tx::new(&store, &under);
+        let row = [&PACKED.to_be_bytes()[..], &runs::pack(&whole)].concat();
+        tx.put(Key::at(Table::Images, &NAME, &order(SECRETS, 0)), row);
+        store.write(&tx.finish()).unwrap();
+
+        let image = Image::load(&store, Table::Images, &NAME).unwrap().unwrap();
+        assert_eq!(image.raw(Kind::MessageSecrets), Some(whole));
+        image.put(Kind::MessageSecrets, Vec::new(), &secrets(&[Some(1), None, Some(3)])).unwrap();
+        save(&image, &store);
+        assert_eq!(store.scan_table(Table::Images).unwrap().len(), 3);
+        let loaded = Image::load(&store, Table::Images, &NAME).unwrap().unwrap();
+        assert_eq!(values(&loaded), values(&image));
     }
 }

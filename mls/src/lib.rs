@@ -15,6 +15,7 @@ mod engine;
 mod image;
 pub mod inbox;
 mod news;
+mod ratchet_rows;
 #[cfg(feature = "mutants")]
 pub mod rogue;
 mod rows;

@@ -1,10 +1,13 @@
 //! Two and three members talk; people are added, removed, and leave.
 mod common;
 
+use std::collections::BTreeMap;
+
 use common::*;
 use kith_mls::{Change, EngineError, Outcome, Resealed};
+use kith_store::{Range, Read as _, Table};
 use kith_wire::group::{ConversationKind, GroupExt, OrderKind, Role, Target};
-use kith_wire::ids::TopicId;
+use kith_wire::ids::{GroupId, TopicId};
 
 #[test]
 fn two_members_talk_both_ways_and_acknowledge() {
@@ -33,6 +36,49 @@ fn two_members_talk_both_ways_and_acknowledge() {
     assert_eq!(a.mark(gid), None);
     assert_eq!(b.mark(gid), None);
     assert_no_reuse(&[&a, &b]);
+}
+
+/// Rows of the message secrets of a device's tip: number and value.
+fn secret_rows(d: &Device, gid: GroupId) -> BTreeMap<u16, Vec<u8>> {
+    // The number of this kind of row is stored.
+    let (from, to) = ([10], [11]);
+    let name = d.tip(gid).0;
+    let range =
+        Range { table: Table::Images, name: &name, from: &from, to: Some(&to), reverse: false, limit: 99 };
+    let number = |order: &[u8]| u16::from_be_bytes([order[1], order[2]]);
+    d.store.scan(range).unwrap().into_iter().map(|(order, value)| (number(&order), value)).collect()
+}
+
+#[test]
+fn a_message_writes_the_ratchet_that_it_used_and_no_other() {
+    let (mut a, mut b, mut c) = (Device::new(1, 1), Device::new(2, 1), Device::new(3, 1));
+    let gid = a.create("tea");
+    a.add(gid, &mut [&mut b, &mut c]);
+    settle(gid, &mut [&mut a, &mut b, &mut c]);
+    let mut say = |by: usize, text: &str| {
+        let all = [&mut a, &mut b, &mut c];
+        let sent = all[by].send(gid, text);
+        let before = secret_rows(all[2], gid);
+        for (n, d) in all.into_iter().enumerate() {
+            if n == 2 {
+                d.restart();
+            }
+            if n != by {
+                assert_eq!(texts(&give(d, gid, &published(&sent))), [text]);
+            }
+        }
+        (before, secret_rows(&c, gid))
+    };
+    say(0, "one");
+    let (_, rows) = say(1, "two");
+    // What all share, and one for each leaf that has spoken.
+    assert_eq!(rows.keys().copied().collect::<Vec<_>>(), [0, 1, 2]);
+    for (by, text) in [(0, "three"), (1, "four"), (1, "five"), (0, "six")] {
+        let (before, after) = say(by, text);
+        let changed: Vec<u16> =
+            after.iter().filter(|(n, v)| before.get(n) != Some(v)).map(|(n, _)| *n).collect();
+        assert_eq!((before.len(), after.len(), changed), (3, 3, vec![by as u16 + 1]));
+    }
 }
 
 #[test]

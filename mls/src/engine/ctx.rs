@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use kith_store::{Key, Table, Tx};
+use kith_store::{Key, StoreError, Table, Tx};
 use kith_wire::group::GroupExt;
 use kith_wire::ids::{DeviceId, GroupId, StateId};
 use openmls::prelude::{
@@ -306,10 +306,11 @@ impl<'e, 'tx> Ctx<'e, 'tx> {
         self.session.loaded.retain(|l| l.state != *id);
     }
     /// Writes what a message changed in a loaded group.
-    pub(super) fn save(&mut self, id: StateId) {
+    pub(super) fn save(&mut self, id: StateId) -> Result<(), StoreError> {
         self.dirty = true;
-        if let Some(loaded) = self.session.loaded.iter().find(|l| l.state == id) {
-            loaded.image.save(self.tx, Table::Images, &id.0);
+        match self.session.loaded.iter().find(|l| l.state == id) {
+            Some(loaded) => loaded.image.save(self.tx, Table::Images, &id.0),
+            None => Ok(()),
         }
     }
 }

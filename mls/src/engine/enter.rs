@@ -130,7 +130,7 @@ impl Ctx<'_, '_> {
         before.children.push(Child { commit: id, state: child });
         self.put_state(State::new(parent.id, before, parent.members.clone(), parent.ext.clone()));
         self.note_commit(id, commit, &state);
-        self.checkpoint(child, epoch, &public);
+        self.checkpoint(child, epoch, &public)?;
         if let Some((group, image)) = entered {
             self.hold(&state, group, image)?;
         }
@@ -168,7 +168,7 @@ impl Ctx<'_, '_> {
             let given = provider(self.crypto, self.rand, &image);
             group.create_message(&given, &DeviceSigner(self.keys), &[]).map_err(broken)?;
         }
-        image.save(self.tx, Table::Images, &id.0);
+        image.save(self.tx, Table::Images, &id.0)?;
         let row = self.row_mut();
         row.held.retain(|(held, _)| *held != id);
         row.held.push((id, spent));

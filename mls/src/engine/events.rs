@@ -114,7 +114,7 @@ impl Ctx<'_, '_> {
             .map(|used| crate::trace::Trace { state, leaf: used.leaf, generation: used.generation })
             .ok_or_else(|| broken("a ciphertext's sender data does not open"))?;
         if !mutant::on(Mutant::ImageRewound) {
-            self.save(state);
+            self.save(state)?;
         }
         if let Some((_, spent)) = self.row_mut().held.iter_mut().find(|(held, _)| *held == state) {
             *spent = spent.saturating_add(1);
@@ -245,7 +245,7 @@ impl Ctx<'_, '_> {
                 return self.reject("the message is no event");
             }
         };
-        self.save(state.id);
+        self.save(state.id)?;
         let Ok(signed) = SignedEvent::from_payload(&payload, self.gid, envelope.state) else {
             return self.reject("the message holds no event");
         };

@@ -109,7 +109,7 @@ pub(super) fn create(
     let row = GroupRow { updated_at: now, ..new_row(ext, keys.device(), at) };
     let mut ctx = Ctx::new(keys, crypto, rand, tx, gid, now, Session::new(row));
     let state = ctx.put_known(state);
-    ctx.put_checkpoint(at, &image);
+    ctx.put_checkpoint(at, &image)?;
     ctx.hold(&state, group, image)?;
     ctx.finish();
     Ok(gid)
@@ -344,7 +344,7 @@ pub(super) fn join(
     }
     let mut ctx = Ctx::new(keys, crypto, rand, tx, env.gid, now, Session::new(row));
     let begun = ctx.put_known(first.0);
-    ctx.put_checkpoint(begun.id, &first.1);
+    ctx.put_checkpoint(begun.id, &first.1)?;
     for commit in &bundle.commits {
         ctx.ingest_one(commit)?;
     }

@@ -50,7 +50,7 @@ pub(super) fn make(
         builder.build(SUITE, &provider, &DeviceSigner(keys), ctx::own_credential(keys)).map_err(broken)?;
     let package = bundle.key_package();
     let name = package.hash_ref(crypto).map_err(broken)?;
-    image.save(tx, Table::Packages, name.as_slice());
+    image.save(tx, Table::Packages, name.as_slice())?;
     let mut list = pool(tx)?;
     list.push((name.as_slice().to_vec().into(), last_resort));
     while list.len() > PACKAGES_MAX {

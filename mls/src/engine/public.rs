@@ -4,7 +4,7 @@
 
 use kith_rule::ANCHOR_DISTANCE;
 use kith_rule::mutant::{self, Mutant};
-use kith_store::Table;
+use kith_store::{StoreError, Table};
 use kith_wire::group::{CommitEnvelope, CommitMeta};
 use kith_wire::ids::{OrderId, StateId};
 use kith_wire::object::Versioned as _;
@@ -103,14 +103,20 @@ impl Ctx<'_, '_> {
     }
 
     /// Stores a state's public side, if it is one of those that are kept.
-    pub(super) fn checkpoint(&mut self, state: StateId, epoch: u64, public: &Image) {
-        if epoch.is_multiple_of(CHECKPOINT) {
-            self.put_checkpoint(state, public);
+    pub(super) fn checkpoint(
+        &mut self,
+        state: StateId,
+        epoch: u64,
+        public: &Image,
+    ) -> Result<(), StoreError> {
+        match epoch.is_multiple_of(CHECKPOINT) {
+            true => self.put_checkpoint(state, public),
+            false => Ok(()),
         }
     }
 
-    pub(super) fn put_checkpoint(&mut self, state: StateId, public: &Image) {
-        public.public().save(self.tx, Table::Public, &rows::pair(&self.gid, &state.0));
+    pub(super) fn put_checkpoint(&mut self, state: StateId, public: &Image) -> Result<(), StoreError> {
+        public.public().save(self.tx, Table::Public, &rows::pair(&self.gid, &state.0))
     }
 
     fn stored_public(&mut self, state: StateId) -> Result<Option<Image>, EngineError> {
