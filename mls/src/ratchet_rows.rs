@@ -53,6 +53,19 @@ fn member(bytes: &[u8], map: usize, name: &str) -> Option<usize> {
 fn end(bytes: &[u8], mut at: usize) -> Option<usize> {
     let mut open = 1u64;
     while open > 0 {
+        // Nearly all of the value: the bytes of secrets, as lists of numbers,
+        // and places that are empty.
+        match bytes.get(at)? {
+            0..0x18 | &NULL => {
+                (at, open) = (at + 1, open - 1);
+                continue;
+            }
+            0x18 => {
+                (at, open) = (at + 2, open - 1);
+                continue;
+            }
+            _ => {}
+        }
         let (major, argument, next) = head(bytes, at)?;
         open -= 1;
         at = next;

@@ -93,6 +93,7 @@ fn required() -> Vec<Bound> {
         }
     }
     bounds.push(Bound::new("bytes_per_msg", 1000, 8192.0, "B"));
+    bounds.push(Bound::new("bytes_per_msg_spoken", 1000, 8192.0, "B"));
     bounds
 }
 
