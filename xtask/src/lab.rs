@@ -11,10 +11,13 @@ pub(crate) mod queue;
 pub(crate) mod relay;
 pub(crate) mod socket;
 
+use std::net::{TcpListener, UdpSocket};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 pub(crate) use node::{Flags, Node};
 pub(crate) use relay::Relay;
@@ -57,11 +60,26 @@ impl Drop for Scratch {
     }
 }
 
-/// A port that is free now. For listeners that must return at the same
-/// address after a restart.
+/// Ports for listeners: below those that Linux gives to outgoing connections.
+const PORTS: Range<u16> = 20_000..32_000;
+
+/// A port that is free now, for TCP and UDP. For listeners that come up later,
+/// or must return at the same address after a restart: no outgoing connection
+/// takes it in between, and no other call gets it.
 pub(crate) fn free_port() -> Result<u16> {
-    let tcp = std::net::TcpListener::bind(("127.0.0.1", 0))?;
-    Ok(tcp.local_addr()?.port())
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    // Runs beside each other begin at different places.
+    let begin = std::process::id().wrapping_mul(127);
+    for _ in PORTS {
+        let step =
+            begin.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % u32::from(PORTS.end - PORTS.start);
+        let port = PORTS.start + u16::try_from(step)?;
+        let at = ("127.0.0.1", port);
+        if TcpListener::bind(at).is_ok() && UdpSocket::bind(at).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no port from {} to {} is free on this machine", PORTS.start, PORTS.end - 1)
 }
 
 /// Listen addresses on loopback, QUIC and TCP, at a port that stays.
