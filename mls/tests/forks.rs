@@ -163,6 +163,44 @@ fn who_is_out_is_listened_to_about_a_branch_that_won() {
 }
 
 #[test]
+fn who_comes_in_learns_of_an_order_on_a_branch_that_it_never_saw() {
+    let (mut a, mut b, mut c) = (Device::new(1, 1), Device::new(2, 1), Device::new(3, 1));
+    let mut second = Device::new(2, 2);
+    let gid = a.create("tea");
+    a.add(gid, &mut [&mut b, &mut c]);
+    settle(gid, &mut [&mut a, &mut b, &mut c]);
+    // Bob changes the group and leaves it there, while Alice lets his second
+    // device in; Carol follows her.
+    b.update(gid);
+    b.run(|e, tx, now| e.leave(tx, now, gid)).unwrap();
+    let add = kith_mls::Add { package: second.package(), inbox: kith_wire::ids::TopicId(second.id().0) };
+    let won = a.commit(gid, &Change { adds: vec![add], ..Change::default() }).unwrap();
+    give(&mut c, gid, &publish(&won));
+    a.welcome(&won, &mut second);
+    settle(gid, &mut [&mut a, &mut b, &mut c, &mut second]);
+    let leaves = vec![kith_wire::group::Target::Account(b.account())];
+    for d in [&a, &b, &c, &second] {
+        assert_eq!(d.tip(gid), won.state);
+        assert_eq!(kith_mls::view::duties(&d.store, gid).unwrap().targets, leaves);
+    }
+    // And so does who comes in later.
+    let mut late = Device::new(4, 1);
+    let objects = a.add(gid, &mut [&mut late]);
+    for d in [&mut b, &mut c, &mut second] {
+        give(d, gid, &objects);
+    }
+    settle(gid, &mut [&mut a, &mut c, &mut late]);
+    for d in [&b, &second] {
+        assert!(!d.me_in(gid), "the leave was carried out by the next commit");
+    }
+    for d in [&c, &late] {
+        assert_eq!(d.tip(gid), a.tip(gid));
+    }
+    let sent = late.send(gid, "hello");
+    assert_eq!(texts(&give(&mut a, gid, &published(&sent))), ["hello"]);
+}
+
+#[test]
 fn old_images_go_and_the_conversation_goes_on() {
     let (mut a, mut b) = (Device::new(1, 1), Device::new(2, 1));
     let gid = a.create("tea");

@@ -2,7 +2,7 @@
 //! tree it brings a piece of the group's past, so that a joiner can judge
 //! branches that left before it came.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use kith_store::Table;
 use kith_wire::group::{Checkpoint, JoinBundle, Mark, kinds};
@@ -77,7 +77,7 @@ impl Ctx<'_, '_> {
             let mut states: BTreeSet<StateId> =
                 past.commits.iter().map(|(_, state)| *state).chain([past.from]).collect();
             let mut envelopes = Vec::new();
-            let aside = self.branches_of_orders(&states)?;
+            let aside = self.branches_of(&states)?;
             states.extend(aside.iter().map(|(_, state)| *state));
             for (commit, _) in past.commits.iter().chain(&aside) {
                 envelopes.push(ByteVec::from(rows::envelope(self.tx, commit)?));
@@ -113,14 +113,17 @@ impl Ctx<'_, '_> {
         Ok((!past.commits.is_empty()).then_some(past))
     }
 
-    /// Commits of other branches that lead from these states to those in which
-    /// orders were given: an order counts for nobody who does not know where.
-    fn branches_of_orders(
-        &mut self,
-        known: &BTreeSet<StateId>,
-    ) -> Result<Vec<(CommitId, StateId)>, EngineError> {
+    /// Commits of other branches that leave these states, parents first: to
+    /// begin with, those that lead to where orders were given, since an order
+    /// counts for nobody who does not know where; then all others, since what
+    /// their members had heard of whom an order is about decides what of that
+    /// counts.
+    fn branches_of(&mut self, known: &BTreeSet<StateId>) -> Result<Vec<(CommitId, StateId)>, EngineError> {
         let mut known = known.clone();
         let mut out = Vec::new();
+        if !self.row().contested {
+            return Ok(out);
+        }
         for bytes in self.stored_orders()? {
             let order: kith_wire::group::Order = Raw::from_bytes(&bytes)?.body()?;
             let mut branch = Vec::new();
@@ -134,6 +137,16 @@ impl Ctx<'_, '_> {
             if known.contains(&at) {
                 known.extend(branch.iter().map(|(_, state)| *state));
                 out.extend(branch.into_iter().rev());
+            }
+        }
+        let mut open: VecDeque<StateId> = known.iter().copied().collect();
+        while let Some(at) = open.pop_front().filter(|_| out.len() < ASIDE_MAX) {
+            let Some(row) = self.state_row(&at)? else { continue };
+            for child in &row.children {
+                if out.len() < ASIDE_MAX && known.insert(child.state) {
+                    out.push((child.commit, child.state));
+                    open.push_back(child.state);
+                }
             }
         }
         Ok(out)

@@ -209,7 +209,12 @@ pub(super) fn answer(
     let stranded = if row.contested && !here { stranded(&mut states, row.tip, peer, &has)? } else { None };
     let account = commits(&mut states, row.tip, peer, &has, stranded, &mut out)?;
     if row.contested && account.is_some() {
-        branches(&mut states, row.anchor, peer, &has, stranded.is_some(), &mut out)?;
+        let about = match stranded {
+            Some(_) => Branches::Stranded,
+            None if here => Branches::Since(hello.anchor),
+            None => Branches::Own,
+        };
+        branches(&mut states, row.anchor, peer, &has, about, &mut out)?;
     }
     let Some(account) = account else { return Ok(Vec::new()) };
     if hello.orders != orders_digest(read, &gid)? {
@@ -240,7 +245,7 @@ pub(super) fn answer(
             None => 0,
         };
         for (_, mark) in rows::numbered(read, Table::Marks, &rows::pair(&gid, &device.0), from, SCAN_MAX)? {
-            let wanted = stranded.is_some() || mark_is_for(&mut states, &mark, &account)?;
+            let wanted = here || stranded.is_some() || mark_is_for(&mut states, &mark, &account)?;
             if wanted && !out.add(mark) {
                 return Ok(out.objects);
             }
@@ -427,15 +432,29 @@ fn lines(states: &States<'_>, anchor: StateId) -> Result<BTreeMap<StateId, Line>
     Ok(out)
 }
 
-/// Adds the commits of other branches that the peer lacks, parents first: all
-/// that do not lead to a state of its hello. Who is `stranded` gets them from
-/// where it is out, too: the first votes there may lie on one that has lost.
+/// Which commits of other branches somebody gets.
+#[derive(Clone, Copy)]
+enum Branches {
+    /// Those that were made where it was a member.
+    Own,
+    /// All that left the chain at this state, its anchor, or after it. Who is in
+    /// judges by what all others judge by: orders that were given where it was
+    /// not, and what was known there of those whom they are about, count for it
+    /// as well.
+    Since(StateId),
+    /// As `Own`, and some from where it is out: the first votes there may lie on
+    /// a branch that has lost.
+    Stranded,
+}
+
+/// Adds the commits of other branches that the peer lacks, parents first: none
+/// that leads to a state of its hello.
 fn branches(
     states: &mut States<'_>,
     anchor: StateId,
     peer: DeviceId,
     has: &BTreeSet<StateId>,
-    stranded: bool,
+    about: Branches,
     out: &mut Answer,
 ) -> Result<(), EngineError> {
     let lines = lines(states, anchor)?;
@@ -446,18 +465,27 @@ fn branches(
             at = lines.get(&id).and_then(|line| line.parent);
         }
     }
-    let mut lacks: Vec<(u64, StateId, CommitId)> = Vec::new();
-    for (_, line) in lines.iter().filter(|(id, _)| !had.contains(id)) {
+    let mut lacks: Vec<(u64, StateId, CommitId, StateId)> = Vec::new();
+    for (id, line) in lines.iter().filter(|(id, _)| !had.contains(id)) {
         if let (Some(parent), Some(commit)) = (line.parent, line.commit) {
-            lacks.push((line.epoch, parent, commit));
+            lacks.push((line.epoch, parent, commit, *id));
         }
     }
     lacks.sort_unstable();
+    // Where what it can follow begins.
+    let since = match about {
+        Branches::Since(anchor) => Some(lines.get(&anchor).map_or(0, |line| line.epoch)),
+        _ => None,
+    };
+    let mut follows = had;
+    follows.retain(|id| lines.get(id).zip(since).is_some_and(|(line, since)| line.epoch >= since));
     let mut beyond = 0;
-    for (_, parent, commit) in lacks {
-        if states.get(&parent)?.is_none_or(|s| s.device(&peer).is_none()) {
+    for (_, parent, commit, child) in lacks {
+        if follows.contains(&parent) {
+            follows.insert(child);
+        } else if states.get(&parent)?.is_none_or(|s| s.device(&peer).is_none()) {
             beyond += 1;
-            if !stranded || beyond > STRANDED_MAX {
+            if !matches!(about, Branches::Stranded) || beyond > STRANDED_MAX {
                 continue;
             }
         }

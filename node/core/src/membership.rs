@@ -238,7 +238,9 @@ pub(crate) fn commit(
     }
     let before = GroupInfo::load(&ctx.tx, &group)?;
     if !change.adds.is_empty() {
-        change.cards = people::introductions(ctx, group)?;
+        let owners = change.adds.iter().map(|add| ctx.engine.package_owner(&add.package));
+        let joiners: Vec<_> = owners.collect::<Result<_, _>>()?;
+        change.cards = people::introductions(ctx, group, &joiners)?;
     }
     let done = ctx.engine.commit(&mut ctx.tx, ctx.now.wall_ms, group, &change)?;
     let alone = rows::audience(&ctx.tx, &group, &done.parent)?.is_empty();

@@ -1,10 +1,12 @@
 //! What we tell others about ourselves: card, profile, tokens.
 
+use std::collections::BTreeSet;
+
 use kith_store::{Key, Read, StoreError, Table};
 use kith_wire::contact::{self, ContactUpdate, Introduction};
 use kith_wire::crypto::Secret;
 use kith_wire::identity::{DeviceCard, RelayHint};
-use kith_wire::ids::GroupId;
+use kith_wire::ids::{AccountId, DeviceId, GroupId};
 use kith_wire::limits::{ADDR_BYTES_MAX, ADDRS_MAX, CARD_RELAYS_MAX};
 use kith_wire::object::Versioned as _;
 use kith_wire::signed::{self, Raw};
@@ -171,16 +173,24 @@ pub(crate) fn introduction(ctx: &mut Ctx<'_>) -> Result<(Vec<u8>, Vec<u8>), Reje
 }
 
 /// Introductions of all members of a group that are known here, oneself
-/// included, for those who join.
-pub(crate) fn introductions(ctx: &mut Ctx<'_>, group: GroupId) -> Result<Vec<Vec<u8>>, Reject> {
+/// included, and of those who come in by the same commit, for those who join.
+/// Who joins beside others knows them by name, and how they are reached, before
+/// they have said anything.
+pub(crate) fn introductions(
+    ctx: &mut Ctx<'_>,
+    group: GroupId,
+    joiners: &[(AccountId, DeviceId)],
+) -> Result<Vec<Vec<u8>>, Reject> {
     let (_, own) = introduce(ctx)?;
     let mut out = vec![own.to_bytes()];
     let members = GroupInfo::load(&ctx.tx, &group)?.map(|info| info.members).unwrap_or_default();
-    for member in members.iter().filter(|m| m.device != ctx.me.device()) {
-        let Some(row) = DeviceRow::load(&ctx.tx, &member.device)? else { continue };
+    let mut all: BTreeSet<(AccountId, DeviceId)> = joiners.iter().copied().collect();
+    all.extend(members.iter().map(|m| (m.account, m.device)));
+    for (account, device) in all.into_iter().filter(|(_, device)| *device != ctx.me.device()) {
+        let Some(row) = DeviceRow::load(&ctx.tx, &device)? else { continue };
         let (Some(credential), card) = (row.credential, row.card_signed) else { continue };
         // A profile of another key does not verify beside this credential.
-        let profile = Person::load(&ctx.tx, &member.account)?
+        let profile = Person::load(&ctx.tx, &account)?
             .filter(|p| p.profile.0 == row.generation)
             .and_then(|p| p.profile_signed);
         out.push(Introduction { credential, profile, card, token: None }.to_bytes());

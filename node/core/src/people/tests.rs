@@ -554,8 +554,12 @@ fn bundles_introduce_members_and_pass_over_what_is_bad() {
         info.save(&mut ctx.tx, &group);
         Ok::<_, Reject>(())
     });
-    let mut cards = alice.ok(|ctx| introductions(ctx, group));
+    let mut cards = alice.ok(|ctx| introductions(ctx, group, &[]));
     assert_eq!(cards.len(), 2);
+    // In a conversation where nobody is yet: who comes in by the same commit.
+    let together = [&bob, &carol].map(|p| (p.me.account(), p.me.device()));
+    let new = alice.ok(|ctx| introductions(ctx, GroupId([2; 32]), &together));
+    assert_eq!(new, cards, "Bob by his card; Carol's is not known");
     cards.insert(0, b"noise".to_vec());
     carol.ok(|ctx| learn_introductions(ctx, &cards));
     for other in [&alice, &bob] {

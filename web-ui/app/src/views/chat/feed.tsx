@@ -142,15 +142,29 @@ export function Feed({ conversation, data }: FeedProps) {
     useCallback(() => void toNewest(), [toNewest]),
   );
 
+  // The row that the focus is on its way to: one far away is drawn a moment
+  // after the list has scrolled there, and further keys count from it.
+  const reaching = useRef<string | null>(null);
+  const arrive = useCallback(() => {
+    const key = reaching.current;
+    const row = key === null ? null : scroller.current?.querySelector<HTMLElement>(`[data-row="${CSS.escape(key)}"]`);
+    if (row === null || row === undefined) return;
+    reaching.current = null;
+    // Whoever has gone elsewhere since stays there.
+    const active = document.activeElement;
+    if (active === null || active === document.body || scroller.current?.contains(active)) row.focus({ preventScroll: true });
+  }, []);
+  useLayoutEffect(arrive);
   const focusRow = useCallback(
     (index: number) => {
       const row = rows[index];
       if (row === undefined) return;
       setFocused(row.key);
+      reaching.current = row.key;
+      arrive();
       virtualizer.scrollToIndex(index, { align: "auto" });
-      requestAnimationFrame(() => scroller.current?.querySelector<HTMLElement>(`[data-row="${CSS.escape(row.key)}"]`)?.focus({ preventScroll: true }));
     },
-    [rows, virtualizer],
+    [arrive, rows, virtualizer],
   );
 
   const reply = useCallback(
@@ -203,7 +217,7 @@ export function Feed({ conversation, data }: FeedProps) {
 
   const onKeyDown = (event: React.KeyboardEvent<HTMLDivElement>) => {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
-    const own = (event.target as HTMLElement).closest<HTMLElement>("[data-row]")?.dataset["row"];
+    const own = reaching.current ?? (event.target as HTMLElement).closest<HTMLElement>("[data-row]")?.dataset["row"];
     const index = rows.findIndex((row) => row.key === own);
     if (index < 0) return;
     const next = { ArrowUp: index - 1, ArrowDown: index + 1, PageUp: index - 10, PageDown: index + 10, Home: 0, End: rows.length - 1 }[event.key];
