@@ -2,7 +2,7 @@
 // scenario for a pointer and for keys alone.
 
 import assert from "node:assert/strict";
-import type { Hands } from "./hands.js";
+import { type Hands, reachTimeline } from "./hands.js";
 import type { Node } from "./lab.js";
 import { figure, Scenario } from "./steps.js";
 import { App } from "./views.js";
@@ -97,6 +97,22 @@ export function firstConversation(title: string, hands: Hands): void {
     await alice().delivered(away[2] ?? "", "Read");
     await bob().delivered(away[1] ?? "", "Read");
   });
+
+  if (hands.keysOnly) {
+    scenario.step("keys that follow each other at once pass over no message", async () => {
+      const { page } = alice();
+      await reachTimeline(page);
+      // No frame is drawn between these.
+      const places = await page.evaluate(() =>
+        ["End", "ArrowUp", "ArrowUp", "ArrowUp", "ArrowDown"].map((key) => {
+          document.activeElement?.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+          return Number(document.activeElement?.getAttribute("aria-posinset"));
+        }),
+      );
+      const last = await page.getByRole("feed", { name: "Messages" }).getByRole("article").count();
+      assert.deepEqual(places, [last, last - 1, last - 2, last - 3, last - 2]);
+    });
+  }
 
   scenario.step("reload and restart keep everything", async () => {
     const texts = ["Who brings the canoe?", "I do", ...away];

@@ -71,13 +71,17 @@ export const keys: Hands = {
   },
 };
 
-/** Tab to the timeline, then arrows to a row of it. */
-async function reachWithin(row: Locator): Promise<void> {
-  const page: Page = row.page();
+/** Tab into the timeline. */
+export async function reachTimeline(page: Page): Promise<void> {
   const inFeed = () =>
     page.evaluate(() => document.activeElement?.getAttribute("role") === "article");
   for (let i = 0; i < PRESSES_MAX && !(await inFeed()); i += 1) await page.keyboard.press("Shift+Tab");
-  await page.keyboard.press("End");
+}
+
+/** Tab to the timeline, then arrows to a row of it. */
+async function reachWithin(row: Locator): Promise<void> {
+  await reachTimeline(row.page());
+  await row.page().keyboard.press("End");
   await reach(row, "ArrowUp");
 }
 
