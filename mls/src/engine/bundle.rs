@@ -68,16 +68,18 @@ impl Ctx<'_, '_> {
         if plain.len() + bundle.tree.len() > PAST_BYTES_MAX {
             return Ok(plain);
         }
-        let mut shortest = usize::MAX;
-        for commits in PASTS {
-            let Some(past) = self.past_of(after, commits)?.filter(|p| p.commits.len() < shortest) else {
+        // Rather less of other branches than less of the chain itself.
+        let others: &[bool] = if self.row().contested { &[true, false] } else { &[false] };
+        let mut tried = BTreeSet::new();
+        for (commits, others) in PASTS.into_iter().flat_map(|n| others.iter().map(move |o| (n, *o))) {
+            let Some(past) = self.past_of(after, commits)? else { continue };
+            if !tried.insert((past.commits.len(), others)) {
                 continue;
-            };
-            shortest = past.commits.len();
+            }
             let mut states: BTreeSet<StateId> =
                 past.commits.iter().map(|(_, state)| *state).chain([past.from]).collect();
             let mut envelopes = Vec::new();
-            let aside = self.branches_of(&states)?;
+            let aside = self.branches_of(&states, others)?;
             states.extend(aside.iter().map(|(_, state)| *state));
             for (commit, _) in past.commits.iter().chain(&aside) {
                 envelopes.push(ByteVec::from(rows::envelope(self.tx, commit)?));
@@ -113,17 +115,17 @@ impl Ctx<'_, '_> {
         Ok((!past.commits.is_empty()).then_some(past))
     }
 
-    /// Commits of other branches that leave these states, parents first: to
-    /// begin with, those that lead to where orders were given, since an order
-    /// counts for nobody who does not know where; then all others, since what
-    /// their members had heard of whom an order is about decides what of that
-    /// counts.
-    fn branches_of(&mut self, known: &BTreeSet<StateId>) -> Result<Vec<(CommitId, StateId)>, EngineError> {
+    /// Commits of other branches that leave these states, parents first: those
+    /// that lead to where orders were given, since an order counts for nobody
+    /// who does not know where; and then `others`, since what their members had
+    /// heard of whom an order is about decides what of that counts.
+    fn branches_of(
+        &mut self,
+        known: &BTreeSet<StateId>,
+        others: bool,
+    ) -> Result<Vec<(CommitId, StateId)>, EngineError> {
         let mut known = known.clone();
         let mut out = Vec::new();
-        if !self.row().contested {
-            return Ok(out);
-        }
         for bytes in self.stored_orders()? {
             let order: kith_wire::group::Order = Raw::from_bytes(&bytes)?.body()?;
             let mut branch = Vec::new();
@@ -140,7 +142,7 @@ impl Ctx<'_, '_> {
             }
         }
         let mut open: VecDeque<StateId> = known.iter().copied().collect();
-        while let Some(at) = open.pop_front().filter(|_| out.len() < ASIDE_MAX) {
+        while let Some(at) = open.pop_front().filter(|_| others && out.len() < ASIDE_MAX) {
             let Some(row) = self.state_row(&at)? else { continue };
             for child in &row.children {
                 if out.len() < ASIDE_MAX && known.insert(child.state) {
