@@ -23,6 +23,12 @@ let vault = arg("state") ?? "unlocked";
 let failures = 0;
 const me = { account: `kith1${hex("me").slice(0, 52)}`, device: hex("device"), name: "Alice", about: "Gardens, mostly.", since: start - 90 * DAY };
 let settings = { read_receipts: true, typing: true, direct: true };
+const storage = {
+  settings: { auto_bytes: 8 << 20, cache_bytes: 5 * (1 << 30), up_bytes_per_s: 0, down_bytes_per_s: 0 },
+  cached_bytes: 340 << 20,
+  free_bytes: 41 * (1 << 30),
+  conversations: [],
+};
 const relays = [
   { id: hex("r1"), name: "Harbor", up: true, problem: null, retention_s: 30 * 86400, link: "kith-relay:harbor", path: "direct_quic", since: Date.now() - 3600e3, rtt_ms: 34, sentence: "Connected over QUIC.", advice: null },
   { id: hex("r2"), name: "relay.allotment.example", up: false, problem: "It has not answered since this morning.", retention_s: 14 * 86400, link: "kith-relay:allot", path: null, since: null, rtt_ms: null, sentence: "Not connected: It has not answered since this morning.", advice: "Kith tries again by itself. If this stays, ask the relay’s operator, or use another relay." },
@@ -281,6 +287,10 @@ function route(method, path, query, body) {
       return settings;
     case "PUT settings":
       return (settings = body), {};
+    case "GET storage":
+      return storage;
+    case "PUT storage":
+      return Object.assign(storage.settings, body), {};
     case "GET network":
       return network;
     case "POST relays/test":
@@ -296,6 +306,8 @@ function route(method, path, query, body) {
     case "DELETE relays/:id":
       relays.splice(relays.findIndex((r) => r.id === p[1]), 1);
       return emit({ type: "network", network }), {};
+    case "GET calls":
+      return [];
     case "GET contacts":
       return [...contacts.values()];
     case "POST contacts": {
@@ -383,6 +395,8 @@ function route(method, path, query, body) {
       const b = from === null ? to : Math.min(c.messages.length, a + limit);
       return { messages: c.messages.slice(a, b), more_before: a > 0, more_after: b < c.messages.length };
     }
+    case "GET files":
+      return { files: [], more: false };
     case "POST messages": {
       if (Buffer.byteLength(body.text) > 65536) throw new Refusal(413, "too_long", "This message is too long.");
       const known = c.keys.get(body.key);

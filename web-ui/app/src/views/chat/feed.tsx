@@ -1,7 +1,7 @@
 // The messages of a conversation as a virtual feed that grows at both ends and
 // never moves what is being read.
 
-import { useVirtualizer } from "@tanstack/react-virtual";
+import { defaultRangeExtractor, type Range, useVirtualizer } from "@tanstack/react-virtual";
 import { lazy, Suspense, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
 import { Button as AriaButton } from "react-aria-components";
 import { sentence } from "../../api/client";
@@ -68,12 +68,25 @@ export function Feed({ conversation, data }: FeedProps) {
   const [focused, setFocused] = useState<string | null>(null);
   const [reporting, setReporting] = useState<Message | null>(null);
 
+  // The row that Tab leads to, and that the focus is on, is drawn wherever the
+  // list has scrolled to: else the focus would be lost with it.
+  const tabStop = focused !== null && rows.some((row) => row.key === focused) ? focused : rows.at(-1)?.key;
+  const stop = rows.findIndex((row) => row.key === tabStop);
+  const rangeExtractor = useCallback(
+    (range: Range) => {
+      const drawn = defaultRangeExtractor(range);
+      return stop < 0 || drawn.includes(stop) ? drawn : [...drawn, stop].toSorted((a, b) => a - b);
+    },
+    [stop],
+  );
+
   const getItemKey = useCallback((index: number) => rows[index]?.key ?? index, [rows]);
   const virtualizer = useVirtualizer({
     count: rows.length,
     getScrollElement: () => scroller.current,
     estimateSize: (index) => estimate(rows[index]),
     getItemKey,
+    rangeExtractor,
     overscan: 8,
     paddingStart: 16,
     paddingEnd: 12,
@@ -82,8 +95,9 @@ export function Feed({ conversation, data }: FeedProps) {
     scrollEndThreshold: END_PX,
   });
   const items = virtualizer.getVirtualItems();
-  const first = items[0]?.index ?? 0;
-  const last = items.at(-1)?.index ?? -1;
+  const near = items.filter((item) => item.index !== stop);
+  const first = near[0]?.index ?? 0;
+  const last = near.at(-1)?.index ?? -1;
 
   // Once, at the beginning: the place left last time, the first unread
   // message, or the end.
@@ -226,7 +240,6 @@ export function Feed({ conversation, data }: FeedProps) {
     focusRow(Math.max(0, Math.min(rows.length - 1, next)));
   };
 
-  const tabStop = focused !== null && rows.some((row) => row.key === focused) ? focused : rows.at(-1)?.key;
   const unreadBelow = data.messages.filter((m) => !m.mine && m.position > conversation.read_position).length;
 
   return (
