@@ -355,6 +355,8 @@ impl Run {
         let friend = {
             let mut fit = self.honest();
             fit.retain(|n| *n != 0 && *n != who && self.siblings(*n).len() == 1);
+            // Nor who has just left, and tells nobody as an attacker.
+            fit.retain(|n| !self.gone.contains_key(n));
             fit.retain(|n| self.world.runs(self.nodes[*n]) && self.members(*n).contains(n));
             *fit.first()?
         };
