@@ -208,11 +208,18 @@ pub(super) fn answer(
     let here = states.get(&row.tip)?.is_some_and(|s| s.device(&peer).is_some());
     let stranded = if row.contested && !here { stranded(&mut states, row.tip, peer, &has)? } else { None };
     let account = commits(&mut states, row.tip, peer, &has, stranded, &mut out)?;
+    // Where what it can follow begins. Who is in judges by what all others judge
+    // by: orders that were given where it was not, and what was known there of
+    // those whom they are about, count for it as well.
+    let since = match here {
+        true => Some(states.line(&hello.anchor)?.map_or(0, |line| line.epoch)),
+        false => None,
+    };
     if row.contested && account.is_some() {
-        let about = match stranded {
-            Some(_) => Branches::Stranded,
-            None if here => Branches::Since(hello.anchor),
-            None => Branches::Own,
+        let about = match (stranded, since) {
+            (Some(_), _) => Branches::Stranded,
+            (None, Some(epoch)) => Branches::Since(epoch),
+            (None, None) => Branches::Own,
         };
         branches(&mut states, row.anchor, peer, &has, about, &mut out)?;
     }
@@ -245,7 +252,7 @@ pub(super) fn answer(
             None => 0,
         };
         for (_, mark) in rows::numbered(read, Table::Marks, &rows::pair(&gid, &device.0), from, SCAN_MAX)? {
-            let wanted = here || stranded.is_some() || mark_is_for(&mut states, &mark, &account)?;
+            let wanted = stranded.is_some() || mark_is_for(&mut states, &mark, &account, since)?;
             if wanted && !out.add(mark) {
                 return Ok(out.objects);
             }
@@ -437,11 +444,8 @@ fn lines(states: &States<'_>, anchor: StateId) -> Result<BTreeMap<StateId, Line>
 enum Branches {
     /// Those that were made where it was a member.
     Own,
-    /// All that left the chain at this state, its anchor, or after it. Who is in
-    /// judges by what all others judge by: orders that were given where it was
-    /// not, and what was known there of those whom they are about, count for it
-    /// as well.
-    Since(StateId),
+    /// All that left what it knows in this epoch, its anchor's, or later.
+    Since(u64),
     /// As `Own`, and some from where it is out: the first votes there may lie on
     /// a branch that has lost.
     Stranded,
@@ -472,13 +476,11 @@ fn branches(
         }
     }
     lacks.sort_unstable();
-    // Where what it can follow begins.
-    let since = match about {
-        Branches::Since(anchor) => Some(lines.get(&anchor).map_or(0, |line| line.epoch)),
-        _ => None,
-    };
     let mut follows = had;
-    follows.retain(|id| lines.get(id).zip(since).is_some_and(|(line, since)| line.epoch >= since));
+    follows.retain(|id| match about {
+        Branches::Since(epoch) => lines.get(id).is_some_and(|line| line.epoch >= epoch),
+        Branches::Own | Branches::Stranded => false,
+    });
     let mut beyond = 0;
     for (_, parent, commit, child) in lacks {
         if follows.contains(&parent) {
@@ -496,9 +498,16 @@ fn branches(
     Ok(())
 }
 
-fn mark_is_for(states: &mut States<'_>, mark: &[u8], account: &AccountId) -> Result<bool, EngineError> {
+/// Whether a mark was given where the account is in, or since an epoch.
+fn mark_is_for(
+    states: &mut States<'_>,
+    mark: &[u8],
+    account: &AccountId,
+    since: Option<u64>,
+) -> Result<bool, EngineError> {
     let at = rows::mark_at(mark)?;
-    Ok(states.get(&at)?.is_some_and(|s| s.has_account(account)))
+    let wanted = |s: &State| s.has_account(account) || since.is_some_and(|epoch| s.row.epoch >= epoch);
+    Ok(states.get(&at)?.is_some_and(wanted))
 }
 
 /// Adds events of one device that are for the account; false when there is
