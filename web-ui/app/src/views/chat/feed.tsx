@@ -95,6 +95,7 @@ export function Feed({ conversation, data }: FeedProps) {
     scrollEndThreshold: END_PX,
   });
   const items = virtualizer.getVirtualItems();
+  // The row of the focus may be drawn alone: pages are fetched by the others.
   const near = items.filter((item) => item.index !== stop);
   const first = near[0]?.index ?? 0;
   const last = near.at(-1)?.index ?? -1;
