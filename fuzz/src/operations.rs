@@ -383,10 +383,12 @@ impl World {
 
     /// All who are in stand on one tip, and all who are on its list know it.
     /// Left out is who was removed on a branch that lost and is to go on the
-    /// one that won as well: nobody lets it in for the time between.
+    /// one that won as well: nobody lets it in for the time between, and
+    /// others are not measured by it.
     fn assert_one_tip(&self) -> Vec<usize> {
         let is_in = |n: &usize| self.devices[*n].knows(self.gid) && self.devices[*n].view(self.gid).me_in;
-        let first = (0..DEVICES).find(is_in).expect("nobody is left");
+        let stands = |n: &usize| is_in(n) && !self.devices[*n].view(self.gid).behind;
+        let first = (0..DEVICES).find(stands).or_else(|| (0..DEVICES).find(is_in)).expect("nobody is left");
         let one = self.devices[first].view(self.gid);
         let mut present = Vec::new();
         for (n, d) in self.devices.iter().enumerate() {
