@@ -14,6 +14,7 @@ mod crypto;
 mod engine;
 mod image;
 pub mod inbox;
+mod limits;
 mod news;
 mod ratchet_rows;
 #[cfg(feature = "mutants")]
@@ -33,4 +34,6 @@ pub use api::{
 };
 pub use engine::{Engine, ORPHAN_BYTES_MAX, ORPHANS_MAX, PACKAGES_MAX, packages_left};
 pub use kith_rule::mutant;
+#[cfg(feature = "mutants")]
+pub use limits::keep_images;
 pub use view::{delivered, event_bytes};

@@ -10,6 +10,7 @@ mod plot;
 use std::collections::{BTreeMap, BTreeSet};
 
 use kith_core::api::{Command, Reply};
+use kith_mls::keep_images;
 use kith_store::MemoryStore;
 use kith_wire::group::Target;
 use kith_wire::ids::{AccountId, CommitId, DeviceId, GroupId, StateId};
@@ -107,6 +108,8 @@ struct Run {
     old_disk: Option<(usize, MemoryStore)>,
     /// Nodes that were put back to it.
     put_back: BTreeSet<usize>,
+    /// Nobody keeps more than a few states' keys.
+    few_images: bool,
     /// Commits that the others make while an old one is kept back.
     commits_before: u32,
     /// Forks that the oracle judged, with the step that decided then.
@@ -120,6 +123,11 @@ pub fn seed(seed: u64) -> Report {
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
     let people = PEOPLE[(rng.next_u32() % 14) as usize];
     run(seed, rng, people, |run| {
+        if seed % FEW_IMAGES_EVERY == 2 {
+            keep_images(Some(2 + (seed / FEW_IMAGES_EVERY % 4) as usize));
+            run.few_images = true;
+            run.report.faults.insert("few_images");
+        }
         run.trouble();
         if seed.is_multiple_of(COPIES_EVERY) {
             run.heal();
@@ -146,6 +154,10 @@ pub fn day_apart(seed: u64) -> Report {
 /// Of so many seeds one ends with somebody who copies an old disk back when all
 /// is calm: then no key may be used twice.
 const COPIES_EVERY: u64 = 7;
+/// In one of so many seeds nobody keeps more than a few states' keys, and all
+/// talk much: they give up what others would have kept, and enter states again
+/// in which they have used keys.
+const FEW_IMAGES_EVERY: u64 = 5;
 /// Times that a further device is added.
 const TRIES: usize = 4;
 /// People of a seed.
@@ -161,6 +173,7 @@ thread_local! {
 fn run(seed: u64, rng: ChaCha20Rng, people: usize, first: impl FnOnce(&mut Run)) -> Report {
     // Where it cannot be had, it only takes longer.
     let _alone = ALONE.with(Result::is_ok);
+    keep_images(None);
     let mut run = match Run::begin(seed, rng, people) {
         Ok(run) => run,
         Err(why) => {
@@ -246,6 +259,7 @@ impl Run {
             strict: false,
             old_disk: None,
             put_back: BTreeSet::new(),
+            few_images: false,
             commits_before: 12,
             judged: BTreeSet::new(),
             report: Report { seed, ..Report::default() },

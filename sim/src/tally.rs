@@ -30,6 +30,7 @@ const FAULTS: &[&str] = &[
     "crash_before_commit",
     "delay",
     "failed_write",
+    "few_images",
     "loss",
     "one_way",
     "partition",

@@ -22,13 +22,12 @@ use super::public::{Effect, staged_of, stored_message};
 use crate::EngineError;
 use crate::api::{Outcome, TipChange};
 use crate::image::Image;
+use crate::limits;
 use crate::rows::{self, Child, CommitRow, Member, State, StateRow};
 use crate::valid;
 
 /// Ancestors of the tip whose images are held.
 pub(super) const WINDOW_STATES: usize = 8;
-/// Images of one group.
-const IMAGES_MAX: usize = 16;
 /// Members up to which a state is given up as soon as all are past it.
 const EARLY_MEMBERS_MAX: usize = 64;
 /// Topics of a group that are remembered.
@@ -226,7 +225,7 @@ impl Ctx<'_, '_> {
         let mut at = self.row().tip;
         let mut chain = vec![at];
         while let Some(parent) = self.known_row(&at)?.parent {
-            if !held.contains(&parent) || chain.len() > IMAGES_MAX {
+            if !held.contains(&parent) || chain.len() > limits::images() {
                 break;
             }
             chain.push(parent);
@@ -440,7 +439,7 @@ impl Ctx<'_, '_> {
         // The window is counted in states, not in time: whoever follows a
         // commit of another branch needs the state that it leaves.
         let first = chain.len().saturating_sub(WINDOW_STATES + 1).min(confirmed).max(past);
-        let window: Vec<StateId> = chain.iter().skip(first).rev().take(IMAGES_MAX).copied().collect();
+        let window: Vec<StateId> = chain.iter().skip(first).rev().take(limits::images()).copied().collect();
         // Branches that start inside the window stay, the newest of them.
         let mut keep: BTreeSet<StateId> = window.iter().copied().collect();
         let mut branches: BTreeSet<StateId> = BTreeSet::new();
@@ -459,7 +458,7 @@ impl Ctx<'_, '_> {
         }
         let recent = self.line(self.row().tip, WINDOW_STATES + 1)?;
         for state in rest {
-            if keep.len() >= IMAGES_MAX {
+            if keep.len() >= limits::images() {
                 break;
             }
             if branches.contains(&state) || self.is_own_rival(&state, &recent)? {

@@ -105,6 +105,9 @@ impl Run {
             self.deed(n, chosen);
             let pause = u64::from(self.below(4_000));
             self.world.run(pause);
+            if self.few_images {
+                self.all_talk(1_000 + n);
+            }
             let one = n as usize % self.nodes.len();
             let now = self.world.wall_at(self.nodes[one]);
             // One that is down cannot have looked again after a hold.
@@ -383,6 +386,15 @@ impl Run {
         if said {
             self.report.texts += 1;
             self.said.push(Said { text, author, audience, barred, in_calm: false });
+        }
+    }
+
+    /// Many use keys of the state in which they are now.
+    fn all_talk(&mut self, n: u32) {
+        for who in 0..self.nodes.len() {
+            if self.chance(30) {
+                self.say_as(who, n);
+            }
         }
     }
 
