@@ -477,13 +477,16 @@ impl World {
         present.iter().any(|by| self.duties(*by).targets.iter().any(meant))
     }
 
-    /// All who are in have left or were ordered to go: nobody is there to carry
-    /// it out, and nobody writes any more.
+    /// All who are in have left or were ordered to go, or were added and never
+    /// came: nobody is there to carry it out, and nobody writes any more.
     fn over(&self, present: &[usize]) -> bool {
+        let never_came = |id: &DeviceId| self.devices.iter().any(|d| d.id() == *id && self.cut_off(d));
         present.iter().all(|n| {
             let targets = self.duties(*n).targets;
             self.devices[*n].view(self.gid).members.iter().all(|m| {
-                targets.contains(&Target::Account(m.account)) || targets.contains(&Target::Device(m.device))
+                targets.contains(&Target::Account(m.account))
+                    || targets.contains(&Target::Device(m.device))
+                    || never_came(&m.device)
             })
         })
     }
